@@ -1,0 +1,47 @@
+"""What every test shares: one thread, fixed randomness, and the way to data that lies beside the checkout."""
+
+import os
+import random
+import sys
+from pathlib import Path
+
+# xdist runs a process per core, so each computes on one thread; set before torch or numpy are imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import hypothesis
+import numpy as np
+import pytest
+
+hypothesis.settings.register_profile(
+    "mvit",
+    derandomize=True,
+    deadline=None,
+    max_examples=50,
+    database=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("mvit")
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def _fixed_randomness():
+    """No test sees the random state another one left."""
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 (libraries still draw from the global generator)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data and reference outputs beside the checkout; without it the test is skipped."""
+    folder = ROOT.parent / "shared"
+    if not folder.is_dir():
+        reason = f"needs the data folder {folder}"
+        if os.environ.get("MVIT_REQUIRE_DATA") == "1":
+            pytest.fail(f"{reason}, and MVIT_REQUIRE_DATA=1 forbids skipping")
+        pytest.skip(reason)
+    return folder
