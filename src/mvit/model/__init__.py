@@ -1,0 +1,1 @@
+"""What it is: the architecture as numbers, as modules, and by name."""

@@ -1,0 +1,229 @@
+"""The architecture as numbers: a few per stage, from which every block follows by arithmetic.
+
+No torch here: a configuration can be made, checked, saved and counted without it.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, Self, get_args
+
+Triple = tuple[int, int, int]
+"""Time, height, width."""
+
+Pooling = Literal["conv", "max", "average"]
+Positions = Literal["none", "space", "joint", "separate"]
+Initialisation = Literal["official", "torch"]
+
+MLP_RATIO = 4
+
+
+def convolved(size: Triple, kernel: Triple, stride: Triple, padding: Triple) -> Triple:
+    """Size in time, height and width after a strided, padded window; raises ``ValueError`` where nothing is left."""
+    t, h, w = (
+        (n + 2 * pad - window) // step + 1 for n, window, step, pad in zip(size, kernel, stride, padding, strict=True)
+    )
+    if min(t, h, w) < 1:
+        raise ValueError(f"an input of {size} is too small for a kernel of {kernel} with stride {stride}")
+    return (t, h, w)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PoolConfig:
+    """One pooling operator; kernel 1 with stride 1 is no operator at all."""
+
+    kernel: Triple
+    stride: Triple
+    padding: Triple
+
+    @property
+    def is_identity(self) -> bool:
+        return self.kernel == (1, 1, 1) and self.stride == (1, 1, 1)
+
+    def grid_of(self, grid: Triple) -> Triple:
+        """Tokens in time, height and width that come out: ``ceil(size / stride)`` for odd kernels padded by half."""
+        return convolved(grid, self.kernel, self.stride, self.padding)
+
+    @property
+    def skip(self) -> "PoolConfig":
+        """The max pooling that brings a skip connection to the same grid (1x3x3 for a stride of 1x2x2, as released).
+
+        The official code takes stride + 1; an odd kernel padded by half always gives ``ceil(size / stride)``, and an
+        operator that gives another grid (even kernels) is followed in its kernel and padding.
+        """
+        odd = all(kernel == 2 * padding + 1 for kernel, padding in zip(self.kernel, self.padding, strict=True))
+        if not odd:
+            return self
+        t, h, w = (stride // 2 for stride in self.stride)
+        return PoolConfig(kernel=(2 * t + 1, 2 * h + 1, 2 * w + 1), stride=self.stride, padding=(t, h, w))
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockConfig:
+    """What one block is: widths in tokens' channels, pooling of its queries and of its keys and values."""
+
+    stage: int
+    width: int
+    width_out: int
+    heads: int
+    pool_q: PoolConfig
+    pool_kv: PoolConfig
+    drop_path: float
+    is_last_of_stage: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class MViTConfig:
+    """A Multiscale Vision Transformer (Fan et al., ICCV 2021) in stage-wise numbers; the defaults are MViT-B 16x4.
+
+    Every per-stage field holds one entry a stage, from the densest grid to the coarsest. A field that holds triples
+    is in (time, height, width). Raises ``ValueError`` for numbers that do not make a model.
+    """
+
+    num_classes: int = 400
+    clip: Triple = (16, 224, 224)
+    """Frames, height, width that the position tables are made for; the model runs on any other size too."""
+
+    stem_kernel: Triple = (3, 7, 7)
+    stem_stride: Triple = (2, 4, 4)
+    stem_padding: Triple = (1, 3, 3)
+
+    depths: tuple[int, ...] = (1, 2, 11, 2)
+    """Blocks in each stage."""
+    widths: tuple[int, ...] = (96, 192, 384, 768)
+    """Channels in each stage; they widen in the MLP of the last block of the stage before."""
+    heads: tuple[int, ...] = (1, 2, 4, 8)
+
+    stride_q: tuple[Triple, ...] = ((1, 1, 1), (1, 2, 2), (1, 2, 2), (1, 2, 2))
+    """Stride of the query pooling in the first block of each stage: it makes the stage's grid."""
+    kernel_q: tuple[Triple, ...] = ((1, 1, 1), (3, 3, 3), (3, 3, 3), (3, 3, 3))
+    padding_q: tuple[Triple, ...] | None = None
+    """None: half the kernel."""
+    stride_kv: tuple[Triple, ...] = ((1, 8, 8), (1, 4, 4), (1, 2, 2), (1, 1, 1))
+    """Stride of the key and value pooling in each block of each stage, from the grid that enters the block."""
+    kernel_kv: tuple[Triple, ...] = ((3, 3, 3), (3, 3, 3), (3, 3, 3), (3, 3, 3))
+    padding_kv: tuple[Triple, ...] | None = None
+    """None: half the kernel."""
+    pooling: Pooling = "conv"
+
+    positions: Positions = "separate"
+    drop_path: float = 0.2
+    """Rate of stochastic depth in the last block; it grows linearly from 0 in the first."""
+    head_dropout: float = 0.5
+    init: Initialisation = "official"
+
+    def __post_init__(self) -> None:
+        for name in ("clip", "stem_kernel", "stem_stride", "stem_padding"):
+            self._check_triple(name, getattr(self, name), least=0 if name == "stem_padding" else 1)
+        stages = len(self.depths)
+        if not stages:
+            raise ValueError("depths is empty: name the number of blocks of at least one stage")
+        for name in ("depths", "widths", "heads"):
+            values = getattr(self, name)
+            self._check_stages(name, values, stages)
+            if any(not _is_int(value) or value < 1 for value in values):
+                raise ValueError(f"{name} is {values}: every stage needs a whole number of at least 1")
+        for name in ("stride_q", "kernel_q", "padding_q", "stride_kv", "kernel_kv", "padding_kv"):
+            triples = getattr(self, name)
+            if triples is None and name.startswith("padding"):
+                continue
+            self._check_stages(name, triples, stages)
+            for triple in triples:
+                self._check_triple(name, triple, least=0 if name.startswith("padding") else 1)
+        for width, heads in zip(self.widths, self.heads, strict=True):
+            if width % heads:
+                raise ValueError(f"a stage of width {width} cannot be cut into {heads} heads: choose a divisor")
+        for name, choices in (("pooling", Pooling), ("positions", Positions), ("init", Initialisation)):
+            if getattr(self, name) not in get_args(choices):
+                raise ValueError(f"{name} is {getattr(self, name)!r}: choose one of {', '.join(get_args(choices))}")
+        if not _is_int(self.num_classes) or self.num_classes < 1:
+            raise ValueError(f"num_classes is {self.num_classes!r}: a model needs a whole number of at least 1")
+        for name in ("drop_path", "head_dropout"):
+            rate = getattr(self, name)
+            if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate < 1:
+                raise ValueError(f"{name} is {rate!r}: a rate is at least 0 and below 1")
+        self._check_pools()
+
+    def _check_stages(self, name: str, values: Any, stages: int) -> None:
+        if not isinstance(values, tuple) or len(values) != stages:
+            raise ValueError(f"{name} is {values!r}: expected a tuple of {stages} entries, one for each stage of depths")
+
+    def _check_triple(self, name: str, triple: Any, *, least: int) -> None:
+        whole = isinstance(triple, tuple) and len(triple) == 3 and all(_is_int(value) for value in triple)
+        if not whole or min(triple) < least:
+            raise ValueError(f"{name} has {triple!r}: expected (time, height, width), whole numbers of at least {least}")
+
+    def _check_pools(self) -> None:
+        for stage in range(self.stages):
+            for name, padding in (("q", self.padding_q), ("kv", self.padding_kv)):
+                pool = _pool(getattr(self, f"kernel_{name}"), getattr(self, f"stride_{name}"), padding, stage)
+                if any(2 * pad > kernel for kernel, pad in zip(pool.kernel, pool.padding, strict=True)):
+                    raise ValueError(
+                        f"stage {stage + 1} pads a {name} kernel of {pool.kernel} by {pool.padding}: at most half of it"
+                    )
+
+    @property
+    def stages(self) -> int:
+        return len(self.depths)
+
+    @property
+    def grid(self) -> Triple:
+        """Tokens in time, height and width after the stem, for ``clip``."""
+        return self.grid_of(self.clip)
+
+    def grid_of(self, clip: Triple) -> Triple:
+        """Tokens in time, height and width that the stem makes of a clip of (frames, height, width)."""
+        return convolved(clip, self.stem_kernel, self.stem_stride, self.stem_padding)
+
+    def blocks(self) -> Iterator[BlockConfig]:
+        """Every block in order (FACTS 1.2): queries are pooled in the first block of a stage, keys and values in all."""
+        depth = sum(self.depths)
+        index = 0
+        for stage, blocks in enumerate(self.depths):
+            pool_q = _pool(self.kernel_q, self.stride_q, self.padding_q, stage)
+            pool_kv = _pool(self.kernel_kv, self.stride_kv, self.padding_kv, stage)
+            for place in range(blocks):
+                last = place == blocks - 1
+                widens = last and stage + 1 < self.stages
+                yield BlockConfig(
+                    stage=stage,
+                    width=self.widths[stage],
+                    width_out=self.widths[stage + 1] if widens else self.widths[stage],
+                    heads=self.heads[stage],
+                    pool_q=pool_q if place == 0 else NO_POOL,
+                    pool_kv=pool_kv,
+                    drop_path=self.drop_path * index / max(depth - 1, 1),
+                    is_last_of_stage=last,
+                )
+                index += 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values that JSON can hold; ``from_dict`` reads them back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """A configuration from ``to_dict``'s values, lists for tuples allowed; raises ``ValueError`` for unknown fields."""
+        known = {field.name for field in fields(cls)}
+        unknown = sorted(set(values) - known)
+        if unknown:
+            raise ValueError(f"unknown model field {unknown[0]!r}: the fields are {', '.join(sorted(known))}")
+        return cls(**{name: _tuples(value) for name, value in values.items()})
+
+
+NO_POOL = PoolConfig(kernel=(1, 1, 1), stride=(1, 1, 1), padding=(0, 0, 0))
+
+
+def _pool(
+    kernels: tuple[Triple, ...], strides: tuple[Triple, ...], paddings: tuple[Triple, ...] | None, stage: int
+) -> PoolConfig:
+    kernel = kernels[stage]
+    padding = paddings[stage] if paddings else (kernel[0] // 2, kernel[1] // 2, kernel[2] // 2)
+    return PoolConfig(kernel=kernel, stride=strides[stage], padding=padding)
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(entry) for entry in value) if isinstance(value, list | tuple) else value
