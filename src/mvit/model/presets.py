@@ -5,6 +5,7 @@ configurations (arXiv 2104.11227; facebookresearch/SlowFast 287ec00).
 """
 
 import difflib
+from collections.abc import Sequence
 from dataclasses import replace
 
 from mvit.model.config import MViTConfig, Triple
@@ -122,7 +123,11 @@ def list_models() -> list[str]:
 def get_config(name: str) -> MViTConfig:
     """The configuration of a preset; raises ``ValueError`` with the nearest name for one that does not exist."""
     if name not in PRESETS:
-        near = difflib.get_close_matches(name, PRESETS, n=1, cutoff=0.3)
-        hint = f"did you mean {near[0]}?" if near else f"the models are {', '.join(PRESETS)}"
-        raise ValueError(f"no model is called {name!r}: {hint}")
+        raise ValueError(f"no model is called {name!r}: {nearest(name, list_models())}")
     return PRESETS[name]
+
+
+def nearest(name: str, known: Sequence[str]) -> str:
+    """The end of a sentence about an unknown name: the one that was probably meant, or all there are."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.3)
+    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"

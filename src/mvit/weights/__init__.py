@@ -1,0 +1,9 @@
+"""Trained weights: this project's own files, and other people's checkpoints in their own names.
+
+``read`` gives a configuration, a state dict in this project's names and a report; ``write`` stores a model.
+"""
+
+from mvit.weights.read import CheckpointError, LoadingReport, fit, read
+from mvit.weights.write import write
+
+__all__ = ["CheckpointError", "LoadingReport", "fit", "read", "write"]

@@ -1,0 +1,39 @@
+"""A model by name or configuration, with or without trained weights."""
+
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from mvit.model.config import MViTConfig
+from mvit.model.mvit import MViT
+from mvit.model.presets import get_config, nearest
+from mvit.weights.read import fit, read
+
+
+def create_model(
+    name_or_config: str | MViTConfig,
+    *,
+    num_classes: int | None = None,
+    weights: str | Path | None = None,
+    **config_fields: Any,
+) -> MViT:
+    """A model in evaluation mode if it has weights, else freshly initialised.
+
+    ``weights`` is a run folder, a ``model.safetensors`` or an official ``.pyth``; position tables of another size are
+    interpolated and a head of other classes starts anew. Other keywords replace fields of the configuration.
+    Raises ``ValueError`` for an unknown name or field (the nearest is named) and for weights that do not fit.
+    """
+    config = get_config(name_or_config) if isinstance(name_or_config, str) else name_or_config
+    known = [field.name for field in fields(MViTConfig)]
+    for field_name in config_fields:
+        if field_name not in known:
+            raise ValueError(f"MViTConfig has no field {field_name!r}: {nearest(field_name, known)}")
+    if num_classes is not None:
+        config_fields["num_classes"] = num_classes
+    config = MViTConfig.from_dict(config.to_dict() | config_fields)
+    model = MViT(config)
+    if weights is not None:
+        _, state, report = read(weights, config=config)
+        fit(model, state, report)
+        model.eval()
+    return model
