@@ -1,0 +1,111 @@
+"""Augmentation: one draw for all frames, exact where nothing is drawn, torchvision's arithmetic where something is."""
+
+import numpy as np
+import pytest
+import torch
+import torchvision.transforms.v2.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mvit.data.transforms import Augmentation, augment, random_crop
+
+WHOLE = {"scale": (1.0, 1.0), "ratio": (1.0, 1.0)}
+
+
+def noise(frames: int = 4, height: int = 20, width: int = 24, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (frames, height, width, 3), dtype=np.uint8)
+
+
+def test_nothing_drawn_gives_the_clip_itself():
+    clip = noise(height=16, width=16)
+    out, flipped = augment(clip, 16, Augmentation(**WHOLE), False, np.random.default_rng(0))
+    assert not flipped
+    assert (out.dtype, out.shape, out.is_contiguous()) == (torch.uint8, (3, 4, 16, 16), True)
+    assert torch.equal(out, torch.from_numpy(clip).permute(3, 0, 1, 2))
+
+
+def test_flip_is_left_to_right_and_reported_in_half_of_the_cases():
+    clip = noise(height=16, width=16)
+    straight = torch.from_numpy(clip).permute(3, 0, 1, 2)
+    flips = 0
+    for seed in range(200):
+        out, flipped = augment(clip, 16, Augmentation(**WHOLE), True, np.random.default_rng(seed))
+        assert torch.equal(out, straight.flip(-1) if flipped else straight)
+        flips += flipped
+    assert 70 < flips < 130
+
+
+@pytest.mark.parametrize("options", [{}, {"brightness": 0.3, "contrast": 0.3}, {"rotation_degrees": 20.0}])
+def test_every_frame_gets_the_same_draw(options):
+    still = np.repeat(noise(frames=1), 5, axis=0)
+    moved = 0
+    for seed in range(5):
+        out, _ = augment(still, 12, Augmentation(**options), True, np.random.default_rng(seed))
+        assert all(torch.equal(out[:, 0], out[:, frame]) for frame in range(5))
+        moved += not torch.equal(out, augment(still, 12, Augmentation(**options), True, np.random.default_rng(99))[0])
+    assert moved == 5
+
+
+def test_crop_is_resized_with_antialiasing():
+    clip = noise(height=64, width=64)
+    out, _ = augment(clip, 16, Augmentation(**WHOLE), False, np.random.default_rng(0))
+    expected = F.resize(torch.from_numpy(clip).permute(0, 3, 1, 2).contiguous(), [16, 16], antialias=True)
+    assert (out.transpose(0, 1).int() - expected.int()).abs().max() <= 1
+    assert out.float().std() < 0.5 * torch.from_numpy(clip).float().std()
+
+
+def test_light_keeps_contrast_about_the_mean_and_rotation_follows_torchvision():
+    clip = np.full((2, 16, 16, 3), 100, np.uint8)
+    brighter, _ = augment(clip, 16, Augmentation(**WHOLE, brightness=0.5), False, np.random.default_rng(0))
+    assert len(brighter.unique()) == 1
+    assert 50 <= int(brighter[0, 0, 0, 0]) <= 150
+    assert int(brighter[0, 0, 0, 0]) != 100
+    same, _ = augment(clip, 16, Augmentation(**WHOLE, contrast=0.9), False, np.random.default_rng(0))
+    assert (same == 100).all()
+    clip = noise(height=16, width=16)
+    stretched, _ = augment(clip, 16, Augmentation(**WHOLE, contrast=0.5), False, np.random.default_rng(3))
+    assert abs(stretched.float().mean() - clip.mean()) < 3
+    assert abs(stretched.float().std() - clip.std()) > 3
+    turned, _ = augment(clip, 16, Augmentation(**WHOLE, rotation_degrees=180.0), False, np.random.default_rng(3))
+    assert not torch.equal(turned, torch.from_numpy(clip).permute(3, 0, 1, 2))
+
+
+@given(st.integers(1, 90), st.integers(1, 90), st.floats(0.05, 1.0), st.floats(0.2, 1.0), st.integers(0, 9))
+def test_crop_lies_in_the_frame_and_keeps_its_area_and_shape(height, width, smallest, narrowest, seed):
+    augmentation = Augmentation(scale=(smallest, 1.0), ratio=(narrowest, 1 / narrowest))
+    top, left, rows, columns = random_crop(height, width, augmentation, np.random.default_rng(seed))
+    assert 0 <= top < top + rows <= height
+    assert 0 <= left < left + columns <= width
+    if min(rows, columns) > 8 and narrowest <= width / height <= 1 / narrowest:
+        assert narrowest * 0.85 <= columns / rows <= 1 / narrowest / 0.85
+        assert rows * columns >= 0.8 * smallest * height * width
+
+
+def test_crop_of_a_frame_that_fits_no_ratio_is_the_largest_central_one():
+    assert random_crop(10, 100, Augmentation(scale=(1.0, 1.0)), np.random.default_rng(0)) == (0, 43, 10, 13)
+
+
+def test_crop_positions_and_areas_spread_over_their_range():
+    rng = np.random.default_rng(0)
+    crops = np.array([random_crop(64, 64, Augmentation(scale=(0.25, 1.0)), rng) for _ in range(2000)])
+    areas = crops[:, 2] * crops[:, 3] / 64**2
+    assert areas.min() < 0.28
+    assert abs(np.median(areas) - 0.58) < 0.06  # large areas fit fewer ratios, so a little below the middle of 0.625
+    free = crops[crops[:, 2] < 60]
+    assert abs((free[:, 0] / (64 - free[:, 2])).mean() - 0.5) < 0.03
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"scale": (0.0, 1.0)}, r"scale is \(0.0, 1.0\)"),
+        ({"scale": (0.5, 1.5)}, r"scale is \(0.5, 1.5\)"),
+        ({"ratio": (2.0, 1.0)}, r"ratio is \(2.0, 1.0\)"),
+        ({"flip": "yes"}, r"flip is 'yes', but must be 'auto', 'on' or 'off'"),
+        ({"brightness": -0.1}, "brightness is -0.1"),
+        ({"rotation_degrees": 270.0}, "rotation_degrees is 270.0"),
+    ],
+)
+def test_bad_settings_are_named(options, message):
+    with pytest.raises(ValueError, match=message):
+        Augmentation(**options)
