@@ -1,0 +1,37 @@
+# Each target does everything from a bare checkout: it makes .venv, installs the package into it, and runs.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help quickstart test test-all check format hooks clean
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+quickstart: .venv/installed  ## make a demo set, train on it, evaluate, probe, report, predict (about 10 minutes)
+	$(BIN)/mvit quickstart
+
+test: .venv/installed  ## the tests, offline, a process per core of two
+	$(BIN)/pytest -n 2 -m "not slow"
+
+test-all: .venv/installed  ## also the slow ones: full-size models and a whole training
+	$(BIN)/pytest -n 2
+
+check: .venv/installed  ## format, lint, types
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/pyrefly check
+
+format: .venv/installed  ## rewrite the files as `make check` wants them
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+hooks: .venv/installed  ## run the checks before every commit
+	$(BIN)/prek install
+
+clean:  ## remove the environment and the caches, not what the commands wrote
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build dist
