@@ -1,0 +1,97 @@
+"""Which frames make a clip: pure arithmetic on the number of frames, the frame rate and the number of test clips."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipSampling:
+    """How a clip of `frames` frames is taken from a video.
+
+    dense: the official sampling of Kinetics. The clip spans frames * spacing frames of the video (times fps / target_fps
+    where a target rate is set) and is read at evenly spread points from the first to the last frame of the span, so that
+    16 frames at spacing 4 lie 63 / 15 = 4.2 frames apart. A video shorter than the span repeats its last frame.
+    segments: that of Something-Something. The whole video is cut into `frames` equal segments and one frame is taken
+    from each: a random one in training, the centre in test; `spacing` and `target_fps` do not matter.
+    """
+
+    frames: int = 16
+    spacing: float = 4.0
+    target_fps: float | None = None
+    mode: Literal["dense", "segments"] = "dense"
+
+    def __post_init__(self) -> None:
+        if self.frames < 1:
+            raise ValueError(f"frames must be at least 1, got {self.frames}")
+        if not 0 < self.spacing < math.inf:
+            raise ValueError(f"spacing must be a positive number of frames, got {self.spacing}")
+        if self.target_fps is not None and not 0 < self.target_fps < math.inf:
+            raise ValueError(f"target_fps must be a positive rate or left out, got {self.target_fps}")
+        if self.mode not in ("dense", "segments"):
+            raise ValueError(f'sampling mode must be "dense" or "segments", got {self.mode!r}')
+
+
+def span(fps: float, sampling: ClipSampling) -> float:
+    """How many frames of a video one dense clip covers."""
+    rate = 1.0 if sampling.target_fps is None else fps / sampling.target_fps
+    return sampling.frames * sampling.spacing * rate
+
+
+def test_indices(num_frames: int, fps: float, sampling: ClipSampling, clips: int) -> np.ndarray:
+    """Frame numbers of `clips` test clips spread over the video; int64 (clips, T).
+
+    One dense clip is the middle one; of several, the first starts with the video and clip i starts i * floor(slack /
+    (clips - 1)) frames later (SlowFast, datasets/decoder.py, USE_OFFSET_SAMPLING). In a video whose slack is smaller
+    than clips - 1 that step would be 0 and all clips the same, so there the starts are the rounded even spread.
+    Test clips of segments take evenly spread offsets in each segment, one clip the centre.
+    """
+    _check(num_frames, fps)
+    if clips < 1:
+        raise ValueError(f"the number of test clips must be at least 1, got {clips}")
+    if sampling.mode == "segments":
+        offsets = (np.arange(clips) + 0.5) / clips
+        return _segment_frames(num_frames, sampling.frames, np.repeat(offsets[:, None], sampling.frames, axis=1))
+    slack = max(num_frames - span(fps, sampling), 0.0)
+    if clips == 1:
+        starts = np.array([math.floor(slack / 2)])
+    elif slack >= clips - 1:
+        starts = np.arange(clips) * math.floor(slack / (clips - 1))
+    else:
+        starts = np.linspace(0, slack, clips)
+    return _dense_frames(num_frames, fps, sampling, starts)
+
+
+def random_indices(num_frames: int, fps: float, sampling: ClipSampling, rng: np.random.Generator) -> np.ndarray:
+    """Frame numbers of one training clip, drawn from `rng`; int64 (T,)."""
+    _check(num_frames, fps)
+    if sampling.mode == "segments":
+        return _segment_frames(num_frames, sampling.frames, rng.random((1, sampling.frames)))[0]
+    slack = max(num_frames - span(fps, sampling), 0.0)
+    return _dense_frames(num_frames, fps, sampling, np.array([rng.uniform(0, slack)]))[0]
+
+
+def padding_share(num_frames: int, fps: float, sampling: ClipSampling) -> float:
+    """Which share of a test clip's frames only repeats the one before, because the video is too short."""
+    clip = test_indices(num_frames, fps, sampling, 1)[0]
+    return 1 - len(np.unique(clip)) / len(clip)
+
+
+def _dense_frames(num_frames: int, fps: float, sampling: ClipSampling, starts: np.ndarray) -> np.ndarray:
+    steps = np.linspace(0, max(span(fps, sampling) - 1, 0), sampling.frames)  # (T,)
+    return np.clip(starts[:, None] + steps, 0, num_frames - 1).astype(np.int64)
+
+
+def _segment_frames(num_frames: int, segments: int, offsets: np.ndarray) -> np.ndarray:
+    """Offsets within [0, 1) of each segment, (clips, T), to frame numbers."""
+    positions = (np.arange(segments) + offsets) * num_frames / segments
+    return np.clip(positions, 0, num_frames - 1).astype(np.int64)
+
+
+def _check(num_frames: int, fps: float) -> None:
+    if num_frames < 1:
+        raise ValueError(f"a video needs at least one frame to sample from, got {num_frames}")
+    if not 0 < fps < math.inf:
+        raise ValueError(f"the frame rate must be a positive number, got {fps}")
