@@ -19,7 +19,7 @@ class TokenPool(nn.Module):
     """Pools the grid of a token sequence and leaves its class token; learned, maximal or average.
 
     A learned pool is a depthwise convolution over d channels that all heads share, then a LayerNorm over d, through
-    which the class token goes as well; the others have no weights and no norm (FACTS 1.3).
+    which the class token goes as well; the others have no weights and no norm.
     """
 
     def __init__(self, config: PoolConfig, heads: int, head_width: int, pooling: Pooling) -> None:
@@ -40,8 +40,8 @@ class TokenPool(nn.Module):
         # slower than float32's, and norms want the precision.
         with _without_autocast(x.device.type):
             weight = self.weight.to(torch.promote_types(self.weight.dtype, torch.float32))
-            x = x.to(weight.dtype)
-            clip = volume(x[:, 1:], grid)
+            class_token, body = split_class_token(x.to(weight.dtype))
+            clip = volume(body, grid)
             clip = F.conv3d(
                 clip,
                 weight.repeat(self.heads, 1, 1, 1, 1),  # one kernel for all heads: no copy of the tokens is needed
@@ -50,13 +50,19 @@ class TokenPool(nn.Module):
                 groups=clip.shape[1],
             )
             grid = (clip.shape[2], clip.shape[3], clip.shape[4])
-            x = torch.cat([x[:, :1], tokens(clip)], dim=1)
+            x = torch.cat([class_token, tokens(clip)], dim=1)
             x = self.norm(x.unflatten(-1, (self.heads, -1))).flatten(-2)
         return x.to(kind), grid
 
 
 def _without_autocast(device: str) -> AbstractContextManager[object]:
     return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
+
+
+def split_class_token(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The class token and the grid's tokens, by one split: its gradient is one copy, where two slices make four."""
+    class_token, body = x.split([1, x.shape[1] - 1], dim=1)
+    return class_token, body
 
 
 def volume(x: Tensor, grid: Triple) -> Tensor:
@@ -71,9 +77,14 @@ def tokens(clip: Tensor) -> Tensor:
 
 def pool_tokens(x: Tensor, grid: Triple, config: PoolConfig, pooling: Pooling) -> tuple[Tensor, Triple]:
     """Max or average pooling of a token grid beside its class token: (B, N, C) -> (B, Q, C) and the new grid."""
-    pool = F.max_pool3d if pooling == "max" else F.avg_pool3d
-    clip = pool(volume(x[:, 1:], grid), config.kernel, config.stride, config.padding)
-    return torch.cat([x[:, :1], tokens(clip)], dim=1), (clip.shape[2], clip.shape[3], clip.shape[4])
+    class_token, body = split_class_token(x)
+    clip = volume(body, grid)
+    if pooling == "max":
+        clip = F.max_pool3d(clip, config.kernel, config.stride, config.padding)
+    else:
+        t, h, w = config.padding  # padded beforehand: avg_pool3d refuses a grid smaller than its kernel
+        clip = F.avg_pool3d(F.pad(clip, (w, w, h, h, t, t)), config.kernel, config.stride)
+    return torch.cat([class_token, tokens(clip)], dim=1), (clip.shape[2], clip.shape[3], clip.shape[4])
 
 
 class MultiscaleAttention(nn.Module):

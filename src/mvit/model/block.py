@@ -1,4 +1,4 @@
-"""One block: pooling attention and an MLP, each beside a skip connection (FACTS 1.3; paper section 3.2).
+"""One block: pooling attention and an MLP, each beside a skip connection (paper section 3.2).
 
 B batch, N tokens in, Q tokens out, C channels in, C' channels out; every sequence starts with the class token.
 """

@@ -145,12 +145,16 @@ class MViTConfig:
 
     def _check_stages(self, name: str, values: Any, stages: int) -> None:
         if not isinstance(values, tuple) or len(values) != stages:
-            raise ValueError(f"{name} is {values!r}: expected a tuple of {stages} entries, one for each stage of depths")
+            raise ValueError(
+                f"{name} is {values!r}: expected a tuple of {stages} entries, one for each stage of depths"
+            )
 
     def _check_triple(self, name: str, triple: Any, *, least: int) -> None:
         whole = isinstance(triple, tuple) and len(triple) == 3 and all(_is_int(value) for value in triple)
         if not whole or min(triple) < least:
-            raise ValueError(f"{name} has {triple!r}: expected (time, height, width), whole numbers of at least {least}")
+            raise ValueError(
+                f"{name} has {triple!r}: expected (time, height, width), whole numbers of at least {least}"
+            )
 
     def _check_pools(self) -> None:
         for stage in range(self.stages):
@@ -175,7 +179,7 @@ class MViTConfig:
         return convolved(clip, self.stem_kernel, self.stem_stride, self.stem_padding)
 
     def blocks(self) -> Iterator[BlockConfig]:
-        """Every block in order (FACTS 1.2): queries are pooled in the first block of a stage, keys and values in all."""
+        """Every block in order: queries are pooled in the first block of a stage, keys and values in all."""
         depth = sum(self.depths)
         index = 0
         for stage, blocks in enumerate(self.depths):
@@ -202,7 +206,7 @@ class MViTConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """A configuration from ``to_dict``'s values, lists for tuples allowed; raises ``ValueError`` for unknown fields."""
+        """A configuration from ``to_dict``'s values, lists for tuples allowed; ``ValueError`` for unknown fields."""
         known = {field.name for field in fields(cls)}
         unknown = sorted(set(values) - known)
         if unknown:

@@ -3,11 +3,8 @@
 B batch, T frames, H height, W width, N tokens (the class token first), C channels.
 """
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from mvit.model.attention import NORM_EPS, TokenPool, tokens, volume
 from mvit.model.block import MultiscaleBlock
@@ -37,9 +34,9 @@ class MViT(nn.Module):
         initialise(self)
 
     def forward(self, clips: Tensor) -> Tensor:  # (B, 3, T, H, W) -> (B, classes)
-        x = clips
-        for x, _ in self._run(clips):
-            pass
+        x, grid = self._embed(clips)
+        for block in self.blocks:
+            x, grid = block(x, grid)
         return self.head(self.dropout(self.norm(x[:, :1])[:, 0]))
 
     def features(self, clips: Tensor) -> list[Tensor]:
@@ -48,19 +45,21 @@ class MViT(nn.Module):
         A stage's last block has already widened, so the channels are those of the stage that follows; the last
         entry is not normalised.
         """
-        outputs = zip(self._run(clips), self.config.blocks(), strict=True)
-        return [volume(x[:, 1:], grid) for (x, grid), block in outputs if block.is_last_of_stage]
+        x, grid = self._embed(clips)
+        pyramid = []
+        for block in self.blocks:
+            x, grid = block(x, grid)
+            if block.config.is_last_of_stage:
+                pyramid.append(volume(x[:, 1:], grid))
+        return pyramid
 
-    def _run(self, clips: Tensor) -> Iterator[tuple[Tensor, Triple]]:
-        """Tokens (B, N, C) and grid after each block."""
+    def _embed(self, clips: Tensor) -> tuple[Tensor, Triple]:
+        """Tokens with their positions, (B, 3, T, H, W) -> (B, N, C), and their grid."""
         self._check(clips)
         x = self.stem(clips)
         grid: Triple = (x.shape[2], x.shape[3], x.shape[4])
-        x = torch.cat([self.class_token.expand(x.shape[0], -1, -1).to(x.dtype), tokens(x)], dim=1)
-        x = self.positions(x, grid)
-        for block in self.blocks:
-            x, grid = block(x, grid)
-            yield x, grid
+        class_token = self.class_token.expand(x.shape[0], -1, -1).to(x.dtype)
+        return self.positions(torch.cat([class_token, tokens(x)], dim=1), grid), grid
 
     def _check(self, clips: Tensor) -> None:
         if clips.ndim != 5 or clips.shape[1] != 3 or not clips.is_floating_point():
@@ -72,7 +71,7 @@ class MViT(nn.Module):
 
 @torch.no_grad()
 def initialise(model: MViT) -> None:
-    """Truncated normals of 0.02 for weights and positions, in either of the two ways that released code has (FACTS 1.4).
+    """Truncated normals of 0.02 for weights and positions, in either of the two ways that released code has.
 
     "official" (SlowFast) also draws the stem and the pooling kernels so, and starts every bias, the norms' included,
     at 0.02; "torch" (all the others) leaves convolutions as torch makes them and starts biases at 0.
@@ -90,7 +89,5 @@ def initialise(model: MViT) -> None:
         elif isinstance(module, PositionEmbedding):
             for table in module.parameters():
                 nn.init.trunc_normal_(table, std=INIT_STD)
-        elif official and isinstance(module, nn.Conv3d):
-            nn.init.trunc_normal_(module.weight, std=INIT_STD)
-        elif official and isinstance(module, TokenPool) and module.pooling == "conv":
+        elif official and isinstance(module, nn.Conv3d | TokenPool) and getattr(module, "weight", None) is not None:
             nn.init.trunc_normal_(module.weight, std=INIT_STD)

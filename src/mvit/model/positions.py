@@ -1,4 +1,4 @@
-"""Absolute positions: tables for one grid, interpolated for others (paper section 3.3; FACTS 1.3).
+"""Absolute positions: tables for one grid, interpolated for others (paper section 3.3).
 
 T, H, W is the grid of tokens; D the channels after the stem.
 """

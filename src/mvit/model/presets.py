@@ -12,7 +12,7 @@ from mvit.model.config import MViTConfig, Triple
 
 
 def _strides_kv(first: Triple, strides_q: tuple[Triple, ...]) -> tuple[Triple, ...]:
-    """The adaptive rule: keys and values pool by ``first``, less by what the queries have pooled so far (FACTS 1.2)."""
+    """The adaptive rule: keys and values pool by ``first``, less by what the queries have pooled so far (SlowFast)."""
     strides = []
     for stride_q in strides_q:
         first = tuple(max(kv // q, 1) for kv, q in zip(first, stride_q, strict=True))  # type: ignore[assignment]
@@ -77,9 +77,7 @@ PRESETS: dict[str, MViTConfig] = {
     "mvit_b_64x3": replace(_MVIT_B_16x4, clip=(64, 224, 224)),
     "mvit_b_24_32x3": replace(_MVIT_B_16x4, clip=(32, 224, 224), **_DEPTH_24),
     "mvit_b_16_image": _MVIT_B_16_IMAGE,
-    "mvit_b_24_wide_320_image": replace(
-        _MVIT_B_16_IMAGE, clip=(1, 320, 320), widths=(112, 224, 448, 896), **_DEPTH_24
-    ),
+    "mvit_b_24_wide_320_image": replace(_MVIT_B_16_IMAGE, clip=(1, 320, 320), widths=(112, 224, 448, 896), **_DEPTH_24),
     # The paper's columnar baseline: one stage of 12 blocks, nothing pooled.
     "vit_b_8x8": replace(
         _MVIT_B_16x4,

@@ -1,7 +1,7 @@
 """Names of foreign checkpoints. You can safely ignore this file unless you read or write other people's weights.
 
 A dialect turns a state dict into this project's names. Here: "official", facebookresearch/SlowFast 287ec00 (v1), whose
-released files hold ``{epoch, model_state, optimizer_state, cfg}``. Names and shapes: FACTS 5.1.
+released files hold ``{epoch, model_state, optimizer_state, cfg}``.
 """
 
 import re
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from mvit.model.config import MViTConfig, Triple
+from mvit.model.config import MViTConfig, Positions, Triple
 
 WRAPPERS = ("module.", "model.")
 """Prefixes that training frameworks put before every name."""
@@ -145,7 +145,7 @@ def _strides_kv(kernels: list[Triple], strides_q: list[Triple], first: Triple) -
     return tuple(strides)
 
 
-def _positions(state: Mapping[str, Tensor]) -> str:
+def _positions(state: Mapping[str, Tensor]) -> Positions:
     if "positions.joint" in state:
         return "joint"
     if "positions.temporal" in state:

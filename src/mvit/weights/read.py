@@ -58,7 +58,9 @@ def read(path: str | Path, config: MViTConfig | None = None) -> tuple[MViTConfig
     if path.is_dir():
         path = path / MODEL_FILE
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist: expected a run folder, a {MODEL_FILE} or an official .pyth file")
+        raise FileNotFoundError(
+            f"{path} does not exist: expected a run folder, a {MODEL_FILE} or an official .pyth file"
+        )
     if path.suffix == ".safetensors":
         return _read_ours(path, config)
     state = dialects.unwrapped(_read_torch(path))
@@ -85,7 +87,9 @@ def describe(path: str | Path) -> dict[str, Any]:
     if not file.is_file():
         if not folder.is_dir():
             raise FileNotFoundError(f"{path} does not exist: expected a run folder or a {MODEL_FILE}")
-        raise FileNotFoundError(f"{file} does not exist: a trained model is {MODEL_FILE} and {DESCRIPTION_FILE} together")
+        raise FileNotFoundError(
+            f"{file} does not exist: a trained model is {MODEL_FILE} and {DESCRIPTION_FILE} together"
+        )
     try:
         description = json.loads(file.read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as why:
@@ -94,7 +98,8 @@ def describe(path: str | Path) -> dict[str, Any]:
         raise CheckpointError(f"{file} does not describe a model: it has no 'config'")
     if description.get("format") != FORMAT:
         raise CheckpointError(
-            f"{file} has format {description.get('format')!r} and this version reads {FORMAT}: use the mvit that wrote it"
+            f"{file} has format {description.get('format')!r} and this version reads {FORMAT}: "
+            "use the mvit that wrote it"
         )
     return description
 
@@ -170,7 +175,8 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as why:
-        start = path.open("rb").read(64).lstrip()
+        with path.open("rb") as file:
+            start = file.read(64).lstrip()
         if start.startswith(b"<"):
             raise CheckpointError(f"{path} is a web page, not a checkpoint: the download failed") from why
         raise CheckpointError(
