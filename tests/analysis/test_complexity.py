@@ -27,7 +27,7 @@ def test_published_figures(name, parameters, gmac, gmac_with_norms):
 
 
 def test_variants_of_mvit_b():
-    """Max pooling with kernels of stride + 1, a 600-class head, and the YAML's kernels for 24 blocks (its fvcore counts)."""
+    """Max pooling with kernels of stride + 1, a 600-class head, and the YAML's kernels for 24 blocks."""
     strides = get_config("mvit_b_16x4").stride_kv
     overlapping = tuple(tuple(s + 1 if s > 1 else 1 for s in stride) for stride in strides)
     kernels = {"kernel_q": ((1, 1, 1), *((1, 3, 3),) * 3), "kernel_kv": overlapping}

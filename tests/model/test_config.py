@@ -9,7 +9,7 @@ B = MViTConfig()
 
 
 def test_blocks_of_mvit_b_follow_the_published_table():
-    """The official code's: width in and out, heads, whether queries are pooled, stride of keys and values, block by block."""
+    """The official code's width in and out, heads, and strides of queries and of keys and values, block by block."""
     rows = [
         (block.width, block.width_out, block.heads, block.pool_q.stride, block.pool_kv.stride) for block in B.blocks()
     ]

@@ -47,9 +47,9 @@ class MViT(nn.Module):
         """
         x, grid = self._embed(clips)
         pyramid = []
-        for block in self.blocks:
+        for block, config in zip(self.blocks, self.config.blocks(), strict=True):
             x, grid = block(x, grid)
-            if block.config.is_last_of_stage:
+            if config.is_last_of_stage:
                 pyramid.append(volume(x[:, 1:], grid))
         return pyramid
 
