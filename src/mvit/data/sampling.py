@@ -11,9 +11,9 @@ import numpy as np
 class ClipSampling:
     """How a clip of `frames` frames is taken from a video.
 
-    dense: the official sampling of Kinetics. The clip spans frames * spacing frames of the video (times fps / target_fps
-    where a target rate is set) and is read at evenly spread points from the first to the last frame of the span, so that
-    16 frames at spacing 4 lie 63 / 15 = 4.2 frames apart. A video shorter than the span repeats its last frame.
+    dense: the official sampling of Kinetics. The clip spans frames * spacing frames of the video (times fps over
+    target_fps where a target rate is set) and is read at evenly spread points from the first to the last frame of the
+    span: 16 frames at spacing 4 lie 63 / 15 = 4.2 frames apart. A video shorter than the span repeats its last frame.
     segments: that of Something-Something. The whole video is cut into `frames` equal segments and one frame is taken
     from each: a random one in training, the centre in test; `spacing` and `target_fps` do not matter.
     """

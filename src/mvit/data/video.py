@@ -234,7 +234,7 @@ class Video:
         }
         with self._guard("it is no video or image that can be opened, or it is damaged"):
             # metadata_errors: comments need not be UTF-8.
-            self._container = av.open(_Nameless(self._file), options=options, metadata_errors="replace")
+            self._container: Any = av.open(_Nameless(self._file), options=options, metadata_errors="replace")
             if not self._container.streams.video:
                 raise UnreadableVideo(self.path, "it holds no video, only sound or text")
             stream = self._container.streams.video[0]

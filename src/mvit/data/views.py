@@ -1,0 +1,110 @@
+"""Test-time preprocessing, the only one: from a file to normalised clips, the same for evaluation and prediction."""
+
+import dataclasses
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mvit.data.sampling import ClipSampling, test_indices
+from mvit.data.video import Video
+
+# The letters in shapes: V views, T frames, H height, W width.
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preprocessing:
+    """All that turns a video into the clips a model was trained on; stored with its weights."""
+
+    sampling: ClipSampling
+    short_side: int = 256
+    crop: int = 224
+    mean: tuple[float, float, float] = (0.45, 0.45, 0.45)
+    std: tuple[float, float, float] = (0.225, 0.225, 0.225)
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.crop <= self.short_side:
+            raise ValueError(
+                f"the crop must be between 1 and the short side of {self.short_side} pixels, got {self.crop}; "
+                "set a smaller crop or a larger short_side"
+            )
+        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+            raise ValueError(f"mean and std need three numbers each, std above 0; got {self.mean} and {self.std}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it."""
+        return dataclasses.asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Preprocessing":
+        """The inverse of `to_dict`; every field must be there and no other, so that none is guessed."""
+        _same_keys("preprocessing", values, cls)
+        _same_keys("preprocessing.sampling", values["sampling"], ClipSampling)
+        return cls(
+            sampling=ClipSampling(**values["sampling"]),
+            short_side=values["short_side"],
+            crop=values["crop"],
+            mean=tuple(values["mean"]),
+            std=tuple(values["std"]),
+        )
+
+
+def read_views(
+    path: str | os.PathLike[str], preprocessing: Preprocessing, *, clips: int = 5, crops: int = 1
+) -> np.ndarray:
+    """The test views of a video or image file, decoded once and normalised; float32 (clips * crops, 3, T, crop, crop).
+
+    Views come clip by clip, and within a clip from left to right (or top to bottom). Raises FileNotFoundError,
+    UnreadableVideo, and ValueError for counts of views that are not offered.
+    """
+    with Video(path) as video:
+        indices = test_indices(video.frames, video.fps, preprocessing.sampling, clips)  # (clips, T)
+        frames = video.read(indices.ravel(), short_side=preprocessing.short_side)
+    frames = frames.reshape(*indices.shape, *frames.shape[1:])  # (clips, T, H, W, 3)
+    corners = crop_corners(frames.shape[2], frames.shape[3], preprocessing.crop, crops)
+    size = preprocessing.crop
+    views = np.empty((clips, crops, 3, preprocessing.sampling.frames, size, size), np.float32)
+    for clip in range(clips):
+        for crop, (top, left) in enumerate(corners):
+            window = frames[clip, :, top : top + size, left : left + size]
+            views[clip, crop] = normalise_uint8(window, preprocessing.mean, preprocessing.std)
+    return views.reshape(clips * crops, *views.shape[2:])
+
+
+def crop_corners(height: int, width: int, crop: int, crops: int) -> list[tuple[int, int]]:
+    """(top, left) of square crops: 1 is the centre; 3 lie at the start, centre and end of the longer side."""
+    if crops not in (1, 3):
+        raise ValueError(f"crops must be 1 (the centre) or 3 (along the longer side), got {crops}")
+    # Rounded up, as in SlowFast's uniform_crop.
+    top, left = (height - crop + 1) // 2, (width - crop + 1) // 2
+    if crops == 1:
+        return [(top, left)]
+    if height > width:
+        return [(0, left), (top, left), (height - crop, left)]
+    return [(top, 0), (top, left), (top, width - crop)]
+
+
+def normalise_uint8(frames: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray:
+    """(x / 255 - mean) / std for each channel; uint8 (T, H, W, 3) -> float32 (3, T, H, W)."""
+    levels = np.arange(256, dtype=np.float64) / 255
+    tables = [((levels - m) / s).astype(np.float32) for m, s in zip(mean, std, strict=True)]
+    return np.stack([table[frames[..., channel]] for channel, table in enumerate(tables)])
+
+
+def describe(preprocessing: Preprocessing, clips: int, crops: int) -> str:
+    """The protocol in words, as every result carries it: "5x1 views, 16x4, short side 256, crop 224"."""
+    sampling = preprocessing.sampling
+    if sampling.mode == "segments":
+        frames = f"{sampling.frames} segments"
+    else:
+        frames = f"{sampling.frames}x{sampling.spacing:g}"
+        frames += f" at {sampling.target_fps:g} fps" if sampling.target_fps else ""
+    return f"{clips}x{crops} views, {frames}, short side {preprocessing.short_side}, crop {preprocessing.crop}"
+
+
+def _same_keys(where: str, values: dict[str, Any], kind: type) -> None:
+    expected, given = {field.name for field in dataclasses.fields(kind)}, set(values)
+    if expected != given:
+        missing, unknown = sorted(expected - given), sorted(given - expected)
+        raise ValueError(f"{where} must name exactly {sorted(expected)}; missing {missing}, unknown {unknown}")
