@@ -1,0 +1,328 @@
+"""Every command, thin: what it does is done elsewhere, and imported only when the command runs."""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mvit import commandline
+from mvit.commandline import DONE, USERS_INPUT, users_fault
+
+# ---- the commands --------------------------------------------------------------------------------------------------
+# Each one's docstring is its help: the first line in `mvit --help`, all of it in `mvit COMMAND --help`.
+
+
+def quickstart(*, out: Path = Path("quickstart")) -> int:
+    """Walk the whole path in minutes: make a demo set, train, probe, report and predict.
+
+    Args:
+        out: folder for the demo set and the runs; what is there already stays
+    """
+    import json
+    import shlex
+
+    from mvit import runs
+    from mvit.data import demo
+
+    videos, run = out / "demo", runs.fresh(out, "run")
+    if (videos / "train").is_dir():
+        print(f"The demo set in {videos} is there already.")
+    else:
+        print(f"Making the demo set in {videos}: eight movements that only the order of the frames tells apart ...")
+        demo.make(videos)
+    clip = min((videos / "val").rglob("*.mp4"))
+    for step in (
+        ["train", f"{videos}", "--recipe", "quickstart", "--out", f"{run}"],
+        ["probe", f"{run}", f"{videos}"],
+        ["report", f"{run}"],
+        ["predict", f"{run}", f"{clip}", "--top", "3"],
+    ):
+        print(f"\n$ mvit {shlex.join(step)}", flush=True)
+        if code := commandline.run(COMMANDS, step):
+            return code
+    top1, probe = (json.loads((run / name).read_text(encoding="utf-8")) for name in ("result.json", "probe.json"))
+    print(
+        f"\nA model was trained from scratch on {videos}/train and judged on videos it never saw: "
+        f"{top1['top1']:.1%} right, {probe['shuffled']['top1']:.1%} when their frames are shuffled.\n"
+        f"Look at {run}/report.html. Then, with a folder that holds a folder of videos for each class:\n\n"
+        f"  mvit train YOUR_FOLDER\n"
+        f"  mvit predict runs/YOUR_FOLDER-1 VIDEO\n"
+    )
+    return DONE
+
+
+def train(
+    data: Path,
+    overrides: tuple[str, ...] = (),
+    /,
+    *,
+    model: str | None = None,
+    recipe: str | None = None,
+    val: Path | None = None,
+    out: Path | None = None,
+    resume: bool = False,
+) -> int:
+    """Train a model on a folder of videos, judge it on held-out ones, and report.
+
+    Args:
+        data: folder with a folder for each class, folder with train/ and val/, or CSV (path,label[,group])
+        overrides: section.key=value, over the recipe: train.epochs=30 optim.lr=1e-3 model.drop_path=0.2
+        model: a preset; `mvit info` lists them
+        recipe: a TOML file, or the name of a recipe that comes with mvit
+        val: held-out videos, as a second folder or CSV
+        out: run folder; a fresh one under runs/ if not given
+        resume: go on with the run in --out, from its last checkpoint
+    """
+    import json
+
+    from mvit import runs
+    from mvit.analysis.report import report as write_report
+    from mvit.data.dataset import find, read_split
+    from mvit.training import loop
+    from mvit.training.recipe import load
+
+    chosen = [f"model.name={json.dumps(model)}", *overrides] if model else overrides
+    if resume:
+        if out is None or not (out / "recipe.toml").is_file():
+            raise ValueError(f"--resume goes on with a run: name its folder with --out ({out} holds no recipe.toml)")
+        resolved = load(_recipe_path(recipe) if recipe else out / "recipe.toml", chosen)
+        listing = read_split(out / "split.csv")
+    else:
+        resolved = load(_recipe_path(recipe) if recipe else None, chosen)
+        listing = find(data, val=val, val_fraction=resolved.data.val_fraction, seed=resolved.train.seed)
+    run = loop.train(resolved, listing, out or runs.fresh(Path("runs"), runs.name_of(data)), resume=resume)
+    page = write_report([run], run / "report.html")
+    print(f"Wrote {page}. Next: mvit predict {run} VIDEO")
+    return DONE
+
+
+def evaluate(run: Path, data: Path, /, *, views: str | None = None, out: Path | None = None) -> int:
+    """Score a trained model on labelled videos: top-1 with its interval, protocol and denominator.
+
+    Args:
+        run: run folder, or its model.safetensors
+        data: as for train; its val part where there is one, else everything
+        views: clips x crops taken of each video, such as 5x1; the run's own if not given
+        out: JSON file or folder for result and scores; the run folder, or a folder in it for other videos than
+            those that the run held out, if not given
+    """
+    from mvit import runs
+    from mvit.deploy.predictor import load
+    from mvit.evaluation import evaluate as evaluation
+
+    predictor = load(run)
+    clips, crops = _numbers(views, "clips x crops, such as 5x1", 2) if views else predictor.views
+    samples, folder = runs.to_judge(run, data, predictor.classes)
+    with _progress("evaluating") as progress:
+        outcome = evaluation.evaluate(
+            predictor.logits,
+            samples,
+            predictor.classes,
+            predictor.preprocessing,
+            clips=clips,
+            crops=crops,
+            progress=progress,
+        )
+    _name_left_out(outcome.unreadable)
+    print(f"{evaluation.write(outcome, out or folder)['headline']}\nWrote {out or folder / evaluation.RESULT_FILE}")
+    return DONE
+
+
+def probe(run: Path, data: Path, /, *, orders: int = 10, seed: int = 0) -> int:
+    """Ask whether a model uses the order of frames: shuffled, reversed and single-frame clips.
+
+    Args:
+        run: run folder
+        data: as for evaluate
+        orders: random orders for each clip
+        seed: of those orders
+    """
+    from mvit import runs
+    from mvit.deploy.predictor import load
+    from mvit.evaluation import probes
+
+    predictor = load(run)
+    samples, folder = runs.to_judge(run, data, predictor.classes)
+    with _progress("probing") as progress:
+        found = probes.probe(
+            predictor.logits,
+            samples,
+            predictor.classes,
+            predictor.preprocessing,
+            orders=orders,
+            seed=seed,
+            progress=progress,
+        )
+    _name_left_out(found["unreadable"])
+    probes.write(found, folder)
+    for name in ("ordered", "shuffled", "reversed", "single_frame"):
+        low, high = found[name]["top1_interval"]
+        print(f"{name:13} top-1 {found[name]['top1']:6.1%}  [{low:.1%}, {high:.1%}]")
+    print(found["meaning"])
+    print(f"({found['protocol']}; {found['videos']} of {found['listed']} videos)\nWrote {folder / probes.PROBE_FILE}")
+    return DONE
+
+
+def predict(run: Path, videos: tuple[Path, ...], /, *, top: int = 5, json: bool = False) -> int:
+    """Name what videos show, with scores by class name; an unreadable one is named and the others go on.
+
+    Args:
+        run: run folder, or its model.safetensors
+        videos: one or more video files
+        top: classes to print for each, the most likely first
+        json: print an object a line, with the scores of all classes
+    """
+    from json import dumps
+
+    from mvit.deploy.predictor import load
+
+    if not videos:
+        raise ValueError("predict needs at least one video: mvit predict RUN VIDEO...")
+    predictor = load(run)
+    code = DONE
+    for video in videos:
+        try:
+            scores = predictor.predict(video)
+        except (ValueError, OSError) as error:
+            print(f"mvit: {users_fault(error)}", file=sys.stderr)
+            code = USERS_INPUT
+            continue
+        if json:
+            print(dumps({"video": str(video), "scores": scores, "protocol": predictor.protocol}, ensure_ascii=False))
+        else:
+            print(f"{video}")
+            for name, score in list(scores.items())[:top]:
+                print(f"  {score:6.1%}  {name}")
+    return code
+
+
+def report(runs: tuple[Path, ...], /, *, out: Path | None = None) -> int:
+    """Write one self-contained page from the files of runs: curves, confusions, order probe, worst videos.
+
+    Args:
+        runs: one or more run folders
+        out: HTML file; report.html in the run folder, or here for several runs, if not given
+    """
+    from mvit.analysis.report import report as write_report
+
+    if not runs:
+        raise ValueError("report needs at least one run folder: mvit report RUN...")
+    print(f"Wrote {write_report(runs, out or (runs[0] if len(runs) == 1 else Path()) / 'report.html')}")
+    return DONE
+
+
+def info(names: tuple[str, ...] = (), /, *, json: bool = False) -> int:
+    """Say what a preset, a run or a checkpoint is; without a name, list the presets.
+
+    Args:
+        names: a preset, run folder or checkpoint
+        json: print an object a line
+    """
+    from json import dumps
+
+    from mvit import runs
+    from mvit.model.presets import list_models
+
+    if not names and not json:
+        print("\n".join(list_models()))
+        return DONE
+    for name in names or list_models():
+        facts = runs.facts(name)
+        if json:
+            print(dumps(facts, ensure_ascii=False))
+            continue
+        width = max(map(len, facts)) + 2
+        for key, value in facts.items():
+            for line, (what, said) in enumerate([(key, value)] if not isinstance(value, dict) else value.items()):
+                label = f"{key:{width}}" if line == 0 else " " * width
+                print(label + (f"{said}" if not isinstance(value, dict) else f"{what} = {said}"))
+    return DONE
+
+
+def complexity(names: tuple[str, ...], /, *, clip: str | None = None, json: bool = False) -> int:
+    """Count parameters and multiply-adds, block by block.
+
+    Args:
+        names: presets, run folders or checkpoints
+        clip: frames x height x width, such as 16x224x224; the model's own if not given
+        json: print an object a line
+    """
+    from json import dumps
+
+    from mvit import runs
+    from mvit.analysis import complexity as counting
+
+    if not names:
+        raise ValueError("complexity needs at least one name: mvit complexity NAME...; mvit info lists the presets")
+    size = _numbers(clip, "frames x height x width, such as 16x224x224", 3) if clip else None
+    for name in names:
+        counted = counting.complexity(runs.architecture(name), size)
+        print(dumps({"name": name, **counted.to_dict()}) if json else f"{name}\n{counting.describe(counted)}")
+    return DONE
+
+
+def doctor() -> int:
+    """Check this machine by really encoding, decoding and computing; name the command that mends what is wrong."""
+    from mvit.doctor import examine
+
+    problems = 0
+    for check in examine():
+        print(f"{'problem' if check.remedy else 'ok':8} {check.name:12} {check.finding}")
+        if check.remedy:
+            problems += 1
+            print(f"{'':21} {check.remedy}")
+    print(f"{problems} problems" if problems else "Everything that mvit needs works here.")
+    return USERS_INPUT if problems else DONE
+
+
+# ---- what several commands share -----------------------------------------------------------------------------------
+
+
+def _recipe_path(name: str) -> Path:
+    """A recipe by path, or by name among those that come with the package (beside src/ in a checkout)."""
+    if Path(name).is_file():
+        return Path(name)
+    inside, beside = Path(__file__).parent / "recipes", Path(__file__).parents[2] / "recipes"
+    known = {path.stem: path for path in sorted((inside if inside.is_dir() else beside).glob("*.toml"))}
+    if name not in known:
+        from mvit.model.presets import nearest
+
+        raise ValueError(f"there is no recipe file {name!r} and none of that name: {nearest(name, list(known))}")
+    return known[name]
+
+
+def _name_left_out(unreadable: Mapping[Any, str]) -> None:
+    for path, reason in unreadable.items():
+        print(f"left out: {path} cannot be read: {reason}", file=sys.stderr)
+
+
+@contextmanager
+def _progress(doing: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on standard error where that is a terminal; gives what to call with how many are done, of how many."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(doing, total=None)
+        yield lambda done, of: bar.update(task, completed=done, total=of)
+
+
+def _numbers(text: str, what: str, count: int) -> Any:
+    """A tuple of ``count`` whole numbers above 0 that are joined by x; raises ``ValueError`` for anything else."""
+    parts = text.split("x")
+    if len(parts) != count or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise ValueError(f"{text!r} is not {what}")
+    return tuple(int(part) for part in parts)
+
+
+COMMANDS: dict[str, commandline.Command] = {
+    command.__name__: command
+    for command in (quickstart, train, evaluate, probe, predict, report, info, complexity, doctor)
+}
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run a command line, that of this process unless given, and return its exit code."""
+    return commandline.main(COMMANDS, sys.argv[1:] if args is None else args)

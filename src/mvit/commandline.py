@@ -1,0 +1,135 @@
+"""From a command line to the call of a function, and from an error to an exit code; knows no command.
+
+A command is a function that returns its exit code: its signature is the interface, its docstring the help.
+"""
+
+import inspect
+import itertools
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, get_origin, get_type_hints
+
+from mvit import __version__
+
+DONE, USERS_INPUT, INTERRUPTED, READER_GONE = 0, 2, 130, 141
+"""Exit codes. A fault of ours leaves with its traceback and Python's own 1; the last two are 128 + the signal."""
+
+Command = Callable[..., int]
+Commands = Mapping[str, Command]
+
+
+def main(commands: Commands, args: Sequence[str]) -> int:
+    """Run a command line and return its exit code, errors of the user's told in a sentence; faults of ours raise."""
+    try:
+        code = run(commands, args)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("mvit: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        if not _stdout_is_closed():
+            raise
+        return READER_GONE
+    except (ValueError, OSError) as error:
+        print(f"mvit: {users_fault(error)}", file=sys.stderr)
+        return USERS_INPUT
+    return code
+
+
+def run(commands: Commands, args: Sequence[str]) -> int:
+    """Call the command that the first argument names with what the others say; its errors pass through."""
+    name, *rest = args or ["--help"]
+    if name in ("-h", "--help", "help"):
+        print(_help(commands))
+        return DONE
+    if name == "--version":
+        print(f"mvit {__version__}")
+        return DONE
+    if name not in commands:
+        from mvit.model.presets import nearest
+
+        raise ValueError(f"there is no command {name!r}: {nearest(name, list(commands))}")
+
+    import tyro
+
+    command = commands[name]
+    _name_values(command)
+    marks = (tyro.conf.FlagCreatePairsOff, tyro.conf.AvoidSubcommands)
+    try:
+        return tyro.cli(command, args=_options_first(rest, command), prog=f"mvit {name}", config=marks)
+    except SystemExit as stop:  # tyro has printed the help (0) or what it did not understand (2)
+        return int(stop.code or DONE)
+
+
+def users_fault(error: ValueError | OSError) -> str:
+    """The sentence for the user where the fault is theirs; raises the error again where it is ours.
+
+    Theirs are the errors that this package raised, and those of the system about a file; a ``ValueError`` out of the
+    depth of a library is a call of ours that was wrong.
+    """
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    raised_here = trace is not None and Path(trace.tb_frame.f_code.co_filename).is_relative_to(Path(__file__).parent)
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    if not raised_here:
+        raise error
+    return str(error)
+
+
+def _help(commands: Commands) -> str:
+    summaries = (f"  {name:12}{(command.__doc__ or '').splitlines()[0]}" for name, command in commands.items())
+    return "\n".join(
+        [
+            "usage: mvit COMMAND ...",
+            "",
+            "From a folder of videos to a trained, evaluated, explained model.",
+            "",
+            *summaries,
+            "",
+            "`mvit COMMAND --help` says more. Exit codes: 0 done, 2 your input, 1 our fault, 130 interrupted.",
+        ]
+    )
+
+
+def _name_values(command: Command) -> None:
+    """Have tyro's help call values by their names (DATA, VIDEO...) and pass over defaults that say nothing."""
+    from tyro.conf import arg
+
+    hints = get_type_hints(command)
+    for name, entry in inspect.signature(command).parameters.items():
+        many = get_origin(hints[name]) is tuple
+        metavar = None if hints[name] is bool else f"{name.removesuffix('s').upper()}..." if many else name.upper()
+        hint = "" if entry.default in (None, (), False, inspect.Parameter.empty) else None
+        command.__annotations__[name] = Annotated[hints[name], arg(metavar=metavar, help_behavior_hint=hint)]
+
+
+def _options_first(args: list[str], command: Command) -> list[str]:
+    """The same arguments with options before positionals: tyro takes positionals only in one piece."""
+    if "--" in args:
+        return args
+    flags = {f"--{name}" for name, entry in inspect.signature(command).parameters.items() if entry.annotation is bool}
+    options: list[str] = []
+    positionals: list[str] = []
+    rest = iter(args)
+    for argument in rest:
+        if not argument.startswith("-"):
+            positionals.append(argument)
+            continue
+        options.append(argument)
+        if argument not in flags | {"-h", "--help"} and "=" not in argument:
+            options.extend(itertools.islice(rest, 1))
+    return options + positionals
+
+
+def _stdout_is_closed() -> bool:
+    """Whether it was the reader of our output that left (``mvit predict ... | head``), and not a pipe of our own."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at exit
+        return True
+    return False

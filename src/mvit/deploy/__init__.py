@@ -1,0 +1,1 @@
+"""How it is used: a trained model as something that takes videos and gives scores by class name."""

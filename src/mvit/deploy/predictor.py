@@ -1,0 +1,87 @@
+"""A run folder and nothing else, ready to score videos exactly as evaluation does."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mvit.data.views import Preprocessing, describe
+from mvit.evaluation.evaluate import score_video
+from mvit.model.mvit import MViT
+from mvit.weights.read import CheckpointError, fit, read
+from mvit.weights.read import describe as read_description
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictor:
+    """A trained model with everything that a prediction needs; made by ``load``."""
+
+    model: MViT
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    views: tuple[int, int]
+    """Clips and crops taken of a video."""
+
+    @property
+    def protocol(self) -> str:
+        """How a video is looked at, in words: views, frames and their spacing, sizes."""
+        return describe(self.preprocessing, *self.views)
+
+    def predict(self, video: str | Path) -> dict[str, float]:
+        """Scores in 0..1 by class name, the highest first: the mean softmax over views, as evaluation defines it.
+
+        Raises ``UnreadableVideo`` (a ``ValueError``) for a file that cannot be decoded, ``FileNotFoundError``.
+        """
+        scores = score_video(self.logits, Path(video), self.preprocessing, *self.views)
+        order = np.argsort(-scores, kind="stable")
+        return {self.classes[index]: float(scores[index]) for index in order}
+
+    @torch.inference_mode()
+    def logits(self, clips: np.ndarray) -> np.ndarray:
+        """Logits (N, classes) of normalised float32 clips (N, 3, T, H, W), computed in float32."""
+        device = next(self.model.parameters()).device
+        # TF32 convolutions, the default on GPUs, are good to three digits; the scores of a run are compared to five.
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            return self.model(torch.from_numpy(clips).to(device)).cpu().numpy()
+
+
+def load(run_or_file: str | Path, *, device: str | torch.device | None = None) -> Predictor:
+    """The predictor of a run folder or its ``model.safetensors``, on the GPU where there is one.
+
+    Raises ``CheckpointError`` (a ``ValueError``) for a file that is truncated, foreign or without its classes, and
+    ``FileNotFoundError``.
+    """
+    path = Path(run_or_file)
+    config, state, report = read(path)
+    if report.dialect != "mvit":
+        raise CheckpointError(
+            f"{path} names no classes and no preprocessing, as a prediction needs: fine-tune it first with "
+            f"mvit train DATA model.weights={str(path)!r}"
+        )
+    description = read_description(path)
+    classes, preprocessing, views = _checked(path, description)
+    if len(classes) != config.num_classes:
+        raise CheckpointError(f"{path} names {len(classes)} classes for {config.num_classes} outputs: train it again")
+    model = MViT(config)
+    fit(model, state, report)
+    if report.reinitialised or report.resized:
+        raise CheckpointError(f"{path} is not the model that its description says: {report}")
+    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    return Predictor(model=model.to(chosen).eval(), classes=classes, preprocessing=preprocessing, views=views)
+
+
+def _checked(path: Path, description: dict[str, Any]) -> tuple[tuple[str, ...], Preprocessing, tuple[int, int]]:
+    """Classes, preprocessing and views of a ``model.json``, or a sentence saying which of them is missing or wrong."""
+    try:
+        classes = tuple(description["classes"])
+        preprocessing = Preprocessing.from_dict(description["preprocessing"])
+        clips, crops = map(int, description["views"])
+    except KeyError as missing:
+        raise CheckpointError(f"the description beside {path} has no {missing}: train it again") from missing
+    except (TypeError, ValueError) as why:
+        raise CheckpointError(f"the description beside {path} is damaged: {why}") from why
+    if min(clips, crops) < 1:
+        raise CheckpointError(f"the description beside {path} is damaged: it asks for {clips}x{crops} views")
+    return classes, preprocessing, (clips, crops)

@@ -1,0 +1,160 @@
+"""A run folder and a video are enough, and the score is evaluation's own."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import mvit
+from mvit import weights
+from mvit.data import video
+from mvit.data.dataset import find_all
+from mvit.data.sampling import ClipSampling
+from mvit.data.views import Preprocessing, describe
+from mvit.evaluation.evaluate import evaluate
+
+CLASSES = ["left", "right", "up"]
+PREPROCESSING = Preprocessing(sampling=ClipSampling(frames=4, spacing=2), short_side=36, crop=32)
+ROOT = Path(__file__).parents[2]
+
+
+def write_run(folder: Path, **changes) -> Path:
+    torch.manual_seed(1)
+    model = mvit.create_model("mvit_test_4x32", num_classes=len(CLASSES))
+    description = {
+        "config": model.config.to_dict(),
+        "classes": CLASSES,
+        "preprocessing": PREPROCESSING.to_dict(),
+        "views": [3, 1],
+        "protocol": describe(PREPROCESSING, 3, 1),
+    }
+    weights.write(folder, model.state_dict(), description | changes)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    return write_run(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("videos")
+    rng = np.random.default_rng(0)
+    for name in CLASSES:
+        (folder / name).mkdir()
+        frames = rng.integers(0, 255, (3, 12, 10, 3), dtype=np.uint8).repeat(6, 0).repeat(4, 1).repeat(5, 2)
+        video.write(folder / name / "clip.mp4", frames)
+    return folder
+
+
+def test_predicts_by_name_highest_first(run, videos):
+    predictor = mvit.load(run)
+    scores = predictor.predict(videos / "up" / "clip.mp4")
+    assert set(scores) == set(CLASSES)
+    assert list(scores.values()) == sorted(scores.values(), reverse=True)
+    assert sum(scores.values()) == pytest.approx(1)
+    assert predictor.classes == tuple(CLASSES)
+    assert predictor.protocol == "3x1 views, 4x2, short side 36, crop 32"
+
+
+def test_a_prediction_is_the_score_that_evaluation_counts(run, videos):
+    predictor = mvit.load(run / "model.safetensors")
+    outcome = evaluate(predictor.logits, find_all(videos), predictor.classes, predictor.preprocessing, clips=3, crops=1)
+    for sample, scores in zip(outcome.samples, outcome.scores, strict=True):
+        predicted = predictor.predict(str(sample.path))
+        assert [predicted[name] for name in CLASSES] == pytest.approx(scores.tolist(), abs=1e-6)
+
+
+def test_logits_are_the_models_own(run):
+    predictor = mvit.load(run, device="cpu")
+    clips = np.random.default_rng(0).standard_normal((2, 3, 4, 32, 32)).astype(np.float32)
+    logits = predictor.logits(clips)
+    assert logits.dtype == np.float32
+    with torch.no_grad():
+        expected = mvit.create_model("mvit_test_4x32", num_classes=3, weights=run)(torch.from_numpy(clips))
+    np.testing.assert_allclose(logits, expected.numpy(), rtol=1e-6, atol=1e-6)
+
+
+def _cut(folder: Path):
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:1000])
+
+
+def _half_json(folder: Path):
+    file = folder / "model.json"
+    file.write_text(file.read_text()[:40])
+
+
+def _without(key: str):
+    def change(folder: Path):
+        file = folder / "model.json"
+        description = json.loads(file.read_text())
+        del description[key]
+        file.write_text(json.dumps(description))
+
+    return change
+
+
+def _with(**changes):
+    return lambda folder: write_run(folder, **changes)
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (_cut, r"model\.safetensors cannot be read .*cut short or damaged"),
+        (_half_json, r"model\.json is not JSON .*cut short"),
+        (_without("config"), r"model\.json does not describe a model"),
+        (_without("classes"), r"has no 'classes'"),
+        (_without("preprocessing"), r"has no 'preprocessing'"),
+        (_without("views"), r"has no 'views'"),
+        (_with(classes=["left", "right"]), r"names 2 classes for 3 outputs"),
+        (_with(classes=3), r"is damaged"),
+        (_with(views=[3]), r"is damaged"),
+        (_with(views=[0, 1]), r"is damaged"),
+        (_with(preprocessing={"crop": "large"}), r"is damaged"),
+        (lambda folder: (folder / "model.json").unlink(), r"model\.json does not exist"),
+        (lambda folder: (folder / "model.safetensors").unlink(), r"model\.safetensors does not exist"),
+    ],
+)
+def test_a_damaged_run_is_refused_in_one_sentence(tmp_path, damage, sentence):
+    damage(write_run(tmp_path))
+    with pytest.raises((ValueError, FileNotFoundError), match=sentence) as error:
+        mvit.load(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_checkpoint_of_other_people_names_what_is_missing(tmp_path):
+    """Official files hold no class names: the sentence says so, and what to do."""
+    from mvit.weights.dialects import to_official
+
+    model = mvit.create_model("mvit_test_4x32", num_classes=3)
+    path = tmp_path / "official.pyth"
+    torch.save({"model_state": to_official(model.state_dict(), model.config)}, path)
+    with pytest.raises(ValueError, match=r"names no classes .*model\.weights="):
+        mvit.load(path)
+
+
+def test_the_python_of_the_readme_runs(run, videos, tmp_path, monkeypatch, capsys):
+    program = re.search(r"```python\n(import mvit\n.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert program
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "YOUR_FOLDER-1").symlink_to(run)
+    (tmp_path / "video.mp4").symlink_to(videos / "up" / "clip.mp4")
+    monkeypatch.chdir(tmp_path)
+    exec(compile(program[1], "README.md", "exec"), {})
+    assert sorted(line.split()[1] for line in capsys.readouterr().out.splitlines()) == sorted(CLASSES)
+
+
+def test_the_model_of_the_readme_is_as_described(capsys):
+    programs = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    program = next(text for text in programs if "create_model" in text)
+    names: dict = {}
+    small = program.replace("mvit_b_16x4", "mvit_test_4x32")
+    exec(compile(small, "README.md", "exec"), names)
+    assert names["logits"].shape == (1, 14)
+    assert [level.ndim for level in names["pyramid"]] == [5, 5]
