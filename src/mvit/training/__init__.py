@@ -1,0 +1,1 @@
+"""How it learns: a recipe, an optimiser, checkpoints, and the loop over them."""

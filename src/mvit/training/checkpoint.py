@@ -1,0 +1,147 @@
+"""Checkpoints: tensors as safetensors beside a manifest with checksums, whole or not there, and nothing executed.
+
+``checkpoints/<step>/`` holds tensors.safetensors and manifest.json. It is written under another name, brought to disk
+and renamed, so a folder with a step's name is complete; what happens to it later is found by its checksums.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from torch import Tensor
+
+TENSORS = "tensors.safetensors"
+MANIFEST = "manifest.json"
+FORMAT = 1
+KEEP = 2
+"""The last one, and the one before it in case the disk damages the last."""
+
+
+class DamagedError(ValueError):
+    """A checkpoint is not what was written; the sentence says which and how that shows."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What was saved at a step: tensors by name, and plain values."""
+
+    step: int
+    tensors: dict[str, Tensor]
+    meta: dict[str, Any]
+
+
+def save(folder: Path, step: int, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> Path:
+    """Write the checkpoint of a step, read it back, and only then drop those before the last two.
+
+    ``meta`` holds what JSON can. A kill at any moment leaves the earlier ones as they were.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    _clear_unfinished(folder)
+    content = safetensors.torch.save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+    manifest = {"format": FORMAT, "step": step, "bytes": len(content), "sha256": _digest(content), "meta": dict(meta)}
+    sealed = manifest | {"seal": _seal(manifest)}
+    unfinished = folder / f".{step:08d}.unfinished"
+    unfinished.mkdir()
+    _write(unfinished / TENSORS, content)
+    _write(unfinished / MANIFEST, json.dumps(sealed, indent=2).encode())
+    _sync_folder(unfinished)
+    final = folder / f"{step:08d}"
+    if final.exists():  # damaged before, and now trained again
+        shutil.rmtree(final)
+    unfinished.rename(final)
+    _sync_folder(folder)
+    _verify(final)
+    paths = _steps(folder)
+    place = paths.index(final)  # what lies beyond was found damaged, or the run would not have come here again
+    for path in paths[place + 1 :] + paths[: max(place + 1 - KEEP, 0)]:
+        shutil.rmtree(path)
+    return final
+
+
+def load(path: Path) -> Checkpoint:
+    """Read one checkpoint; raises ``DamagedError`` for anything but what was written."""
+    manifest, content = _verify(path)
+    return Checkpoint(manifest["step"], safetensors.torch.load(content), manifest["meta"])
+
+
+def load_latest(folder: Path, echo: Callable[[str], None]) -> Checkpoint | None:
+    """The newest checkpoint that is whole, or None where none was written; each damaged one is named to ``echo``.
+
+    Raises ``DamagedError`` where there are some and none is whole.
+    """
+    paths = _steps(folder)[::-1]
+    for path in paths:
+        try:
+            return load(path)
+        except DamagedError as why:
+            echo(f"warning: {why}; looking for the one before it")
+    if paths:
+        raise DamagedError(f"no checkpoint in {folder} is whole ({len(paths)} tried): train again in a new folder")
+    return None
+
+
+def _verify(path: Path) -> tuple[dict[str, Any], bytes]:
+    try:
+        manifest = json.loads((path / MANIFEST).read_bytes())
+        seal = manifest.pop("seal")
+    except FileNotFoundError as why:
+        raise DamagedError(f"{path} is damaged: it has no {MANIFEST}") from why
+    except (ValueError, KeyError, AttributeError, TypeError) as why:
+        raise DamagedError(f"{path / MANIFEST} is damaged: it is cut short or was changed") from why
+    if seal != _seal(manifest):
+        raise DamagedError(f"{path / MANIFEST} is damaged: its content differs from its own checksum")
+    if manifest["format"] != FORMAT:
+        raise ValueError(
+            f"{path} has format {manifest['format']} and this version reads {FORMAT}: "
+            "resume with the mvit that wrote it"
+        )
+    try:
+        content = (path / TENSORS).read_bytes()
+    except FileNotFoundError as why:
+        raise DamagedError(f"{path} is damaged: it has no {TENSORS}") from why
+    if len(content) != manifest["bytes"]:
+        raise DamagedError(f"{path / TENSORS} is damaged: it has {len(content):,} of {manifest['bytes']:,} bytes")
+    if _digest(content) != manifest["sha256"]:
+        raise DamagedError(f"{path / TENSORS} is damaged: its content differs from the checksum in {MANIFEST}")
+    return manifest, content
+
+
+def _steps(folder: Path) -> list[Path]:
+    """Finished checkpoints, oldest first."""
+    return sorted(path for path in folder.glob("*") if path.name.isdigit()) if folder.is_dir() else []
+
+
+def _clear_unfinished(folder: Path) -> None:
+    for path in folder.glob(".*.unfinished"):
+        shutil.rmtree(path)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _seal(manifest: Mapping[str, Any]) -> str:
+    return _digest(json.dumps(manifest, sort_keys=True).encode())
+
+
+def _write(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # Windows has no handle on a folder
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

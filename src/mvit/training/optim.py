@@ -1,0 +1,140 @@
+"""How the weights move: the learning rate of every step, AdamW over two groups, and the average of the weights."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from mvit.training.recipe import OptimRecipe, Recipe
+
+FUSED_DEVICES = ("cpu", "cuda")
+"""Where AdamW updates all tensors in one kernel."""
+FEW_STEPS = 300
+"""Below this a model from scratch has hardly left its initial weights."""
+
+
+def learning_rate(step: int, *, steps: int, warmup_steps: int, peak: float, floor: float) -> float:
+    """The rate of a step, from 0 on: a line from ``floor`` to ``peak``, then half a cosine, at ``floor`` at ``steps``.
+
+    The schedule of the paper (appendix D.1: 1.6e-5 to 1.6e-3 in 30 of 200 epochs, and back).
+    """
+    if step < warmup_steps:
+        return floor + (peak - floor) * step / warmup_steps
+    progress = (step - warmup_steps) / (steps - warmup_steps)
+    return floor + (peak - floor) * (1 + math.cos(math.pi * progress)) / 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """A recipe's numbers for a data set of known size."""
+
+    epochs: int
+    steps_per_epoch: int
+    warmup_steps: int
+    peak: float
+    floor: float
+    batch: int
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole run."""
+        return self.epochs * self.steps_per_epoch
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step, counted from 0 over the whole run."""
+        return learning_rate(step, steps=self.steps, warmup_steps=self.warmup_steps, peak=self.peak, floor=self.floor)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.epochs} epochs of {self.steps_per_epoch} steps ({self.steps:,} in all), {self.batch} clips a step, "
+            f"learning rate {self.peak:.3g} after {self.warmup_steps} steps of warm-up, down to {self.floor:.3g}"
+        )
+
+    def remarks(self) -> list[str]:
+        """What is likely to disappoint, in sentences."""
+        if self.steps >= FEW_STEPS:
+            return []
+        return [
+            f"{self.steps} steps are few for a model that starts from scratch: "
+            "raise train.epochs or lower train.batch, or start from model.weights"
+        ]
+
+
+def schedule(recipe: Recipe, steps_per_epoch: int) -> Schedule:
+    """The recipe's learning rate scaled to its batch, and its warm-up in steps."""
+    peak = recipe.optim.lr * recipe.train.batch / recipe.optim.reference_batch
+    steps = recipe.train.epochs * steps_per_epoch
+    return Schedule(
+        epochs=recipe.train.epochs,
+        steps_per_epoch=steps_per_epoch,
+        warmup_steps=min(round(recipe.optim.warmup_fraction * steps), steps - 1),
+        peak=peak,
+        floor=peak * recipe.optim.min_lr_ratio,
+        batch=recipe.train.batch,
+    )
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Two groups for the optimiser: biases and vectors are not decayed, all else is.
+
+    Position tables and the class token are decayed, as in the official code (ZERO_DECAY_POS_CLS is off).
+    """
+    decayed, free = [], []
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            (free if parameter.ndim <= 1 or name.endswith("bias") else decayed).append(parameter)
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
+
+
+def adamw(model: nn.Module, recipe: OptimRecipe) -> torch.optim.AdamW:
+    """The recipe's AdamW; its learning rate is set at each step."""
+    device = next(model.parameters()).device
+    return torch.optim.AdamW(
+        parameter_groups(model, recipe.weight_decay),
+        lr=recipe.lr,
+        betas=recipe.betas,
+        fused=device.type in FUSED_DEVICES,
+    )
+
+
+def average_decay(updates: int, decay: float) -> float:
+    """The decay after so many updates: short at first, so that the initial weights are soon forgotten."""
+    return min(decay, (1 + updates) / (10 + updates))
+
+
+def weight_average(model: nn.Module, decay: float) -> AveragedModel:
+    """An exponential moving average of a model's weights, ``.module`` of what is returned."""
+
+    def update(averaged: Any, current: Any, updates: Tensor | int) -> None:
+        get_ema_multi_avg_fn(average_decay(int(updates), decay))(averaged, current, updates)
+
+    return AveragedModel(model, multi_avg_fn=update, use_buffers=True)
+
+
+# ---- as tensors by name, for a checkpoint ---------------------------------------------------------------------------
+
+
+def state_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimiser's state as ``<parameter>.<what>``: tensors only."""
+    names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
+    return {
+        f"{names[parameter]}.{what}": value
+        for parameter, state in optimizer.state.items()
+        for what, value in state.items()
+    }
+
+
+def load_state_tensors(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Give an optimiser over the same parameters the state of ``state_tensors``."""
+    names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
+    order = [names[parameter] for group in optimizer.param_groups for parameter in group["params"]]
+    places = {name: place for place, name in enumerate(order)}
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        parameter, _, what = name.rpartition(".")
+        state.setdefault(places[parameter], {})[what] = tensor
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

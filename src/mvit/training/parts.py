@@ -1,0 +1,60 @@
+"""Which videos do what in a run: learned from, held out to choose an epoch, reported on."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mvit.data.dataset import Listing, Sample, split
+from mvit.data.sampling import ClipSampling
+from mvit.data.scan import scan, summary
+from mvit.training.progress import StatusLine
+from mvit.training.recipe import TrainRecipe
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The videos of a run: those learned from, those held out of train to choose the best epoch, those reported on."""
+
+    classes: tuple[str, ...]
+    train: tuple[Sample, ...]
+    holdout: tuple[Sample, ...]
+    val: tuple[Sample, ...]
+
+    def __str__(self) -> str:
+        chosen = f", {len(self.holdout)} held out of train to choose the best epoch" if self.holdout else ""
+        return (
+            f"{len(self.classes)} classes, {len(self.train)} videos to learn from{chosen}, {len(self.val)} to report on"
+        )
+
+
+def look_through(listing: Listing, sampling: ClipSampling, echo: Callable[[str], None]) -> dict[Path, str]:
+    """Open every video, say what there is, and return the unreadable ones with their reasons."""
+    echo(listing.how)
+    for note in listing.notes:
+        echo(f"note: {note}")
+    samples = (*listing.train, *listing.val)
+    with StatusLine(echo) as status:
+        found = scan(samples, progress=lambda done, total: status.show(lambda: f"scanning {done} of {total} videos"))
+    for line in summary(listing, found, sampling):
+        echo(line)
+    return dict(found.unreadable)
+
+
+def divide(listing: Listing, unreadable: Mapping[Path, str], recipe: TrainRecipe) -> Parts:
+    """Leave out of train what cannot be read, and hold out of it what the recipe asks for, whole groups together.
+
+    Unreadable videos stay in val, where evaluation names and counts them. Raises ``ValueError`` where nothing is left.
+    """
+    readable = tuple(sample for sample in listing.train if sample.path not in unreadable)
+    if not readable:
+        path, reason = next(iter(unreadable.items()))
+        raise ValueError(f"none of the {len(listing.train)} training videos can be read; the first is {path}: {reason}")
+    if not recipe.holdout:
+        return Parts(listing.classes, readable, (), listing.val)
+    kept, held_out = split(readable, recipe.holdout, recipe.seed)
+    if not held_out:
+        raise ValueError(
+            f"train.holdout is {recipe.holdout}, but no video can be held out of {len(readable)} without emptying a "
+            "class: set it to 0, and the last epoch stands"
+        )
+    return Parts(listing.classes, kept, held_out, listing.val)

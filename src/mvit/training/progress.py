@@ -1,0 +1,124 @@
+"""Where a run stands: speed, time left, the share of time spent waiting for data, in one line that moves on."""
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from types import TracebackType
+from typing import Self, TypeVar
+
+from rich.live import Live
+from rich.text import Text
+
+Item = TypeVar("Item")
+LINE_SECONDS = 10.0
+"""Between two lines where they cannot be overwritten."""
+LARGE_WAIT = 0.25
+"""Share of the training time from which waiting for data deserves a sentence."""
+
+
+@dataclass
+class Meter:
+    """Counts clips, and the seconds waited for them and worked on them."""
+
+    clock: Callable[[], float] = time.perf_counter
+    clips: int = 0
+    steps: int = 0
+    waited_seconds: float = 0.0
+    worked_seconds: float = 0.0
+
+    def timed(self, batches: Iterable[Item]) -> Iterator[Item]:
+        """Pass batches on; the time until each is there is waiting, the time until the next is asked for is work."""
+        source = iter(batches)
+        while True:
+            asked = self.clock()
+            try:
+                batch = next(source)
+            except StopIteration:
+                return
+            finally:
+                self.waited_seconds += self.clock() - asked
+            given = self.clock()
+            yield batch
+            self.worked_seconds += self.clock() - given
+            self.steps += 1
+
+    def __add__(self, other: Self) -> Self:
+        """Both together."""
+        return replace(
+            self,
+            clips=self.clips + other.clips,
+            steps=self.steps + other.steps,
+            waited_seconds=self.waited_seconds + other.waited_seconds,
+            worked_seconds=self.worked_seconds + other.worked_seconds,
+        )
+
+    @property
+    def seconds(self) -> float:
+        """Waited and worked."""
+        return self.waited_seconds + self.worked_seconds
+
+    @property
+    def data_wait(self) -> float:
+        """Share of the time spent waiting for data."""
+        return self.waited_seconds / self.seconds if self.seconds else 0.0
+
+    @property
+    def clips_per_second(self) -> float:
+        """Clips trained on, waiting included."""
+        return self.clips / self.seconds if self.seconds else 0.0
+
+    def seconds_left(self, steps: int) -> float:
+        """What so many more steps will take at this speed."""
+        return self.seconds / self.steps * steps if self.steps else 0.0
+
+
+def advice(meter: Meter, workers: int) -> str | None:
+    """A sentence on waiting for data where that is a large share of the time; otherwise nothing."""
+    if meter.data_wait < LARGE_WAIT:
+        return None
+    able = meter.clips / meter.worked_seconds if meter.worked_seconds else 0.0
+    return (
+        f"{meter.data_wait:.0%} of the training time was spent waiting for data: {meter.clips_per_second:.3g} clips/s "
+        f"were decoded where the model could take {able:.3g}. Raise train.workers ({workers} now) if processors are "
+        "idle, or store the videos in a smaller size"
+    )
+
+
+def duration(seconds: float) -> str:
+    """Hours, minutes and seconds: 1:02:03, or 2:03."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+@dataclass
+class StatusLine:
+    """A line that is replaced in place on a terminal, and written anew every ten seconds anywhere else."""
+
+    echo: Callable[[str], None]
+    clock: Callable[[], float] = time.perf_counter
+    live: Live | None = field(default=None, init=False)
+    written: float = field(default=0.0, init=False)
+
+    def __enter__(self) -> Self:
+        self.written = self.clock()
+        if sys.stdout.isatty():
+            self.live = Live(Text(""), transient=True, refresh_per_second=4)
+            self.live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, why: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.live:
+            self.live.stop()
+            self.live = None
+
+    def show(self, line: Callable[[], str]) -> None:
+        """Show what ``line`` gives, if it is time to."""
+        if self.live:
+            self.live.update(Text(line()))
+        elif self.clock() - self.written >= LINE_SECONDS:
+            self.echo(line())
+            self.written = self.clock()

@@ -1,0 +1,120 @@
+"""The run folder: what a run was given, what it left out, what it measured; refused where it would be overwritten."""
+
+import csv
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mvit.data.dataset import Listing, read_split, write_split
+from mvit.training import recipe as recipes
+from mvit.training.recipe import Recipe
+
+MACHINE_KEYS = ("train.workers",)
+"""What may change when a run goes on, as no weight depends on it."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Files of one training run, by name."""
+
+    folder: Path
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where checkpoints are."""
+        return self.folder / "checkpoints"
+
+    @property
+    def recipe(self) -> Path:
+        """The resolved recipe."""
+        return self.folder / "recipe.toml"
+
+    @property
+    def split(self) -> Path:
+        """Which videos were train, which val."""
+        return self.folder / "split.csv"
+
+    @property
+    def metrics(self) -> Path:
+        """A line of JSON for each epoch."""
+        return self.folder / "metrics.jsonl"
+
+    def require_new(self) -> None:
+        """Raise ``ValueError`` where something stands already."""
+        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+            hint = "go on with it by --resume, or " if self.recipe.is_file() else ""
+            raise ValueError(f"{self.folder} exists already: {hint}choose another folder with --out")
+
+    def require_same(self, recipe: Recipe, listing: Listing) -> None:
+        """Raise ``ValueError`` unless the run was started with this recipe and these videos."""
+        if not self.recipe.is_file():
+            raise ValueError(f"{self.folder} is no run to go on with: it has no {self.recipe.name}")
+        changes = recipes.differences(recipes.load(self.recipe), recipe)
+        changes = [change for change in changes if not change.startswith(MACHINE_KEYS)]
+        if changes:
+            raise ValueError(
+                f"{self.folder} was started with another recipe ({'; '.join(changes)}): "
+                "go on with the same one, or start a new run with another --out"
+            )
+        before = read_split(self.split)
+        for part, was, now in (("train", before.train, listing.train), ("val", before.val, listing.val)):
+            strange = {sample.path.absolute() for sample in was} ^ {sample.path.absolute() for sample in now}
+            if strange or [sample.label for sample in was] != [sample.label for sample in now]:
+                example = f", {min(strange)} is in one only" if strange else ""
+                raise ValueError(
+                    f"{self.folder} was started with another {part} ({len(was)} videos, now {len(now)}{example}): "
+                    f"go on with those of {self.split.name}, or start a new run with another --out"
+                )
+
+    def create(self, recipe: Recipe, listing: Listing, unreadable: Mapping[Path, str]) -> None:
+        """Write down what the run starts from; the recipe comes last, so where it stands the rest does."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_split(self.split, listing)
+        for path, reason in unreadable.items():
+            self.leave_out(path, reason, found_in="scan")
+        self.recipe.write_text(recipes.dumps(recipe), encoding="utf-8")
+
+    def leave_out(self, path: Path | str, reason: str, *, found_in: str) -> None:
+        """Add a video to unreadable.csv; ``found_in`` is "scan" or "training"."""
+        table = self.folder / "unreadable.csv"
+        fresh = not table.exists()
+        with table.open("a", encoding="utf-8", errors="surrogateescape", newline="") as file:
+            writer = csv.writer(file)
+            if fresh:
+                writer.writerow(["path", "reason", "found_in"])
+            writer.writerow([path, reason, found_in])
+
+    def left_out(self, found_in: str | None = None) -> dict[Path, str]:
+        """What stands in unreadable.csv: reasons by path."""
+        table = self.folder / "unreadable.csv"
+        if not table.exists():
+            return {}
+        with table.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+            rows = [row for row in csv.DictReader(file) if found_in in (None, row["found_in"])]
+        return {Path(row["path"]): row["reason"] for row in rows}
+
+    def append(self, file: str, record: Mapping[str, Any]) -> None:
+        """Add a line of JSON to a file, and have it on its way to the disk."""
+        with (self.folder / file).open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps(record, ensure_ascii=False) + "\n")
+            lines.flush()
+
+    def forget_after(self, epochs: int) -> None:
+        """Drop metrics of later epochs, which a run that goes on from its checkpoint measures again."""
+        if not self.metrics.exists():
+            return
+        kept = [line for line in self.metrics.read_text(encoding="utf-8").splitlines() if _epoch(line) <= epochs]
+        temporary = self.metrics.with_name(".metrics.jsonl.tmp")
+        temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        os.replace(temporary, self.metrics)
+
+
+def _epoch(line: str) -> float:
+    """The epoch of a line of metrics; a line that a kill cut short belongs to none."""
+    try:
+        return json.loads(line)["epoch"]
+    except ValueError:
+        return float("inf")

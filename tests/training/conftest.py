@@ -1,0 +1,48 @@
+"""A folder of small real videos whose classes differ in brightness, and a recipe that learns them in seconds."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mvit.data import video
+from mvit.data.dataset import Listing, find
+from mvit.training.recipe import Recipe, load
+
+TINY = (
+    "model.name=mvit_test_4x32",
+    "model.head_dropout=0.3",
+    "model.drop_path=0.2",
+    "data.views=[2, 1]",
+    "augment.scale=[0.5, 1.0]",
+    "optim.lr=8e-3",
+    "train.epochs=4",
+    "train.batch=8",
+    "train.workers=0",
+    "train.device=cpu",
+    "train.precision=float32",
+)
+
+
+@pytest.fixture(scope="session")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """train/ and val/ with the classes bright, dark and middle: 8 and 2 videos each, 8 frames of 40x32."""
+    folder = tmp_path_factory.mktemp("videos")
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 8), ("val", 2)):
+        for label, level in (("bright", 200), ("dark", 50), ("middle", 125)):
+            (folder / part / label).mkdir(parents=True)
+            for index in range(count):
+                frames = np.clip(level + rng.normal(0, 25, (8, 32, 40, 3)), 0, 255).astype(np.uint8)
+                video.write(folder / part / label / f"{index}.mp4", frames)
+    return folder
+
+
+@pytest.fixture
+def listing(videos: Path) -> Listing:
+    return find(videos)
+
+
+@pytest.fixture
+def recipe() -> Recipe:
+    return load(None, TINY)

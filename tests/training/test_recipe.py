@@ -1,0 +1,157 @@
+import ast
+from dataclasses import fields
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mvit.data.transforms import Augmentation
+from mvit.model.presets import get_config, list_models
+from mvit.training import recipe as recipes
+from mvit.training.recipe import AugmentRecipe, load
+
+
+def message(*overrides: str) -> str:
+    with pytest.raises(ValueError) as refused:
+        load(None, overrides)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("optim.lr=fast", "optim.lr is 'fast': expected a number"),
+        ("train.epochs=3.5", "train.epochs is 3.5: expected a whole number"),
+        ("train.workers=many", "train.workers is 'many': expected a whole number or \"auto\""),
+        ("data.sampling=dens", "data.sampling is 'dens': expected \"dense\" or \"segments\""),
+        ("epochs=3", "'epochs' stands in no section: write train.epochs"),
+        ("train.epoch=3", "[train] has no key 'epoch': did you mean 'epochs'?"),
+        ("train.lr=3", "[train] has no key 'lr': did you mean optim.lr?"),
+        ("model.drop_pat=0.1", "[model] has no key 'drop_pat': did you mean 'drop_path'?"),
+        ("trian.epochs=3", "there is no section 'trian': did you mean 'train'?"),
+        ("train=3", "'train' is a section: name a key of it, such as train.epochs"),
+        ("train.epochs", "'train.epochs' sets nothing: write section.key=value, such as train.epochs=30"),
+        ("model.num_classes=3", "model.num_classes is not set by hand: it follows from the classes of the data"),
+        ("model.clip=[8,64,64]", "model.clip is not set by hand: it follows from data.frames and data.crop"),
+        ("train.epochs=0", "train.epochs is 0: expected more than 0"),
+        ("train.seed=-1", "train.seed is -1: expected at least 0"),
+        ("optim.betas=[0.9, 1.0]", "optim.betas is [0.9, 1.0]: expected at least 0 and below 1"),
+        ("train.holdout=1.0", "train.holdout is 1.0: expected at least 0 and below 1"),
+        ("optim.warmup_fraction=1.0", "the warm-up must end before the run does"),
+        ("data.crop=80", "data.crop"),
+        ("train.epochs=3\ntrain.batch=2", "holds more than one value"),
+        ("model.name=mvit_b_16x", "did you mean 'mvit_b_16x4'?"),
+        ("model.heads=[1, 2, 4, 7]", "7 heads"),
+        ("model.heads=4", "model.heads is 4: expected a list of entries, each a whole number"),
+    ],
+)
+def test_a_wrong_override_is_refused_in_a_sentence(override: str, said: str):
+    assert said in message("data.short_side=70", override)
+
+
+def test_overrides_are_toml_and_bare_words_are_strings():
+    recipe = load(
+        None,
+        ["optim.lr = 2e-4", "model.name=mvit_small_16x64", "data.target_fps=false", "optim.clip_norm=false"]
+        + ["model.stride_kv=[[1,2,2],[1,2,2],[1,1,1],[1,1,1]]", "data.views=[3, 3]", "train.workers=auto"],
+    )
+    assert recipe.optim.lr == 2e-4
+    assert recipe.model.name == "mvit_small_16x64"
+    assert recipe.optim.clip_norm is None
+    assert recipe.data.views == (3, 3)
+    assert recipe.model_config(5).stride_kv == ((1, 2, 2), (1, 2, 2), (1, 1, 1), (1, 1, 1))
+
+
+@pytest.mark.parametrize("name", list_models())
+def test_frames_and_sizes_follow_from_the_model(name: str):
+    recipe = load(None, [f"model.name={name}"])
+    frames, crop, _ = get_config(name).clip
+    assert (recipe.data.frames, recipe.data.crop) == (frames, crop)
+    assert recipe.model_config(7).clip == (frames, crop, crop)
+    assert recipe.model_config(7).num_classes == 7
+    assert load(None, [f"model.name={name}", "data.crop=112"]).data.short_side == 128
+
+
+def test_the_defaults_of_load_and_of_the_dataclasses_are_the_same():
+    assert load() == recipes.Recipe()
+
+
+def test_a_file_is_read_and_overridden(tmp_path: Path):
+    file = tmp_path / "recipe.toml"
+    file.write_text('[model]\nname = "mvit_b_16x4"\ndrop_path = 0.3\n\n[train]\nepochs = 7\nbatch = 4\n')
+    recipe = load(file, ["train.batch=6"])
+    assert (recipe.train.epochs, recipe.train.batch, recipe.data.crop) == (7, 6, 224)
+    assert recipe.model_config(3).drop_path == 0.3
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[train\n", "is not TOML"),
+        ("[train]\nepochs = 1\nepochs = 2\n", "is not TOML"),
+        ("epochs = 3\n", "'epochs' stands in no section: write train.epochs"),
+        ("[optim]\nlearning_rate = 3\n", "[optim] has no key 'learning_rate'"),
+        ("[train]\nepochs = 1979-05-27\n", "train.epochs is 1979-05-27: expected a whole number"),
+        ("[train.more]\nepochs = 1\n", "[train] has no key 'more'"),
+    ],
+)
+def test_a_wrong_file_is_refused_in_a_sentence(tmp_path: Path, text: str, said: str):
+    file = tmp_path / "recipe.toml"
+    file.write_text(text)
+    with pytest.raises(ValueError) as refused:
+        load(file)
+    assert said in str(refused.value)
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        load(tmp_path / "nowhere.toml")
+
+
+overrides = st.fixed_dictionaries(
+    {},
+    optional={
+        "optim.lr": st.floats(1e-9, 1e3),
+        "optim.ema_decay": st.just("false") | st.floats(0.1, 0.999),
+        "data.target_fps": st.just("false") | st.floats(1, 60),
+        "data.mean": st.lists(st.floats(-1, 1), min_size=3, max_size=3),
+        "model.drop_path": st.floats(0, 0.9),
+        "model.pooling": st.sampled_from(["conv", "max", "average"]),
+        "model.weights": st.text(st.characters(codec="utf-8")).map(recipes.toml.written),
+        "augment.flip": st.sampled_from(["auto", "on", "off"]),
+        "train.workers": st.just("auto") | st.integers(0, 9),
+    },
+)
+
+
+@given(overrides)
+def test_dumps_round_trips(tmp_path_factory: pytest.TempPathFactory, values: dict[str, object]):
+    recipe = load(None, [f"{key}={value}" for key, value in values.items()])
+    file = tmp_path_factory.getbasetemp() / "round-trip.toml"
+    file.write_text(recipes.dumps(recipe), encoding="utf-8")
+    assert load(file) == recipe
+    assert recipes.differences(recipe, load(file)) == []
+
+
+def test_differences_name_keys_and_values():
+    before, after = load(None, ["model.drop_path=0.3"]), load(None, ["optim.lr=2e-3", "optim.clip_norm=false"])
+    assert recipes.differences(before, after) == [
+        "model.drop_path: 0.3 -> the preset's",
+        "optim.lr: 0.001 -> 0.002",
+        "optim.clip_norm: 1.0 -> false",
+    ]
+
+
+def test_the_section_augment_is_the_augmentation():
+    assert {entry.name: entry.type for entry in fields(AugmentRecipe)} == {
+        entry.name: entry.type for entry in fields(Augmentation)
+    }
+
+
+def test_every_key_says_what_it_is():
+    tree = ast.parse(Path(recipes.__file__).read_text(encoding="utf-8"))
+    sections = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name != "Recipe"]
+    assert len(sections) == 5
+    for section in sections:
+        for entry, after in pairwise(section.body):
+            if isinstance(entry, ast.AnnAssign):
+                assert isinstance(after, ast.Expr), f"{section.name}.{ast.unparse(entry.target)} says nothing of itself"
