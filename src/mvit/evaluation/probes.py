@@ -1,0 +1,189 @@
+"""What the order of frames is worth: the same evaluation on clips shuffled, reversed, or of one frame repeated."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mvit.data.dataset import Sample
+from mvit.data.directions import mirror_in_time
+from mvit.data.views import Preprocessing, describe
+from mvit.evaluation.evaluate import (
+    Predict,
+    Progress,
+    checked,
+    decoded,
+    labels_of,
+    require_readable,
+    score_views,
+    write_atomically,
+)
+from mvit.evaluation.metrics import paired_difference, wilson
+
+PROBE_FILE = "probe.json"
+TIME = 2  # axis of (N, 3, T, H, W)
+
+
+def probe(
+    predict: Predict,
+    samples: Sequence[Sample],
+    classes: Sequence[str],
+    preprocessing: Preprocessing,
+    *,
+    clips: int = 1,
+    crops: int = 1,
+    orders: int = 10,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """What goes into probe.json: accuracy in order, shuffled, reversed and on one frame, and what each loses.
+
+    Each video is decoded once; the frames of the clip that the classifier sees are shuffled in ``orders`` random orders
+    drawn from ``seed`` and the video's place in the list, reversed, or replaced by the middle one. Shares are fractions
+    with 95 % intervals over videos (not orders), drops are in points. ``called_mirror`` is the share of reversed clips
+    taken for the class that theirs is when played backwards, over videos of classes that have such a mirror. Raises
+    ValueError for clips of one frame, and as ``evaluate`` does.
+    """
+    frames = preprocessing.sampling.frames
+    if frames < 2:
+        raise ValueError(f"the model sees {frames} frame a clip: there is no order to probe")
+    if orders < 1:
+        raise ValueError(f"orders is {orders}: at least one random order is needed, and ten are usual")
+    labels_of(samples, classes)
+    kept: list[Sample] = []
+    unreadable: dict[Path, str] = {}
+    predictions: list[np.ndarray] = []
+    for place, (sample, views) in enumerate(decoded(samples, preprocessing, clips, crops)):
+        if isinstance(views, str):
+            unreadable[sample.path] = views
+        else:
+            variants = frame_orders(frames, orders, np.random.default_rng([seed, place]))
+            scores = [checked(score_views(predict, views.take(order, axis=TIME)), classes) for order in variants]
+            kept.append(sample)
+            predictions.append(np.argmax(scores, axis=1))
+        if progress is not None:
+            progress(place + 1, len(samples))
+    require_readable(kept, unreadable)
+    return {
+        **summary(np.stack(predictions), labels_of(kept, classes), classes),
+        "orders": orders,
+        "seed": seed,
+        "listed": len(samples),
+        "unreadable": {str(path): reason for path, reason in unreadable.items()},
+        "protocol": describe(preprocessing, clips, crops),
+    }
+
+
+def frame_orders(frames: int, orders: int, rng: np.random.Generator) -> np.ndarray:
+    """Frame indices of each variant, (3 + orders, frames): in order, reversed, the middle frame, random orders.
+
+    No random order is the true one; for two frames that leaves the reversed one only.
+    """
+    ordered = np.arange(frames)
+    variants = [ordered, ordered[::-1], np.full(frames, frames // 2)]
+    while len(variants) < 3 + orders:
+        order = rng.permutation(frames)
+        if (order != ordered).any():
+            variants.append(order)
+    return np.stack(variants)
+
+
+def summary(predictions: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
+    """The probe's figures from the classes predicted, (videos, 3 + orders) in the order of `frame_orders`."""
+    right = (predictions == labels[:, None]).astype(np.float64)
+    shuffles = right[:, 3:]
+    # The sample is the videos: one video in ten orders is not ten videos, so each counts with its share of orders.
+    outcome = {
+        "ordered": right[:, 0],
+        "shuffled": shuffles.mean(axis=1),
+        "reversed": right[:, 1],
+        "single_frame": right[:, 2],
+    }
+    figures: dict[str, Any] = {name: _share(shares, "top1") for name, shares in outcome.items()}
+    figures["shuffled"]["std_over_orders"] = float(shuffles.mean(axis=0).std())
+    figures["reversed"] |= _called_mirror(predictions[:, 1], predictions[:, 0], labels, classes)
+    worse = [name for name in outcome if name != "ordered"]
+    intervals = {name: paired_difference(outcome["ordered"], outcome[name]) for name in worse}
+    content = {
+        "videos": len(labels),
+        "chance": 1 / len(classes),
+        "majority": int(np.bincount(labels).max()) / len(labels),
+        **figures,
+        "drops": {name: 100 * (figures["ordered"]["top1"] - figures[name]["top1"]) for name in worse},
+        "drop_intervals": {name: [100 * low, 100 * high] for name, (low, high) in intervals.items()},
+    }
+    return {"meaning": meaning(content), **content}
+
+
+def _share(outcomes: np.ndarray, name: str) -> dict[str, Any]:
+    return {name: float(outcomes.mean()), f"{name}_interval": wilson(outcomes.sum(), len(outcomes))}
+
+
+def _called_mirror(
+    backwards: np.ndarray, forwards: np.ndarray, labels: np.ndarray, classes: Sequence[str]
+) -> dict[str, Any]:
+    mirror = mirror_in_time(classes)
+    index = {name: position for position, name in enumerate(classes)}
+    target = np.array([index[mirror[name]] if name in mirror else -1 for name in classes])[labels]
+    mirrored = target >= 0
+    content: dict[str, Any] = {"mirror_videos": int(mirrored.sum()), "mirrors": mirror}
+    if not mirrored.any():
+        return content | {"called_mirror": None, "called_mirror_interval": None, "mirror_ordered_top1": None}
+    return (
+        content
+        | _share((backwards == target)[mirrored].astype(np.float64), "called_mirror")
+        | {"mirror_ordered_top1": float((forwards == labels)[mirrored].mean())}
+    )
+
+
+def meaning(content: dict[str, Any]) -> str:
+    """What the figures say and what they do not, in a few plain sentences."""
+    ordered, shuffled, reverse = content["ordered"], content["shuffled"], content["reversed"]
+    low, high = content["drop_intervals"]["shuffled"]
+    drop = content["drops"]["shuffled"]
+    baseline = max(content["chance"], content["majority"])
+    if ordered["top1_interval"][0] <= baseline:
+        return (
+            f"In its own order the model gets {_percent(ordered['top1'])}, which cannot be told from always answering "
+            f"one class ({_percent(baseline)}): the other figures say nothing yet."
+        )
+    said = [
+        f"Shuffling the frames takes top-1 from {_percent(ordered['top1'])} to {_percent(shuffled['top1'])}, a change "
+        f"of {-drop:+.1f} points (95 % interval {-high:+.1f} to {-low:+.1f}, {content['videos']:,} videos)."
+    ]
+    if low > 0:
+        share = drop / 100 / (ordered["top1"] - content["chance"])
+        lost = "most" if share > 0.5 else "part"
+        said.append(
+            f"The model reads the order of frames: {lost} of what it has over chance goes with it. This is an upper "
+            "bound on what order is worth, as a shuffled clip is also unlike anything it was trained on."
+        )
+    elif high < 0:
+        said.append("It does better without the order, which is strange: look at the data and the labels.")
+    else:
+        said.append(
+            "No use of the order of frames can be told from chance here: a bag of frames would explain this accuracy."
+        )
+    said.append(f"One frame alone gives {_percent(content['single_frame']['top1'])}.")
+    if reverse["called_mirror"] is not None:
+        low, high = reverse["called_mirror_interval"]
+        said.append(
+            f"Played backwards, {_percent(reverse['called_mirror'])} of {reverse['mirror_videos']:,} videos are called "
+            f"the class that is theirs reversed ({100 * low:.1f} to {100 * high:.1f}; forwards "
+            f"{_percent(reverse['mirror_ordered_top1'])} of them are right)."
+        )
+    else:
+        said.append(f"Played backwards it gets {_percent(reverse['top1'])}; no class is another one reversed.")
+    return " ".join(said)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def write(content: dict[str, Any], out: Path) -> None:
+    """Write probe.json into a folder, or to a file named *.json."""
+    out = Path(out)
+    write_atomically(out if out.suffix == ".json" else out / PROBE_FILE, json.dumps(content, indent=2) + "\n")
