@@ -1,0 +1,22 @@
+"""What every stage of a trained model gives for a video: python examples/pyramid.py RUN VIDEO."""
+
+import sys
+
+import torch
+
+import mvit
+from mvit.data.views import read_views
+
+
+def main(run: str, video: str) -> None:
+    """Print the shape of each level of the pyramid: channels grow as height and width shrink."""
+    predictor = mvit.load(run, device="cpu")
+    clip = torch.from_numpy(read_views(video, predictor.preprocessing, clips=1))
+    with torch.inference_mode():
+        for stage, level in enumerate(predictor.model.features(clip), start=1):
+            channels, t, h, w = level.shape[1:]
+            print(f"stage {stage}: {channels:4d} channels on {t}x{h}x{w} tokens, mean size {level.abs().mean():.3f}")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,66 @@
+"""The examples run as they stand, and print what they promise."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mvit.data import video
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("videos")
+    rng = np.random.default_rng(3)
+    for name in ("rise", "fall"):
+        (folder / name).mkdir()
+        for n in range(5):
+            frames = rng.integers(0, 255, (2, 6, 6, 3), dtype=np.uint8).repeat(5, 0).repeat(6, 1).repeat(6, 2)
+            video.write(folder / name / f"{n}.mp4", frames)
+    return folder
+
+
+def example(name: str):
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main
+
+
+def test_every_example_is_run_here_and_listed():
+    names = {path.stem for path in EXAMPLES.glob("*.py")}
+    here = Path(__file__).read_text(encoding="utf-8")
+    listed = (EXAMPLES / "README.md").read_text(encoding="utf-8")
+    assert not {name for name in names if f'example("{name}")' not in here or f"({name}.py)" not in listed}
+
+
+def test_frames_of_views(videos, capsys):
+    example("frames_of_views")(str(videos / "rise" / "0.mp4"), 4, 2, 3)
+    out = capsys.readouterr().out
+    assert out.startswith("10 frames")
+    assert out.count("clip") == 4
+    assert "0% of a clip's frames are padding" in out
+
+
+def test_training_and_the_pyramid(videos, tmp_path, capsys):
+    run = tmp_path / "run"
+    small = ("model.name=mvit_test_4x32", "train.epochs=1", "train.batch=4", "train.workers=0", "data.spacing=2")
+    example("train_in_python")(str(videos), str(run), *small)
+    assert "the model says" in capsys.readouterr().out.splitlines()[-1]
+    example("pyramid")(str(run), str(videos / "rise" / "0.mp4"))
+    assert [line.split()[2:6] for line in capsys.readouterr().out.splitlines()] == [
+        ["16", "channels", "on", "2x8x8"],
+        ["32", "channels", "on", "2x4x4"],
+    ]
+
+
+def test_count_what_if(capsys):
+    example("count_what_if")("mvit_tiny_16x64")
+    first, *rest = capsys.readouterr().out.splitlines()
+    assert first.split()[:2] == ["1,968,816", "parameters"]
+    assert len(rest) == 3
