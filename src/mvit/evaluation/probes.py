@@ -118,7 +118,7 @@ def summary(predictions: np.ndarray, labels: np.ndarray, classes: Sequence[str])
 
 
 def _share(outcomes: np.ndarray, name: str) -> dict[str, Any]:
-    return {name: float(outcomes.mean()), f"{name}_interval": wilson(outcomes.sum(), len(outcomes))}
+    return {name: float(outcomes.mean()), f"{name}_interval": wilson(float(outcomes.sum()), len(outcomes))}
 
 
 def _called_mirror(
