@@ -9,7 +9,7 @@ from mvit.data.views import read_views
 
 
 def main(run: str, video: str) -> None:
-    """Print the shape of each level of the pyramid: channels grow as height and width shrink."""
+    """Print the shape of each level of the pyramid; a stage ends by widening its tokens for the next one."""
     predictor = mvit.load(run, device="cpu")
     clip = torch.from_numpy(read_views(video, predictor.preprocessing, clips=1))
     with torch.inference_mode():

@@ -54,7 +54,7 @@ def test_training_and_the_pyramid(videos, tmp_path, capsys):
     assert "the model says" in capsys.readouterr().out.splitlines()[-1]
     example("pyramid")(str(run), str(videos / "rise" / "0.mp4"))
     assert [line.split()[2:6] for line in capsys.readouterr().out.splitlines()] == [
-        ["16", "channels", "on", "2x8x8"],
+        ["32", "channels", "on", "2x8x8"],  # widened in the last MLP of the stage
         ["32", "channels", "on", "2x4x4"],
     ]
 
