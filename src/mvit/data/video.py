@@ -204,7 +204,7 @@ def write(path: str | os.PathLike[str], frames: np.ndarray, fps: float = 30, *, 
         raise ValueError(f"H.264 needs an even height and width, got {frames.shape[1]}x{frames.shape[2]}")
     rate = Fraction(fps).limit_denominator(1001)
     with av.open(os.fspath(path), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": "fast"})
+        stream = container.add_stream("libx264", rate=rate, options={"crf": str(crf), "preset": "veryfast"})
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = "yuv420p"
         stream.codec_context.thread_count = 1  # the same file on every machine
