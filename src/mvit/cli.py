@@ -72,25 +72,22 @@ def train(
         recipe: a TOML file, or the name of a recipe that comes with mvit
         val: held-out videos, as a second folder or CSV
         out: run folder; a fresh one under runs/ if not given
-        resume: go on with the run in --out, from its last checkpoint
+        resume: go on with the run in --out from its last checkpoint, on the same data
     """
     import json
 
     from mvit import runs
     from mvit.analysis.report import report as write_report
-    from mvit.data.dataset import find, read_split
+    from mvit.data.dataset import find
     from mvit.training import loop
     from mvit.training.recipe import load
 
     chosen = [f"model.name={json.dumps(model)}", *overrides] if model else overrides
-    if resume:
-        if out is None or not (out / "recipe.toml").is_file():
-            raise ValueError(f"--resume goes on with a run: name its folder with --out ({out} holds no recipe.toml)")
-        resolved = load(_recipe_path(recipe) if recipe else out / "recipe.toml", chosen)
-        listing = read_split(out / "split.csv")
-    else:
-        resolved = load(_recipe_path(recipe) if recipe else None, chosen)
-        listing = find(data, val=val, val_fraction=resolved.data.val_fraction, seed=resolved.train.seed)
+    begun_with = out / "recipe.toml" if resume and out else None
+    if resume and (begun_with is None or not begun_with.is_file()):
+        raise ValueError(f"--resume goes on with a run: name its folder with --out ({out} holds no recipe.toml)")
+    resolved = load(_recipe_path(recipe) if recipe else begun_with, chosen)
+    listing = find(data, val=val, val_fraction=resolved.data.val_fraction, seed=resolved.train.seed)
     run = loop.train(resolved, listing, out or runs.fresh(Path("runs"), runs.name_of(data)), resume=resume)
     page = write_report([run], run / "report.html")
     print(f"Wrote {page}. Next: mvit predict {run} VIDEO")

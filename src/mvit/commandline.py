@@ -6,6 +6,7 @@ A command is a function that returns its exit code: its signature is the interfa
 import inspect
 import itertools
 import os
+import select
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -58,7 +59,7 @@ def run(commands: Commands, args: Sequence[str]) -> int:
     _name_values(command)
     marks = (tyro.conf.FlagCreatePairsOff, tyro.conf.AvoidSubcommands)
     try:
-        return tyro.cli(command, args=_options_first(rest, command), prog=f"mvit {name}", config=marks)
+        return tyro.cli(command, args=_options_last(rest, command), prog=f"mvit {name}", config=marks)
     except SystemExit as stop:  # tyro has printed the help (0) or what it did not understand (2)
         return int(stop.code or DONE)
 
@@ -107,11 +108,11 @@ def _name_values(command: Command) -> None:
         command.__annotations__[name] = Annotated[hints[name], arg(metavar=metavar, help_behavior_hint=hint)]
 
 
-def _options_first(args: list[str], command: Command) -> list[str]:
-    """The same arguments with options before positionals: tyro takes positionals only in one piece."""
+def _options_last(args: list[str], command: Command) -> list[str]:
+    """The same arguments with options behind positionals: tyro takes positionals only in one piece."""
     if "--" in args:
         return args
-    flags = {f"--{name}" for name, entry in inspect.signature(command).parameters.items() if entry.annotation is bool}
+    flags = {f"--{name}" for name, hint in get_type_hints(command).items() if hint is bool}
     options: list[str] = []
     positionals: list[str] = []
     rest = iter(args)
@@ -122,14 +123,14 @@ def _options_first(args: list[str], command: Command) -> list[str]:
         options.append(argument)
         if argument not in flags | {"-h", "--help"} and "=" not in argument:
             options.extend(itertools.islice(rest, 1))
-    return options + positionals
+    return positionals + options
 
 
 def _stdout_is_closed() -> bool:
     """Whether it was the reader of our output that left (``mvit predict ... | head``), and not a pipe of our own."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at exit
-        return True
-    return False
+    watch = select.poll()
+    watch.register(sys.stdout, 0)
+    if not any(event & (select.POLLERR | select.POLLHUP) for _, event in watch.poll(0)):
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more at exit
+    return True
