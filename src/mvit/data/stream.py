@@ -152,7 +152,7 @@ class PictureStream:
             for packet in self._container.demux(stream):
                 if not packet.size:
                     continue
-                if packet.is_keyframe or not count:
+                if packet.is_keyframe:
                     self._starts[packet.pts] = count
                 count += 1
                 if count > MAX_FRAMES:
@@ -167,11 +167,17 @@ class PictureStream:
         # AVI stores no presentation times; FFmpeg's guess is a frame off when frames are reordered.
         guessed = self._container.format.name == "avi" and bool(codec.has_b_frames)
         hidden = codec.name == "vp8"  # some of its packets hold frames that are never shown
-        stamps, keys = (
-            _increasing(sorted(shown, key=lambda stamp: -1 if stamp is None else stamp)),
-            _increasing(list(self._starts)),
-        )
-        if guessed or hidden or stamps is None or keys is None or not len(stamps):
+        keys = _increasing(list(self._starts))
+        stamps = _increasing(sorted(shown)) if None not in shown else None  # type: ignore[type-var]
+        # Frames before the first key frame lack what they refer to, and may not come out of the decoder.
+        if (
+            guessed
+            or hidden
+            or stamps is None
+            or keys is None
+            or not min(len(stamps), len(keys))
+            or stamps[0] < keys[0]
+        ):
             self.count_by_decoding()
         else:
             self.pts, self._keys, self._in_order = stamps, keys, False

@@ -75,13 +75,14 @@ class Video:
     @property
     def fps(self) -> float:
         """Frames a second on average; of a single frame what the header says."""
-        span = int(self._stream.pts[-1] - self._stream.pts[0])
-        return float((self.frames - 1) / (span * self._stream.time_base)) if span else self._stream.header_fps
+        span = int(self._stream.pts[-1] - self._stream.pts[0]) * self._stream.time_base
+        return float((self.frames - 1) / span) if span else self._stream.header_fps
 
     @property
     def duration_seconds(self) -> float:
         """From the first frame to the end of the last, which is shown for an average frame's time."""
-        return float(self.times[-1]) + 1 / self.fps
+        span = int(self._stream.pts[-1] - self._stream.pts[0]) * self._stream.time_base
+        return float(span * Fraction(self.frames, self.frames - 1)) if span else 1 / self.fps
 
     @property
     def short_side(self) -> int:
