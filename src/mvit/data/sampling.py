@@ -24,8 +24,8 @@ class ClipSampling:
     mode: Literal["dense", "segments"] = "dense"
 
     def __post_init__(self) -> None:
-        if self.frames < 1:
-            raise ValueError(f"frames must be at least 1, got {self.frames}")
+        if self.frames < 1 or int(self.frames) != self.frames:
+            raise ValueError(f"frames must be a whole number of at least 1, got {self.frames}")
         if not 0 < self.spacing < math.inf:
             raise ValueError(f"spacing must be a positive number of frames, got {self.spacing}")
         if self.target_fps is not None and not 0 < self.target_fps < math.inf:
@@ -45,7 +45,7 @@ def test_indices(num_frames: int, fps: float, sampling: ClipSampling, clips: int
 
     One dense clip is the middle one; of several, the first starts with the video and clip i starts i * floor(slack /
     (clips - 1)) frames later (SlowFast, datasets/decoder.py, USE_OFFSET_SAMPLING). In a video whose slack is smaller
-    than clips - 1 that step would be 0 and all clips the same, so there the starts are the rounded even spread.
+    than clips - 1 that step would be 0 and all clips the same, so there they start evenly spread, between frames too.
     Test clips of segments take evenly spread offsets in each segment, one clip the centre.
     """
     _check(num_frames, fps)

@@ -24,6 +24,8 @@ class Preprocessing:
     std: tuple[float, float, float] = (0.225, 0.225, 0.225)
 
     def __post_init__(self) -> None:
+        if int(self.crop) != self.crop or int(self.short_side) != self.short_side:
+            raise ValueError(f"crop and short_side are whole pixels, got {self.crop} and {self.short_side}")
         if not 1 <= self.crop <= self.short_side:
             raise ValueError(
                 f"the crop must be between 1 and the short side of {self.short_side} pixels, got {self.crop}; "
@@ -41,13 +43,16 @@ class Preprocessing:
         """The inverse of `to_dict`; every field must be there and no other, so that none is guessed."""
         _same_keys("preprocessing", values, cls)
         _same_keys("preprocessing.sampling", values["sampling"], ClipSampling)
-        return cls(
-            sampling=ClipSampling(**values["sampling"]),
-            short_side=values["short_side"],
-            crop=values["crop"],
-            mean=tuple(values["mean"]),
-            std=tuple(values["std"]),
-        )
+        try:
+            return cls(
+                sampling=ClipSampling(**values["sampling"]),
+                short_side=values["short_side"],
+                crop=values["crop"],
+                mean=tuple(values["mean"]),
+                std=tuple(values["std"]),
+            )
+        except TypeError as error:  # text where a number belongs
+            raise ValueError(f"preprocessing holds a value of the wrong kind ({error}): {values}") from error
 
 
 def read_views(
@@ -103,7 +108,9 @@ def describe(preprocessing: Preprocessing, clips: int, crops: int) -> str:
     return f"{clips}x{crops} views, {frames}, short side {preprocessing.short_side}, crop {preprocessing.crop}"
 
 
-def _same_keys(where: str, values: dict[str, Any], kind: type) -> None:
+def _same_keys(where: str, values: Any, kind: type) -> None:
+    if not isinstance(values, dict):
+        raise ValueError(f"{where} must be a table of settings, got {values!r}")
     expected, given = {field.name for field in dataclasses.fields(kind)}, set(values)
     if expected != given:
         missing, unknown = sorted(expected - given), sorted(given - expected)
