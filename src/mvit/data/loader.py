@@ -6,6 +6,7 @@ B clips in a batch, T frames, S pixels a side.
 import multiprocessing
 import re
 import shutil
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
