@@ -99,6 +99,7 @@ class TrainLoader:
             persistent_workers=workers > 0,
             prefetch_factor=_batches_ahead(batch * self._clips.clip_bytes, workers) if workers else None,
             multiprocessing_context=_processes() if workers else None,
+            worker_init_fn=_ignore_interrupts,
         )
 
     @property
@@ -217,6 +218,11 @@ def _processes() -> multiprocessing.context.BaseContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["mvit.data.loader"])
     return context
+
+
+def _ignore_interrupts(_worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal; the one that trains answers it, and ends these."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _batches_ahead(batch_bytes: int, workers: int) -> int:
