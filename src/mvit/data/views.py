@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,11 +91,14 @@ def crop_corners(height: int, width: int, crop: int, crops: int) -> list[tuple[i
     return [(top, 0), (top, left), (top, width - crop)]
 
 
-def normalise_uint8(frames: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...]) -> np.ndarray:
+def normalise_uint8(frames: np.ndarray, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
     """(x / 255 - mean) / std for each channel; uint8 (T, H, W, 3) -> float32 (3, T, H, W)."""
     levels = np.arange(256, dtype=np.float64) / 255
-    tables = [((levels - m) / s).astype(np.float32) for m, s in zip(mean, std, strict=True)]
-    return np.stack([table[frames[..., channel]] for channel, table in enumerate(tables)])
+    result = np.empty((3, *frames.shape[:3]), np.float32)
+    for channel in range(3):
+        table = ((levels - mean[channel]) / std[channel]).astype(np.float32)
+        np.take(table, frames[..., channel], out=result[channel], mode="clip")  # no level needs clipping; checks cost
+    return result
 
 
 def describe(preprocessing: Preprocessing, clips: int, crops: int) -> str:
