@@ -16,6 +16,8 @@ TINY = (
     "data.views=[2, 1]",
     "augment.scale=[0.5, 1.0]",
     "optim.lr=8e-3",
+    "optim.ema_decay=0.9",
+    "optim.mixup=0.2",
     "train.epochs=4",
     "train.batch=8",
     "train.workers=0",
@@ -26,10 +28,10 @@ TINY = (
 
 @pytest.fixture(scope="session")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """train/ and val/ with the classes bright, dark and middle: 8 and 2 videos each, 8 frames of 40x32."""
+    """train/ and val/ with the classes bright, dark and middle: 6 and 2 videos each, 8 frames of 40x32."""
     folder = tmp_path_factory.mktemp("videos")
     rng = np.random.default_rng(0)
-    for part, count in (("train", 8), ("val", 2)):
+    for part, count in (("train", 6), ("val", 2)):
         for label, level in (("bright", 200), ("dark", 50), ("middle", 125)):
             (folder / part / label).mkdir(parents=True)
             for index in range(count):
@@ -38,11 +40,12 @@ def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def listing(videos: Path) -> Listing:
     return find(videos)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def recipe() -> Recipe:
+    """Everything random that a step can hold is on: dropout, stochastic depth, mixup; and the weights are averaged."""
     return load(None, TINY)

@@ -1,4 +1,5 @@
 import ast
+import re
 from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
@@ -13,19 +14,13 @@ from mvit.training import recipe as recipes
 from mvit.training.recipe import AugmentRecipe, load
 
 
-def message(*overrides: str) -> str:
-    with pytest.raises(ValueError) as refused:
-        load(None, overrides)
-    return str(refused.value)
-
-
 @pytest.mark.parametrize(
     ("override", "said"),
     [
         ("optim.lr=fast", "optim.lr is 'fast': expected a number"),
         ("train.epochs=3.5", "train.epochs is 3.5: expected a whole number"),
         ("train.workers=many", "train.workers is 'many': expected a whole number or \"auto\""),
-        ("data.sampling=dens", "data.sampling is 'dens': expected \"dense\" or \"segments\""),
+        ("data.sampling=dens", 'data.sampling is \'dens\': expected "dense" or "segments"'),
         ("epochs=3", "'epochs' stands in no section: write train.epochs"),
         ("train.epoch=3", "[train] has no key 'epoch': did you mean 'epochs'?"),
         ("train.lr=3", "[train] has no key 'lr': did you mean optim.lr?"),
@@ -48,14 +43,21 @@ def message(*overrides: str) -> str:
     ],
 )
 def test_a_wrong_override_is_refused_in_a_sentence(override: str, said: str):
-    assert said in message("data.short_side=70", override)
+    with pytest.raises(ValueError, match=re.escape(said)):
+        load(None, ["data.short_side=70", override])
 
 
 def test_overrides_are_toml_and_bare_words_are_strings():
     recipe = load(
         None,
-        ["optim.lr = 2e-4", "model.name=mvit_small_16x64", "data.target_fps=false", "optim.clip_norm=false"]
-        + ["model.stride_kv=[[1,2,2],[1,2,2],[1,1,1],[1,1,1]]", "data.views=[3, 3]", "train.workers=auto"],
+        [
+            "optim.lr = 2e-4",
+            "optim.clip_norm=false",
+            "model.name=mvit_small_16x64",
+            "model.stride_kv=[[1,2,2],[1,2,2],[1,1,1],[1,1,1]]",
+            "data.views=[3, 3]",
+            "train.workers=auto",
+        ],
     )
     assert recipe.optim.lr == 2e-4
     assert recipe.model.name == "mvit_small_16x64"
@@ -100,9 +102,8 @@ def test_a_file_is_read_and_overridden(tmp_path: Path):
 def test_a_wrong_file_is_refused_in_a_sentence(tmp_path: Path, text: str, said: str):
     file = tmp_path / "recipe.toml"
     file.write_text(text)
-    with pytest.raises(ValueError) as refused:
+    with pytest.raises(ValueError, match=re.escape(said)):
         load(file)
-    assert said in str(refused.value)
     with pytest.raises(FileNotFoundError, match="does not exist"):
         load(tmp_path / "nowhere.toml")
 

@@ -1,3 +1,4 @@
+import re
 import tomllib
 from typing import Any, Literal
 
@@ -32,10 +33,10 @@ REFUSED: list[tuple[Any, Any, str]] = [
     (float("inf"), float, "k is inf: expected a number"),
     (True, float | None, "k is true: expected a number or false"),
     (False, float, "k is false: expected a number"),
-    ("dens", Literal["dense", "segments"], "k is 'dens': expected \"dense\" or \"segments\""),
+    ("dens", Literal["dense", "segments"], 'k is \'dens\': expected "dense" or "segments"'),
     ([1], tuple[float, float], "k is [1]: expected a list of 2 entries, each a number"),
     ([1, 2, 3], tuple[float, float], "k is [1, 2, 3]: expected a list of 2 entries, each a number"),
-    ([1, "x"], tuple[int, ...], "k is [1, \"x\"]: expected a list of entries, each a whole number"),
+    ([1, "x"], tuple[int, ...], 'k is [1, "x"]: expected a list of entries, each a whole number'),
     (3, tuple[int, ...], "k is 3: expected a list of entries, each a whole number"),
 ]
 
@@ -49,9 +50,8 @@ def test_values_become_their_type(value: Any, hint: Any, expected: Any):
 
 @pytest.mark.parametrize(("value", "hint", "message"), REFUSED)
 def test_no_type_is_bent_into_another(value: Any, hint: Any, message: str):
-    with pytest.raises(ValueError) as refused:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         toml.convert(value, hint, "k")
-    assert str(refused.value) == message
 
 
 values = st.recursive(

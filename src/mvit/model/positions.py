@@ -40,7 +40,10 @@ class PositionEmbedding(nn.Module):
         """Positions for a grid: (1, 1 + T*H*W, D); kept between calls while no gradient is wanted."""
         parameters = list(self.parameters())
         untracked = any(table.is_inference() for table in parameters)  # such tensors do not say when they change
-        if torch.is_grad_enabled() or torch.compiler.is_compiling() or untracked:
+        if torch.compiler.is_compiling() or untracked:
+            return self._table(grid)
+        if torch.is_grad_enabled():
+            self._cache.clear()  # weights are about to move, and a fused optimiser does not count that in _version
             return self._table(grid)
         key = (grid, *((table.data_ptr(), table._version, table.dtype) for table in parameters))
         if key not in self._cache:

@@ -158,13 +158,17 @@ class Course:
         """Take a step for every batch of the epoch that is not done yet."""
         here = self.position
         self.epoch_meter = Meter()
-        for batch in self.epoch_meter.timed(self.loader.epoch(here.epoch, start_batch=here.batch)):
-            self.leave_out(batch)
-            if len(batch.labels):
-                self.learn(batch)
-            here.batch += 1
-            self.status.show(self.status_text)
-            self.interruption.check()
+        try:
+            for batch in self.epoch_meter.timed(self.loader.epoch(here.epoch, start_batch=here.batch)):
+                self.leave_out(batch)
+                if len(batch.labels):
+                    self.learn(batch)
+                here.batch += 1
+                self.status.show(self.status_text)
+                self.interruption.check()
+        except ValueError:
+            self.interruption.check()  # a signal to all processes may end those that decode, and the loader says so
+            raise
         self.meter += self.epoch_meter
 
     def learn(self, batch: Batch) -> None:

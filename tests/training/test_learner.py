@@ -1,0 +1,127 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from mvit import create_model
+from mvit.data.loader import Batch
+from mvit.training.hardware import choose
+from mvit.training.learner import Learner, learner, mixed_loss, predictor
+from mvit.training.recipe import OptimRecipe, Recipe, load
+
+
+def pupil(recipe: Recipe, **optim: object) -> Learner:
+    torch.manual_seed(0)
+    model = create_model("mvit_test_4x32", num_classes=3)
+    recipe = replace(recipe, optim=replace(OptimRecipe(), **optim))
+    return learner(model, recipe.optim, choose(recipe.train), recipe.data.preprocessing())
+
+
+def batch(count: int = 6) -> Batch:
+    clips = torch.randint(0, 256, (count, 3, 4, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    return Batch(clips, torch.arange(count) % 3, [])
+
+
+@pytest.fixture
+def recipe() -> Recipe:
+    return load(None, ["model.name=mvit_test_4x32", "train.device=cpu", "train.precision=float32"])
+
+
+def test_a_step_is_the_textbooks(recipe: Recipe):
+    """The same as AdamW by hand on the mean smoothed cross-entropy, gradients clipped."""
+    ours = pupil(recipe, clip_norm=0.5, weight_decay=0.1)
+    model = create_model("mvit_test_4x32", num_classes=3)
+    model.load_state_dict(ours.model.state_dict())
+    vectors = [parameter for parameter in model.parameters() if parameter.ndim == 1]
+    others = [parameter for parameter in model.parameters() if parameter.ndim > 1]
+    optimizer = torch.optim.AdamW([{"params": others, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}])
+    data = batch()
+    for rate in (1e-3, 3e-4):
+        outcome = ours.step(data, rate)
+        loss = F.cross_entropy(model((data.clips / 255 - 0.45) / 0.225), data.labels, label_smoothing=0.1)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.step()
+        optimizer.zero_grad()
+        assert outcome.loss == pytest.approx(loss.item(), abs=1e-5)
+        assert outcome.gradient_norm == pytest.approx(norm.item(), rel=1e-3)
+        assert (outcome.clips, outcome.moved) == (6, True)
+    for (name, one), other in zip(ours.model.named_parameters(), model.parameters(), strict=True):
+        torch.testing.assert_close(one, other, atol=2e-4, rtol=1e-3, msg=name)
+
+
+def test_a_step_that_is_not_finite_moves_nothing(recipe: Recipe):
+    ours = pupil(recipe, ema_decay=0.9)
+    ours.step(batch(), 1e-3)
+    before = {name: tensor.clone() for name, tensor in ours.tensors().items()}
+    with torch.no_grad():
+        ours.model.head.bias[0] = float("inf")
+    outcome = ours.step(batch(), 1e-3)
+    assert not outcome.moved
+    with torch.no_grad():
+        ours.model.head.bias[0] = before["model/head.bias"][0]
+    assert all(torch.equal(tensor, before[name]) for name, tensor in ours.tensors().items())
+    assert ours.step(batch(), 1e-3).moved
+
+
+def test_the_average_is_what_is_taught(recipe: Recipe):
+    ours = pupil(recipe, ema_decay=0.99)
+    for _ in range(3):
+        ours.step(batch(), 1e-2)
+    assert ours.taught is not ours.model
+    assert not torch.equal(ours.taught.head.weight, ours.model.head.weight)
+    plain = pupil(recipe)
+    assert plain.taught is plain.model
+
+
+def test_tensors_restore_another_learner(recipe: Recipe):
+    ours, other = pupil(recipe, ema_decay=0.9), pupil(recipe, ema_decay=0.9)
+    ours.step(batch(), 1e-2)
+    other.restore({name: tensor.clone() for name, tensor in ours.tensors().items()})
+    ours.step(batch(), 1e-2)
+    other.step(batch(), 1e-2)
+    for (name, one), two in zip(ours.tensors().items(), other.tensors().values(), strict=True):
+        assert torch.equal(one, two), name
+
+
+def test_mixed_loss_is_linear_in_the_targets():
+    logits, labels = torch.randn(5, 4), torch.tensor([0, 1, 2, 3, 0])
+    partners = labels.flip(0)
+    soft = 0.3 * F.one_hot(labels, 4) + 0.7 * F.one_hot(partners, 4)
+    assert mixed_loss(logits, labels, partners, 0.3, 0.0).item() == pytest.approx(F.cross_entropy(logits, soft).item())
+    assert mixed_loss(logits, labels, partners, 1.0, 0.1) == F.cross_entropy(logits, labels, label_smoothing=0.1)
+
+
+def test_mixup_mixes_and_depends_on_the_seed_alone(recipe: Recipe):
+    losses = []
+    for seed in (5, 5, 6):
+        ours = pupil(recipe, mixup=0.8)
+        torch.manual_seed(seed)
+        losses.append(ours.step(batch(), 1e-3).loss)
+    assert losses[0] == losses[1] != losses[2]
+    assert losses[0] != pupil(recipe).step(batch(), 1e-3).loss
+
+
+def test_bf16_trains_float32_weights(recipe: Recipe):
+    reduced = replace(recipe, train=replace(recipe.train, precision="bf16"))
+    ours, exact = pupil(reduced), pupil(recipe)
+    assert ours.step(batch(), 1e-3).loss == pytest.approx(exact.step(batch(), 1e-3).loss, abs=0.05)
+    assert {tensor.dtype for tensor in ours.model.state_dict().values()} == {torch.float32}
+
+
+def test_predictions_are_float32_numpy_and_exact_on_demand(recipe: Recipe):
+    reduced = replace(recipe, train=replace(recipe.train, precision="bf16"))
+    ours = pupil(reduced)
+    clips = np.random.default_rng(0).normal(size=(2, 3, 4, 32, 32)).astype(np.float32)
+    exact = predictor(ours.model, ours.hardware, exact=True)(clips)
+    quick = predictor(ours.model, ours.hardware, exact=False)(clips)
+    ours.model.eval()
+    with torch.no_grad():
+        assert exact == pytest.approx(ours.model(torch.from_numpy(clips)).numpy(), abs=1e-6)
+    assert exact.dtype == quick.dtype == np.float32
+    assert not np.array_equal(exact, quick)
+    assert quick == pytest.approx(exact, abs=0.05)
