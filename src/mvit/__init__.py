@@ -9,9 +9,9 @@ __all__ = ["MViTConfig", "__version__", "create_model", "data", "list_models", "
 if TYPE_CHECKING:
     from mvit import data, weights
     from mvit.deploy.predictor import load
-    from mvit.weights.create import create_model
     from mvit.model.config import MViTConfig
     from mvit.model.presets import list_models
+    from mvit.weights.create import create_model
 
 # Public names and where they live: found on first use, so that `import mvit` and decoding need no torch.
 _HOMES = {
