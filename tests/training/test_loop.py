@@ -109,11 +109,11 @@ def test_what_was_resolved_is_said_before_the_first_step(said: list[str], finish
     before = said[: next(number for number, line in enumerate(said) if line.startswith("epoch 1/"))]
     text = "\n".join(before)
     for part in (
-        "4 epochs of 3 steps (12 in all), 8 clips a step, learning rate 0.001 after 1 steps of warm-up",
+        "4 epochs of 3 steps (12 in all), 8 clips a step, learning rate 0.002 after 1 steps of warm-up",
         "3 classes, 18 videos to learn from, 6 to report on",
         "averages of the weights",
         "half of the clips are mirrored",
-        "cpu, 1 threads, float32 (as the recipe says), 0 decoding processes",
+        "cpu on 1 thread, float32 (as the recipe says), 0 decoding processes",
         "warning: 12 steps are few",
         "every clip fits into its video",
     ):
@@ -335,7 +335,7 @@ def test_a_video_that_breaks_later_is_named_once_and_the_run_goes_on(
 
     def hear(line: str) -> None:
         said.append(line)
-        if line.startswith("on cpu"):  # the last line before the first step
+        if line.startswith("computing with"):  # the last line before the first step
             lost.write_text("gone")
 
     run = loop.train(with_train(recipe, epochs=2), listing, tmp_path / "run", echo=hear)

@@ -25,9 +25,9 @@ class Hardware:
 
     def __str__(self) -> str:
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
-        threads = f", {torch.get_num_threads()} threads" if self.device.type == "cpu" else ""
+        threads = f" on {_counted(torch.get_num_threads(), 'thread')}" if self.device.type == "cpu" else ""
         precision = "bf16" if self.bf16 else "float32"
-        return f"{name}{threads}, {precision} ({self.reason}), {self.workers} decoding processes"
+        return f"{name}{threads}, {precision} ({self.reason}), {_counted(self.workers, 'decoding process', 'es')}"
 
 
 def choose(recipe: TrainRecipe) -> Hardware:
@@ -38,6 +38,10 @@ def choose(recipe: TrainRecipe) -> Hardware:
     device = torch.device(_device(recipe.device))
     bf16, reason = _precision(device, recipe.precision)
     return Hardware(device, bf16, _workers(device) if recipe.workers == "auto" else recipe.workers, reason)
+
+
+def _counted(number: int, what: str, plural: str = "s") -> str:
+    return f"{number} {what}{'' if number == 1 else plural}"
 
 
 def _device(wanted: str) -> str:

@@ -85,7 +85,7 @@ def train(
         if recipe.optim.ema_decay is not None:
             echo(f"evaluated and saved are averages of the weights over steps (decay {recipe.optim.ema_decay})")
         echo(loader.flip_note)
-        echo(f"on {machine}")
+        echo(f"computing with {machine}")
         for remark in schedule.remarks() if not recipe.model.weights else []:
             echo(f"warning: {remark}")
         if resume:

@@ -100,7 +100,7 @@ class OptimRecipe:
 
     lr: float = 1e-3
     """Highest learning rate, for a batch of ``reference_batch``; it is scaled in proportion to the batch."""
-    reference_batch: int = 64
+    reference_batch: int = 32
     """The batch that ``lr`` is for."""
     min_lr_ratio: float = 0.01
     """Where the warm-up starts and the cosine ends, as a share of the highest learning rate."""
