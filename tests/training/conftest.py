@@ -7,6 +7,7 @@ import pytest
 
 from mvit.data import video
 from mvit.data.dataset import Listing, find
+from mvit.training import loop
 from mvit.training.recipe import Recipe, load
 
 TINY = (
@@ -49,3 +50,15 @@ def listing(videos: Path) -> Listing:
 def recipe() -> Recipe:
     """Everything random that a step can hold is on: dropout, stochastic depth, mixup; and the weights are averaged."""
     return load(None, TINY)
+
+
+@pytest.fixture(scope="session")
+def said() -> list[str]:
+    """What the undisturbed run said."""
+    return []
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, recipe: Recipe, listing: Listing, said: list[str]) -> Path:
+    """A run of four epochs that nothing disturbed."""
+    return loop.train(recipe, listing, tmp_path_factory.mktemp("runs") / "run", echo=said.append)
