@@ -7,7 +7,6 @@ from pathlib import Path
 
 # xdist runs a process per core, so each computes on one thread; set before torch or numpy are imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("MPLBACKEND", "Agg")
 
 import hypothesis
 import numpy as np

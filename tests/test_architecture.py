@@ -128,13 +128,17 @@ FORBIDDEN = {
     "pickle" + ".load": "executes what a file says",
     "shell" + "=True": "lets a file name be a command",
     "trust_remote_code" + "=True": "executes what a repository says",
-    "/wor" + "k/": "the project speaks only of itself",
 }
 
 
 @pytest.mark.parametrize("words", FORBIDDEN)
-def test_forbidden_words(words: str):
-    assert not [path for path in TEXTS if words in path.read_text(encoding="utf-8")], FORBIDDEN[words]
+def test_nothing_foreign_is_executed(words: str):
+    programs = [path for path in PYTHON if "tests" not in path.relative_to(ROOT).parts]
+    assert not [path for path in programs if words in path.read_text(encoding="utf-8")], FORBIDDEN[words]
+
+
+def test_the_project_speaks_only_of_itself():
+    assert not [path for path in TEXTS if "/wor" + "k/" in path.read_text(encoding="utf-8")]
 
 
 def test_every_preset_is_documented():

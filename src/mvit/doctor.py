@@ -48,7 +48,7 @@ def _checked(name: str, remedy: str, look: Callable[[], str]) -> Check:
 
 
 def _versions() -> str:
-    packages = {name: importlib.import_module(name) for name in ("numpy", "safetensors", "tyro", "matplotlib")}
+    packages = {name: importlib.import_module(name) for name in ("numpy", "safetensors", "tyro")}
     versions = ", ".join(f"{name} {package.__version__}" for name, package in packages.items())
     return f"{__version__} on Python {platform.python_version()} ({sys.platform}, {platform.machine()}); {versions}"
 
