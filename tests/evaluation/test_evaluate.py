@@ -173,7 +173,7 @@ def test_a_named_file_gets_the_result_and_the_scores_beside_it(tmp_path):
 
 
 def test_names_of_any_kind_survive_writing(tmp_path):
-    names = ('say "hi", twice', "two\nlines", "=1+1", "日本語", "path")
+    names = ('say "hi", twice', "two\nlines", "=1+1", "日本語", "a [  1, 2  ]")
     path = Path(os.fsdecode(b"caf\xe9/\xff.mp4"))  # Latin-1, no UTF-8
     outcome = dataclasses.replace(
         made_up([[0.1, 0.2, 0.3, 0.3, 0.1]], "a"), classes=names, samples=(Sample(path, names[1]),)
@@ -183,7 +183,9 @@ def test_names_of_any_kind_survive_writing(tmp_path):
         header, row = csv.reader(file)
     assert tuple(header[4:]) == names
     assert row[:4] == [str(path), names[1], names[2], "0"]
-    content = json.loads((tmp_path / "result.json").read_text())
+    text = (tmp_path / "result.json").read_text()
+    content = json.loads(text)
+    assert "[0, 0, 1, 0, 0]" in text
     assert tuple(content["classes"]) == names
     assert list(content["unreadable"]) == [str(path)]
 

@@ -155,8 +155,9 @@ def test_the_sentence_says_what_the_figures_allow():
     assert "a bag of frames would explain" in known(90, 90)["meaning"]
     assert "cannot be told from always answering one class (50.0 %)" in known(55, 50)["meaning"]
     assert "strange" in known(70, 95)["meaning"]
-    assert "-30.0 points" in known(90, 60)["meaning"]
-    assert "Played backwards, 10.0 % of 100 videos" in known(90, 60)["meaning"]
+    assert "from 90.0 % to 60.0 %, 30.0 points fewer (95 % interval 20." in known(90, 60)["meaning"]
+    assert "25.0 points more (95 % interval 15." in known(70, 95)["meaning"]
+    assert "Played backwards, 10.0 % of the 100 videos" in known(90, 60)["meaning"]
 
 
 def test_what_cannot_be_probed_is_refused(predict, samples, broken, preprocessing):

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -213,8 +214,15 @@ def write(evaluation: Evaluation, out: Path) -> dict[str, Any]:
     else:
         result_file, scores_file = out / RESULT_FILE, out / SCORES_FILE
     write_atomically(scores_file, _scores_table(evaluation))
-    write_atomically(result_file, json.dumps(content, indent=2) + "\n")
+    write_atomically(result_file, as_json(content))
     return content
+
+
+def as_json(content: dict[str, Any]) -> str:
+    """JSON for people too: indented, but a list of numbers (a row of the confusion matrix) on one line."""
+    indented = json.dumps(content, indent=2)
+    # Inside of JSON's strings there are no raw line ends, so only lists are touched.
+    return re.sub(r"\[\n([^\[\]{}\"]*)\]", lambda match: f"[{' '.join(match[1].split())}]", indented) + "\n"
 
 
 def write_atomically(path: Path, text: str) -> None:

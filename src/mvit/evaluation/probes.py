@@ -1,6 +1,5 @@
 """What the order of frames is worth: the same evaluation on clips shuffled, reversed, or of one frame repeated."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from mvit.data.views import Preprocessing, describe
 from mvit.evaluation.evaluate import (
     Predict,
     Progress,
+    as_json,
     checked,
     decoded,
     labels_of,
@@ -149,9 +149,11 @@ def meaning(content: dict[str, Any]) -> str:
             f"In its own order the model gets {_percent(ordered['top1'])}, which cannot be told from always answering "
             f"one class ({_percent(baseline)}): the other figures say nothing yet."
         )
+    fewer, between = ("fewer", (low, high)) if drop >= 0 else ("more", (-high, -low))
     said = [
-        f"Shuffling the frames takes top-1 from {_percent(ordered['top1'])} to {_percent(shuffled['top1'])}, a change "
-        f"of {-drop:+.1f} points (95 % interval {-high:+.1f} to {-low:+.1f}, {content['videos']:,} videos)."
+        f"Shuffling the frames takes top-1 from {_percent(ordered['top1'])} to {_percent(shuffled['top1'])}, "
+        f"{abs(drop):.1f} points {fewer} (95 % interval {between[0]:.1f} to {between[1]:.1f}, "
+        f"{content['videos']:,} videos)."
     ]
     if low > 0:
         share = drop / 100 / (ordered["top1"] - content["chance"])
@@ -170,9 +172,9 @@ def meaning(content: dict[str, Any]) -> str:
     if reverse["called_mirror"] is not None:
         low, high = reverse["called_mirror_interval"]
         said.append(
-            f"Played backwards, {_percent(reverse['called_mirror'])} of {reverse['mirror_videos']:,} videos are called "
-            f"the class that is theirs reversed ({100 * low:.1f} to {100 * high:.1f}; forwards "
-            f"{_percent(reverse['mirror_ordered_top1'])} of them are right)."
+            f"Played backwards, {_percent(reverse['called_mirror'])} of the {reverse['mirror_videos']:,} videos whose "
+            f"class is another one reversed are called that other one (95 % interval {100 * low:.1f} to "
+            f"{100 * high:.1f}); forwards, {_percent(reverse['mirror_ordered_top1'])} of them are right."
         )
     else:
         said.append(f"Played backwards it gets {_percent(reverse['top1'])}; no class is another one reversed.")
@@ -186,4 +188,4 @@ def _percent(share: float) -> str:
 def write(content: dict[str, Any], out: Path) -> None:
     """Write probe.json into a folder, or to a file named *.json."""
     out = Path(out)
-    write_atomically(out if out.suffix == ".json" else out / PROBE_FILE, json.dumps(content, indent=2) + "\n")
+    write_atomically(out if out.suffix == ".json" else out / PROBE_FILE, as_json(content))

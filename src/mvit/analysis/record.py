@@ -1,0 +1,244 @@
+"""What a run folder says about its run: its files read, checked for what the report needs, and nothing executed."""
+
+import csv
+import heapq
+import json
+import math
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import NoneType
+from typing import Any
+
+NUMBER = (int, float)
+PAIR = [NUMBER]
+RESULT_FIELDS: dict[str, Any] = {
+    "headline": str,
+    "protocol": str,
+    "top1": NUMBER,
+    "top1_interval": PAIR,
+    "top1_unreadable_wrong": NUMBER,
+    "mean_class": NUMBER,
+    "videos": int,
+    "listed": int,
+    "unreadable": dict,
+    "classes": [str],
+    "per_class": dict,
+    "confusion": [[int]],
+}
+PER_CLASS_FIELDS: dict[str, Any] = {
+    "precision": (int, float, NoneType),
+    "recall": (int, float, NoneType),
+    "recall_interval": (list, NoneType),
+    "f1": (int, float, NoneType),
+    "support": int,
+}
+SHARE_FIELDS = {"top1": NUMBER, "top1_interval": PAIR}
+PROBE_FIELDS: dict[str, Any] = {
+    "meaning": str,
+    "protocol": str,
+    "videos": int,
+    "listed": int,
+    "orders": int,
+    "chance": NUMBER,
+    "majority": NUMBER,
+    "drops": {"shuffled": NUMBER, "reversed": NUMBER, "single_frame": NUMBER},
+    "ordered": SHARE_FIELDS,
+    "shuffled": SHARE_FIELDS | {"std_over_orders": NUMBER},
+    "reversed": SHARE_FIELDS
+    | {"called_mirror": (int, float, NoneType), "called_mirror_interval": (list, NoneType), "mirror_videos": int},
+    "single_frame": SHARE_FIELDS,
+}
+WORST = 20
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A video that was called something else, with the score of what it was called and of what it is."""
+
+    path: str
+    label: str
+    predicted: str
+    score: float
+    true_score: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRecord:
+    """The files of one run; None or empty for those it does not have, ``notes`` for what could not be read."""
+
+    folder: Path
+    result: dict[str, Any] | None = None
+    probe: dict[str, Any] | None = None
+    model: dict[str, Any] | None = None
+    recipe: str | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    epochs: tuple[dict[str, Any], ...] = ()
+    worst: tuple[Mistake, ...] | None = None
+    unreadable: tuple[tuple[str, str, str], ...] = ()
+    """Path, reason, and when it was found."""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def seed(self) -> int | None:
+        """The seed of its recipe."""
+        return self.settings.get("train", {}).get("seed")
+
+    @property
+    def model_name(self) -> str | None:
+        """The preset of its recipe."""
+        name = self.settings.get("model", {}).get("name")
+        return name if isinstance(name, str) else None
+
+    def measured(self, key: str) -> list[float]:
+        """The finite numbers that the epochs give for a key."""
+        values = (number(epoch.get(key)) for epoch in self.epochs)
+        return [value for value in values if value is not None and math.isfinite(value)]
+
+
+FILES = ("result.json", "probe.json", "model.json", "recipe.toml", "metrics.jsonl", "scores.csv", "unreadable.csv")
+
+
+def read(folder: Path) -> RunRecord:
+    """Read the files of a run; raises ValueError for a folder that is none of a run's, or a file that is foreign."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "does not exist"
+        raise ValueError(f"{folder} {what}: name the folder of a run, as `mvit train` wrote it")
+    if not any((folder / name).is_file() for name in FILES):
+        raise ValueError(f"{folder} is no folder of a run: it holds none of {', '.join(FILES)}")
+    result = _json(folder / "result.json", RESULT_FIELDS)
+    if result is not None:
+        _check_result(folder / "result.json", result)
+    notes: list[str] = []
+    recipe, settings = _recipe(folder / "recipe.toml")
+    return RunRecord(
+        folder=folder,
+        result=result,
+        probe=_json(folder / "probe.json", PROBE_FIELDS),
+        model=_json(folder / "model.json", {}),
+        recipe=recipe,
+        settings=settings,
+        epochs=tuple(_epochs(folder / "metrics.jsonl", notes)),
+        worst=_worst(folder / "scores.csv"),
+        unreadable=tuple(_unreadable(folder / "unreadable.csv", result)),
+        notes=tuple(notes),
+    )
+
+
+def number(value: Any) -> float | None:
+    """A number as a float, and None for anything else."""
+    return float(value) if isinstance(value, NUMBER) and not isinstance(value, bool) else None
+
+
+def _json(path: Path, fields: Mapping[str, Any]) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is no JSON ({error}): write it again with the command that made it") from None
+    if (strange := _misfit(content, dict(fields), "")) is not None:
+        raise ValueError(f"{path} was not written by this version of mvit: {strange}; write it again")
+    return content
+
+
+def _misfit(value: Any, shape: Any, where: str) -> str | None:
+    """What in a value is not of a shape: a type, types, a list of one shape, or a dict of shapes."""
+    here = where or "it"
+    if isinstance(shape, dict):
+        if not isinstance(value, dict):
+            return f"{here} is no object"
+        missing = next((key for key in shape if key not in value), None)
+        if missing is not None:
+            return f"{here} has no {missing!r}"
+        inner = ((value[key], shape[key], f"{where}.{key}".lstrip(".")) for key in shape)
+    elif isinstance(shape, list):
+        if not isinstance(value, list):
+            return f"{here} is no list"
+        if shape is PAIR and len(value) != 2:
+            return f"{here} is no pair"
+        inner = ((item, shape[0], f"an item of {here}") for item in value)
+    elif isinstance(value, shape) and not isinstance(value, bool):
+        return None
+    else:
+        return f"{here} is a {type(value).__name__}"
+    return next((strange for item in inner if (strange := _misfit(*item)) is not None), None)
+
+
+def _check_result(path: Path, result: dict[str, Any]) -> None:
+    size = len(result["classes"])
+    for name, figures in result["per_class"].items():
+        if (strange := _misfit(figures, PER_CLASS_FIELDS, f"per_class.{name}")) is not None:
+            raise ValueError(f"{path} was not written by this version of mvit: {strange}; write it again")
+    square = len(result["confusion"]) == size and all(len(row) == size for row in result["confusion"])
+    if not size or not square or set(result["per_class"]) != set(result["classes"]):
+        raise ValueError(f"{path} was not written by this version of mvit: its tables do not fit its {size} classes")
+
+
+def _recipe(path: Path) -> tuple[str | None, dict[str, Any]]:
+    if not path.is_file():
+        return None, {}
+    text = path.read_text(encoding="utf-8", errors="surrogateescape")
+    try:
+        settings = tomllib.loads(text)
+    except ValueError as error:
+        raise ValueError(f"{path} is no TOML: {error}") from None
+    return text, {key: value for key, value in settings.items() if isinstance(value, dict)}
+
+
+def _epochs(path: Path, notes: list[str]) -> Iterator[dict[str, Any]]:
+    """The lines of metrics.jsonl; one that a killed run left unfinished is left out and said."""
+    if not path.is_file():
+        return
+    for place, line in enumerate(path.read_text(encoding="utf-8", errors="replace").split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            epoch = json.loads(line)
+        except (ValueError, RecursionError):
+            epoch = None
+        if isinstance(epoch, dict) and number(epoch.get("epoch")) is not None:
+            yield epoch
+        else:
+            notes.append(f"Line {place} of {path.name} is no record of an epoch and is left out.")
+
+
+def _worst(path: Path) -> tuple[Mistake, ...] | None:
+    """The videos that were called something else with the highest score, the worst first."""
+    if not path.is_file():
+        return None
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        try:
+            rows = csv.reader(file)
+            header = next(rows, [])
+            if header[:4] != ["path", "label", "predicted", "correct"]:
+                raise ValueError("its header is not path,label,predicted,correct and the classes")
+            place = {name: index for index, name in enumerate(header) if index >= 4}
+            wrong = (
+                Mistake(row[0], row[1], row[2], _score(row[place[row[2]]]), _score(row[place[row[1]]]))
+                for row in rows
+                if row[3] != "1"
+            )
+            return tuple(heapq.nlargest(WORST, wrong, key=lambda mistake: mistake.score))
+        except (ValueError, LookupError, csv.Error) as error:
+            raise ValueError(f"{path} was not written by this version of mvit: {error}; evaluate again") from None
+
+
+def _score(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no score")
+    return value
+
+
+def _unreadable(path: Path, result: dict[str, Any] | None) -> Iterator[tuple[str, str, str]]:
+    judged = {} if result is None else result["unreadable"]
+    yield from ((name, str(reason), "evaluation") for name, reason in judged.items())
+    if not path.is_file():
+        return
+    with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        for row in csv.DictReader(file):
+            if (name := row.get("path")) is not None and name not in judged:
+                yield name, row.get("reason") or "", row.get("found_in") or "scan"

@@ -1,0 +1,158 @@
+"""One page about one run or several, from the files in their folders: nothing is fetched, and no script is in it."""
+
+import json
+import os
+import statistics
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from mvit import __version__
+from mvit.analysis import sections
+from mvit.analysis.markup import Child, Html, join, table, tag
+from mvit.analysis.plots import percent
+from mvit.analysis.record import RunRecord, read
+from mvit.analysis.sections import DASH
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+PROBED = ("shuffled", "reversed", "single_frame")
+
+
+def report(runs: Sequence[Path], out: Path) -> Path:
+    """Write a self-contained HTML page about runs, atomically, from the files in their folders; returns its path.
+
+    Raises ValueError for a folder that is missing or no run's, and for files in it that mvit did not write.
+    """
+    records = [read(Path(run)) for run in runs]
+    if not records:
+        raise ValueError("a report needs at least one run folder")
+    out = Path(out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(page(records), encoding="utf-8")
+        temporary.replace(out)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return out
+
+
+def page(records: Sequence[RunRecord]) -> str:
+    """The whole page as HTML."""
+    if len(records) == 1:
+        title, body = _names(records)[0], join(sections.run(records[0], "h2"))
+        head = _head("Report of a run", title, sections.about(records[0]))
+    else:
+        title, body = f"{len(records)} runs", join(_comparison(records), _articles(records))
+        head = _head("Report of runs", title, None)
+    style = resources.files("mvit.analysis").joinpath("report.css").read_text(encoding="utf-8")
+    metadata = tag(
+        "head",
+        tag("meta", charset="utf-8"),
+        tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
+        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        tag("title", f"{title} · mvit"),
+        tag("style", Html(style)),
+    )
+    folders = ", ".join(str(record.folder) for record in records)
+    footer = tag("footer", f"Written by mvit {__version__} from the files in {folders}.")
+    return f"<!doctype html>\n{tag('html', metadata, tag('body', head, tag('main', body), footer), lang='en')}\n"
+
+
+def _head(eyebrow: str, title: str, about: str | None) -> Html:
+    lines = [tag("p", eyebrow, class_="eyebrow"), tag("h1", title), tag("p", about, class_="about") if about else None]
+    return tag("header", lines)
+
+
+def _names(records: Sequence[RunRecord]) -> list[str]:
+    """The folders' names, or their whole paths where two have the same name."""
+    names = [record.folder.resolve().name for record in records]
+    return names if len(set(names)) == len(names) else [str(record.folder) for record in records]
+
+
+def _articles(records: Sequence[RunRecord]) -> list[Html]:
+    return [
+        tag(
+            "article",
+            tag("h2", name),
+            tag("p", sections.about(record), class_="about"),
+            sections.run(record, "h3"),
+            id=f"run-{place}",
+        )
+        for place, (name, record) in enumerate(zip(_names(records), records, strict=True))
+    ]
+
+
+def _comparison(records: Sequence[RunRecord]) -> Html:
+    """All runs in one table, those that differ in their seed alone together with their mean and spread."""
+    alike: dict[str, list[int]] = {}
+    for place, record in enumerate(records):
+        alike.setdefault(_but_for_the_seed(record), []).append(place)
+    rows: list[Sequence[Child]] = []
+    summaries: list[int] = []
+    names = _names(records)
+    for places in alike.values():
+        rows += [_row(tag("a", names[place], href=f"#run-{place}"), records[place]) for place in places]
+        if len(places) > 1:
+            summaries.append(len(rows))
+            rows.append(_mean_and_spread([records[place] for place in places]))
+    columns = {
+        name: "n" if name != "run" else None
+        for name in ("run", "seed", "top-1", "95 %", "mean class", "shuffled", "reversed", "one frame", "videos")
+    }
+    caption = (
+        "Top-1 with its 95 % interval over videos, and its mean over classes; shuffled, reversed and with one frame it "
+        "is that of the order probe."
+    )
+    if summaries:
+        caption += " In bold: mean ± standard deviation over runs that differ in nothing but their seed."
+    protocols = sorted({record.result["protocol"] for record in records if record.result})
+    if len(protocols) == 1:
+        caption += f" {protocols[0]}."
+    notes = []
+    if len(protocols) > 1:
+        notes.append(
+            f"These runs were not measured alike, so their figures cannot be compared: {'; '.join(protocols)}."
+        )
+    if len({json.dumps(_support(record)) for record in records if record.result}) > 1:
+        notes.append("These runs were not measured on as many videos of the same classes.")
+    return join([tag("p", note, class_="note") for note in notes], table(caption, columns, rows, summaries))
+
+
+def _row(name: Html, record: RunRecord) -> Sequence[Child]:
+    result, probe = record.result, record.probe
+    seed = DASH if record.seed is None else str(record.seed)
+    probed = [percent(probe[key]["top1"]) if probe else DASH for key in PROBED]
+    if result is None:
+        return name, seed, DASH, DASH, DASH, *probed, DASH
+    low, high = result["top1_interval"]
+    interval, videos = f"{100 * low:.1f} to {100 * high:.1f}", f"{result['videos']:,} of {result['listed']:,}"
+    return name, seed, percent(result["top1"]), interval, percent(result["mean_class"]), *probed, videos
+
+
+def _mean_and_spread(group: Sequence[RunRecord]) -> Sequence[Child]:
+    def spread(values: Sequence[float]) -> str:
+        if len(values) < 2:
+            return DASH
+        return f"{100 * statistics.fmean(values):.1f} ± {100 * statistics.stdev(values):.1f}"
+
+    results = [record.result for record in group if record.result]
+    probes = [record.probe for record in group if record.probe]
+    probed = [spread([probe[key]["top1"] for probe in probes]) for key in PROBED]
+    top1, mean_class = (spread([result[key] for result in results]) for key in ("top1", "mean_class"))
+    return f"mean of {len(group)} seeds", "", top1, "", mean_class, *probed, ""
+
+
+def _but_for_the_seed(record: RunRecord) -> str:
+    """The same for runs of one recipe measured alike; a run without recipe or result is like no other."""
+    if not record.settings or record.result is None:
+        return str(record.folder.resolve())
+    train = {key: value for key, value in record.settings.get("train", {}).items() if key != "seed"}
+    return json.dumps(
+        [record.settings | {"train": train}, record.result["protocol"], _support(record)], sort_keys=True, default=str
+    )
+
+
+def _support(record: RunRecord) -> Any:
+    return {name: figures["support"] for name, figures in record.result["per_class"].items()} if record.result else None

@@ -1,0 +1,276 @@
+"""The sections of a report about one run; each says what is missing and which command makes it."""
+
+import json
+import shlex
+import statistics
+from collections.abc import Callable, Mapping
+
+from mvit.analysis import plots
+from mvit.analysis.markup import Html, join, table, tag
+from mvit.analysis.plots import Bar, Series, percent
+from mvit.analysis.record import RunRecord, number
+
+MOST_ROWS, SHOWN_ROWS = 60, 30  # a longer table shows its head and folds the rest away
+MOST_CONFUSED = 10
+DASH = "–"
+UNITS = (1, "seconds"), (60, "minutes"), (3600, "hours")
+
+
+def about(record: RunRecord) -> str:
+    """What the run is, in a line: model, classes, seed, length."""
+    classes = (record.result or record.model or {}).get("classes")
+    seconds = sum(record.measured("seconds"))
+    size, unit = next(choice for choice in UNITS if seconds < 100 * choice[0] or choice == UNITS[-1])
+    parts = [
+        record.model_name,
+        counted(len(classes), "class", "classes") if isinstance(classes, list) else None,
+        f"seed {record.seed}" if record.seed is not None else None,
+        f"{counted(len(record.epochs), 'epoch')} in {seconds / size:.3g} {unit}" if seconds else None,
+    ]
+    return " · ".join(part for part in parts if part)
+
+
+def run(record: RunRecord, heading: str) -> Html:
+    """All sections, under headings of the given element."""
+    sections: dict[str, Callable[[RunRecord], Html]] = {
+        "Training": training,
+        "Order of frames": order,
+        "Confusions": confusions,
+        "Classes": classes,
+        "Worst mistakes": worst,
+        "Unreadable videos": unreadable,
+        "Recipe and versions": recipe,
+    }
+    return join(
+        headline(record),
+        [tag("p", note, class_="note") for note in record.notes],
+        [tag("section", tag(heading, title), content(record)) for title, content in sections.items()],
+    )
+
+
+def headline(record: RunRecord) -> Html:
+    """The result in large type, with its interval, protocol and denominator."""
+    result = record.result
+    if result is None:
+        return _missing("result", "evaluate", record)
+    low, high = result["top1_interval"]
+    facts = {
+        "top-5": percent(result["top5"]) if number(result.get("top5")) is not None else None,
+        "mean over classes": percent(result["mean_class"]),
+        "chance": percent(1 / len(result["classes"])),
+        "videos": f"{result['videos']:,} of {result['listed']:,}",
+        "unreadable counted as wrong": percent(result["top1_unreadable_wrong"]) if result["unreadable"] else None,
+    }
+    figure = tag(
+        "div",
+        tag("p", f"{100 * result['top1']:.1f}", tag("small", " %"), class_="figure"),
+        tag("p", f"top-1, 95 % interval {100 * low:.1f} to {100 * high:.1f}", class_="said"),
+    )
+    return join(
+        tag("div", figure, _facts(facts), class_="headline"), tag("p", _unbroken(result["headline"]), class_="cite")
+    )
+
+
+def training(record: RunRecord) -> Html:
+    """Loss, accuracy, learning rate and data wait over epochs."""
+    if not record.epochs:
+        return tag("p", "This folder holds no record of training (metrics.jsonl).", class_="missing")
+    x = [float(epoch["epoch"]) for epoch in record.epochs]
+
+    def panel(title: str, lines: dict[str, str], show: Callable[[float], str], **limits: float) -> Html:
+        series = [Series(name, [number(epoch.get(key)) for epoch in record.epochs]) for name, key in lines.items()]
+        series = [line for line in series if any(value is not None for value in line.values)]
+        return plots.curves(title, x, series, show=show, **limits)
+
+    def whole_percent(share: float) -> str:
+        return percent(share, 0)
+
+    accuracy = {"train": "train_top1", "val": "val_top1", "held out of train": "holdout_top1"}
+    panels = [
+        panel("Loss", {"train": "loss"}, "{:g}".format),
+        panel("Top-1", accuracy, whole_percent, low=0, high=1),
+        panel("Learning rate", {"rate": "lr"}, "{:.3g}".format, low=0),
+        panel("Time spent waiting for data", {"wait": "data_wait"}, whole_percent, low=0, high=1),
+    ]
+    return tag("figure", tag("div", panels, class_="panels"), tag("figcaption", _training_said(record)))
+
+
+def _training_said(record: RunRecord) -> str:
+    losses, speeds = record.measured("loss"), record.measured("clips_per_second")
+    said = []
+    if losses:
+        said.append(f"Loss {losses[0]:.3g} after the first epoch recorded, {losses[-1]:.3g} after the last.")
+    if speeds:
+        said.append(f"Median speed {statistics.median(speeds):,.3g} clips a second.")
+    if unknown := len(record.epochs) - len(losses):
+        said.append(f"{counted(unknown, 'epoch')} ended without a finite loss.")
+    if skipped := sum(record.measured("skipped")):
+        said.append(f"{skipped:g} steps were skipped, as their loss or gradient was not finite.")
+    said.append(
+        "Top-1 of train is over clips as they were augmented to learn from; on the way, val has one view a video."
+    )
+    return " ".join(said)
+
+
+def order(record: RunRecord) -> Html:
+    """The order probe as bars with intervals and chance, and what it means."""
+    probe = record.probe
+    if probe is None:
+        return _missing("order probe", "probe", record)
+    over = f"{probe['videos']:,} videos"
+    notes = {
+        "ordered": ("in order", over),
+        "shuffled": (
+            "shuffled",
+            f"{counted(probe['orders'], 'order')} a video, s.d. {percent(probe['shuffled']['std_over_orders'])}",
+        ),
+        "reversed": ("reversed", over),
+        "single_frame": ("one frame, repeated", over),
+    }
+    rows = [
+        Bar(label, note, probe[name]["top1"], *probe[name]["top1_interval"], quiet=name != "ordered")
+        for name, (label, note) in notes.items()
+    ]
+    backwards = probe["reversed"]
+    if (called := number(backwards.get("called_mirror"))) is not None:
+        note = f"{backwards['mirror_videos']:,} videos of classes that have one"
+        rows.append(Bar("reversed, called its mirror", note, called, *backwards["called_mirror_interval"]))
+    drops = probe["drops"]
+    caption = (
+        "Top-1 by the order in which the frames of a clip are shown, with 95 % intervals over videos. Lost against the "
+        f"true order: {drops['shuffled']:.1f} points shuffled, {drops['reversed']:.1f} reversed, "
+        f"{drops['single_frame']:.1f} with one frame. "
+    )
+    if probe["majority"] > probe["chance"] * 1.05:
+        caption += f"Always naming the most frequent class would be right for {percent(probe['majority'])}. "
+    caption += f"{probe['protocol']}; {probe['videos']:,} of {probe['listed']:,} videos."
+    figure = plots.bars(rows, [("chance", probe["chance"])])
+    return join(tag("p", _unbroken(probe["meaning"])), tag("figure", figure, tag("figcaption", caption)))
+
+
+def confusions(record: RunRecord) -> Html:
+    """The confusion matrix, and its largest wrong cells in words."""
+    result = record.result
+    if result is None:
+        return _missing("confusion matrix", "evaluate", record)
+    names, counts = result["classes"], result["confusion"]
+    caption = (
+        "Videos of each true class by the class they were called, shaded by their share of the row; on the diagonal "
+        "what is right. Classes stand in the order of the next table"
+    )
+    caption += "." if plots.is_named(len(names)) else ", which has their numbers."
+    figure = tag("figure", plots.matrix(names, counts), tag("figcaption", caption), class_="matrix")
+    wrong = [
+        (count, count / sum(line), names[row], names[column])
+        for row, line in enumerate(counts)
+        for column, count in enumerate(line)
+        if row != column and count
+    ]
+    if not wrong:
+        return figure
+    rows = [
+        (name, called, f"{count:,}", percent(share))
+        for count, share, name, called in sorted(wrong, key=lambda cell: (-cell[0], -cell[1]))[:MOST_CONFUSED]
+    ]
+    columns = {"true class": None, "called": None, "videos": "n", "of its class": "n"}
+    return join(figure, table("The most frequent confusions.", columns, rows))
+
+
+def classes(record: RunRecord) -> Html:
+    """Precision, recall with its interval, and F1 of each class."""
+    result = record.result
+    if result is None:
+        return _missing("figures by class", "evaluate", record)
+
+    def shown(share: float | None) -> str:
+        return DASH if share is None else percent(share)
+
+    rows = []
+    for place, name in enumerate(result["classes"]):
+        figures = result["per_class"][name]
+        others = [count if index != place else 0 for index, count in enumerate(result["confusion"][place])]
+        most = max(others)
+        mistaken = f"{result['classes'][others.index(most)]} ({most:,})" if most else DASH
+        recall, interval = figures["recall"], figures["recall_interval"]
+        drawn = plots.strip(recall, *interval) if recall is not None and interval else DASH
+        share = shown(figures["precision"]), shown(figures["f1"])
+        rows.append((place + 1, name, f"{figures['support']:,}", shown(recall), drawn, *share, mistaken))
+    columns = {
+        "no.": "n quiet-text",
+        "class": None,
+        "videos": "n",
+        "recall": "n",
+        "95 % interval": None,
+        "precision": "n",
+        "F1": "n",
+        "most often mistaken for": "quiet-text",
+    }
+    caption = (
+        f"The mean recall over classes is {percent(result['mean_class'])}; {DASH} where there is nothing to count."
+    )
+    return _folded(caption, columns, rows, "classes")
+
+
+def worst(record: RunRecord) -> Html:
+    """The wrong answers given with the highest score."""
+    if record.worst is None:
+        return _missing("scores of videos (scores.csv)", "evaluate", record)
+    if not record.worst:
+        return tag("p", "None: every readable video was called by its class.")
+    rows = [
+        (mistake.path, mistake.label, mistake.predicted, f"{mistake.score:.3f}", f"{mistake.true_score:.3f}")
+        for mistake in record.worst
+    ]
+    columns = {"video": "path", "true class": None, "called": None, "score": "n", "true class's": "n"}
+    return table("Wrong answers with the highest score; look at their labels too.", columns, rows)
+
+
+def unreadable(record: RunRecord) -> Html:
+    """The videos that were left out, with the reason."""
+    if not record.unreadable:
+        return tag("p", "None: every video listed could be read." if record.result else "None is recorded.")
+    caption = f"{counted(len(record.unreadable), 'video')} left out; none was replaced by another."
+    return _folded(caption, {"video": "path", "reason": None, "found in": None}, record.unreadable, "videos")
+
+
+def recipe(record: RunRecord) -> Html:
+    """All settings of the run, and what it was made with."""
+    model = record.model or {}
+    versions = model.get("versions")
+    facts = {"mvit": model.get("mvit"), "model": record.model_name, "prediction": model.get("protocol")}
+    config = model.get("config")
+    return join(
+        _facts(facts | (versions if isinstance(versions, dict) else {})),
+        tag("p", "This folder holds no recipe.toml.", class_="missing")
+        if record.recipe is None
+        else tag("pre", record.recipe.strip(), class_="recipe"),
+        tag("details", tag("summary", "Configuration of the model"), tag("pre", json.dumps(config, ensure_ascii=False)))
+        if isinstance(config, dict)
+        else None,
+    )
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """A number with its noun: ``1 epoch``, ``30 epochs``."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def _unbroken(text: str) -> str:
+    return text.replace(" %", "\N{NO-BREAK SPACE}%")
+
+
+def _missing(what: str, command: str, record: RunRecord) -> Html:
+    line = f"mvit {command} {shlex.quote(str(record.folder))} DATA"
+    return tag("p", f"No {what} yet: run ", tag("code", line), ".", class_="missing")
+
+
+def _facts(facts: Mapping[str, object]) -> Html:
+    return tag("dl", [(tag("dt", name), tag("dd", str(value))) for name, value in facts.items() if value is not None])
+
+
+def _folded(caption: str, columns: dict[str, str | None], rows: list | tuple, what: str) -> Html:
+    if len(rows) <= MOST_ROWS:
+        return table(caption, columns, rows)
+    rest = table("", columns, rows[SHOWN_ROWS:])
+    more = tag("details", tag("summary", f"The other {len(rows) - SHOWN_ROWS:,} {what}"), rest)
+    return join(table(caption, columns, rows[:SHOWN_ROWS]), more)
