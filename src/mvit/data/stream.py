@@ -74,6 +74,8 @@ class PictureStream:
         self._container: Any = None
         self._packets: list[Any] = []
         try:
+            if path.exists() and not path.is_file():  # opening a named pipe would wait for ever
+                raise UnreadableVideo(path, "it is a folder" if path.is_dir() else "it is no regular file")
             self._file = path.open("rb")
         except FileNotFoundError:
             raise FileNotFoundError(f"there is no file {path}") from None
