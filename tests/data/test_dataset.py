@@ -1,5 +1,6 @@
 """Folders and CSV files to samples, and the split: trees of empty files suffice, since nothing is decoded here."""
 
+import os
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -188,6 +189,14 @@ def test_wrong_places_get_one_sentence(tmp_path):
         dataset.find(tmp_path, val=tmp_path / "val")
     with pytest.raises(ValueError, match="between 0 and 1"):
         dataset.find(tmp_path / "train", val_fraction=1.0)
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9.mp4", b"two\nlines.mp4"])
+def test_names_that_no_table_can_hold_are_refused(tmp_path, name):
+    tree(tmp_path, "a/1.mp4")
+    (tmp_path / "a" / os.fsdecode(name)).touch()
+    with pytest.raises(ValueError, match=r"a holds '.*', a name that is not in UTF-8 .*: rename it"):
+        dataset.find(tmp_path)
 
 
 def test_labels_unknown_to_the_model_are_named_with_its_own(tmp_path):

@@ -228,6 +228,10 @@ def _list(folder: Path) -> _Folder:
     found = _Folder()
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         path, hidden = Path(entry.path), entry.name.startswith(".")
+        if not entry.name.isprintable():
+            raise ValueError(
+                f"{folder} holds {entry.name!r}, a name that is not in UTF-8 or has control characters: rename it"
+            )
         if entry.is_dir():
             if not hidden:
                 found.folders.append(path)

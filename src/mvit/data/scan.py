@@ -52,7 +52,7 @@ def scan(
     cores = available_cores() if workers is None else workers
     result = Scan()
     # Two processes look at 2,400 clips of 32 small frames in 5 s; as many threads take 8 s, holding each other up.
-    outcomes = _in_processes(paths, cores) if len(paths) > FEW else ((path, _look(path)) for path in paths)
+    outcomes = _in_processes(_look, paths, cores) if len(paths) > FEW else ((path, _look(path)) for path in paths)
     for number, (path, outcome) in enumerate(outcomes, start=1):
         if isinstance(outcome, str):
             result.unreadable[path] = outcome
@@ -105,13 +105,15 @@ def _look(path: Path) -> Outcome:
         return (error.strerror or str(error)).lower()
 
 
-def _in_processes(paths: Sequence[Path], workers: int) -> Iterator[tuple[Path, Outcome]]:
+def _in_processes(
+    look: Callable[[Path], Outcome], paths: Sequence[Path], workers: int
+) -> Iterator[tuple[Path, Outcome]]:
     context = multiprocessing.get_context("spawn")  # a fork of a process that computes on threads can hang
     while paths:
         done, chunk = 0, min(16, 1 + len(paths) // (8 * workers))
         try:
             with ProcessPoolExecutor(workers, mp_context=context) as pool:
-                for path, outcome in zip(paths, pool.map(_look, paths, chunksize=chunk), strict=True):
+                for path, outcome in zip(paths, pool.map(look, paths, chunksize=chunk), strict=True):
                     yield path, outcome
                     done += 1
             return
@@ -123,7 +125,7 @@ def _in_processes(paths: Sequence[Path], workers: int) -> Iterator[tuple[Path, O
         for path in suspects:
             try:
                 with ProcessPoolExecutor(1, mp_context=context) as pool:
-                    yield path, pool.submit(_look, path).result()
+                    yield path, pool.submit(look, path).result()
             except BrokenProcessPool:
                 crashed += 1
                 yield path, "the decoder crashed on it, or its process was killed"
