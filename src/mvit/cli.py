@@ -229,11 +229,7 @@ def info(names: tuple[str, ...] = (), /, *, json: bool = False) -> int:
         if json:
             print(dumps(facts, ensure_ascii=False))
             continue
-        width = max(map(len, facts)) + 2
-        for key, value in facts.items():
-            for line, (what, said) in enumerate([(key, value)] if not isinstance(value, dict) else value.items()):
-                label = f"{key:{width}}" if line == 0 else " " * width
-                print(label + (f"{said}" if not isinstance(value, dict) else f"{what} = {said}"))
+        print("\n".join(_listed(facts)))
     return DONE
 
 
@@ -304,6 +300,17 @@ def _progress(doing: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(doing, total=None)
         yield lambda done, of: bar.update(task, completed=done, total=of)
+
+
+def _listed(facts: Mapping[str, Any]) -> Iterator[str]:
+    """Facts for people, a line each; those that are mappings themselves stand indented below their name."""
+    for name, value in facts.items():
+        if isinstance(value, Mapping):
+            yield name
+            yield from (f"  {line}" for line in _listed(value))
+        else:
+            said = ", ".join(map(str, value)) if isinstance(value, list) else value
+            yield f"{name:15} {said:,}" if type(said) is int else f"{name:15} {said}"
 
 
 def _numbers(text: str, what: str, count: int) -> Any:
