@@ -230,7 +230,7 @@ def unreadable(record: RunRecord) -> Html:
     if not record.unreadable:
         return tag("p", "None: every video listed could be read." if record.result else "None is recorded.")
     caption = f"{counted(len(record.unreadable), 'video')} left out; none was replaced by another."
-    return _folded(caption, {"video": "path", "reason": None, "found in": None}, record.unreadable, "videos")
+    return _folded(caption, {"video": "path", "reason": None, "found in": "short"}, record.unreadable, "videos")
 
 
 def recipe(record: RunRecord) -> Html:
