@@ -191,12 +191,19 @@ def test_wrong_places_get_one_sentence(tmp_path):
         dataset.find(tmp_path / "train", val_fraction=1.0)
 
 
-@pytest.mark.parametrize("name", [b"caf\xe9.mp4", b"two\nlines.mp4"])
-def test_names_that_no_table_can_hold_are_refused(tmp_path, name):
+def test_names_that_are_not_utf8_are_refused(tmp_path):
     tree(tmp_path, "a/1.mp4")
-    (tmp_path / "a" / os.fsdecode(name)).touch()
-    with pytest.raises(ValueError, match=r"a holds '.*', a name that is not in UTF-8 .*: rename it"):
+    (tmp_path / "a" / os.fsdecode(b"caf\xe9.mp4")).touch()
+    with pytest.raises(ValueError, match=r"a holds '.*', a name that is not in UTF-8: rename it"):
         dataset.find(tmp_path)
+
+
+def test_strange_but_lawful_names_survive_the_split_file(tmp_path):
+    tree(tmp_path, "a, b/ 1.mp4", 'a, b/"2".mp4', "a, b/10.30\u202fAM.mp4", "c\nd/x .webm", "c\nd/été.MP4")
+    listing = dataset.find(tmp_path)
+    dataset.write_split(tmp_path / "split.csv", listing)
+    again = dataset.read_split(tmp_path / "split.csv")
+    assert (again.classes, again.train, again.val) == (listing.classes, listing.train, listing.val)
 
 
 def test_labels_unknown_to_the_model_are_named_with_its_own(tmp_path):
@@ -217,6 +224,14 @@ def test_split_file_round_trips_and_can_be_evaluated_on(tmp_path):
     listing.val[0].path.unlink()
     with pytest.raises(ValueError, match="names 1 files that do not exist"):
         dataset.read_split(tmp_path / "split.csv")
+
+
+def test_split_file_that_holds_nothing_out_stays_so(tmp_path):
+    listing = dataset.find(tree(tmp_path, *videos(1, "a"), *videos(1, "b")))
+    dataset.write_split(tmp_path / "split.csv", listing)
+    again = dataset.read_split(tmp_path / "split.csv")
+    assert (again.train, again.val) == (listing.train, ())
+    assert dataset.find_all(tmp_path / "split.csv") == listing.train
 
 
 groups = st.one_of(st.none(), st.integers(0, 6).map(lambda number: f"person{number}"))

@@ -177,7 +177,7 @@ def _look(data: Path) -> _Found:
 
 
 def _evaluated(found: _Found) -> list[Sample]:
-    return next(found.parts[name] for name in (*HELD_OUT_FOLDERS, "all", "train") if name in found.parts)
+    return next(found.parts[name] for name in (*HELD_OUT_FOLDERS, "all", "train") if found.parts.get(name))
 
 
 def _read_folder(root: Path) -> _Found:
@@ -203,7 +203,7 @@ def _read_classes(root: Path, notes: list[str]) -> list[Sample]:
     here = _list(root)
     for folder in here.folders:
         inside = _list(folder)
-        samples += [Sample(path, folder.name) for path in inside.media]
+        samples += [Sample(path, folder.name.strip()) for path in inside.media]
         others += inside.others
         deeper += [inner for inner in inside.folders if _list(inner).media]
         if not inside.media:
@@ -228,10 +228,8 @@ def _list(folder: Path) -> _Folder:
     found = _Folder()
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         path, hidden = Path(entry.path), entry.name.startswith(".")
-        if not entry.name.isprintable():
-            raise ValueError(
-                f"{folder} holds {entry.name!r}, a name that is not in UTF-8 or has control characters: rename it"
-            )
+        if any("\udc80" <= letter <= "\udcff" for letter in entry.name):  # how Python shows bytes that are no UTF-8
+            raise ValueError(f"{folder} holds {entry.name!r}, a name that is not in UTF-8: rename it")
         if entry.is_dir():
             if not hidden:
                 found.folders.append(path)
@@ -267,7 +265,7 @@ def _why_nothing(root: Path) -> str:
 def _read_csv(table: Path) -> _Found:
     try:
         with open(table, encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
+            reader = csv.reader(file, strict=True, skipinitialspace=True)
             rows = [(reader.line_num, row) for row in reader if row]
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{table} cannot be read as a CSV in UTF-8: {error}") from error
@@ -287,7 +285,7 @@ def _read_csv(table: Path) -> _Found:
     for line, row in rows[1:]:
         if len(row) != len(header):
             raise ValueError(f"{table}, line {line} has {len(row)} fields, but the header has {len(header)}")
-        values = {name: value.strip() for name, value in zip(header, row, strict=True)}
+        values = {name: value if name == "path" else value.strip() for name, value in zip(header, row, strict=True)}
         if not values["path"] or not values["label"]:
             raise ValueError(f"{table}, line {line} has no {'label' if values['path'] else 'path'}")
         part = values.get("split", "all")
@@ -308,6 +306,8 @@ def _read_csv(table: Path) -> _Found:
             f"{table} names {len(missing)} files that do not exist, of {len(lines)} (paths are relative to the CSV): "
             f"{_names(missing)}"
         )
+    if "split" in header and not set(parts) & set(HELD_OUT_FOLDERS):
+        parts["val"] = []  # a split that holds nothing out is not made anew
     return _Found(dict(parts), notes)
 
 
