@@ -1,0 +1,119 @@
+"""The sentence for each bad input, and whose fault an error is."""
+
+import json
+import shutil
+
+import pytest
+
+from mvit import cli
+
+
+def test_an_unknown_command_names_the_nearest(refused):
+    assert "did you mean 'train'?" in refused("trian")
+
+
+def test_an_unknown_option_is_refused(mvit):
+    code, _, err = mvit("predict", "run", "video", "--tpo", "3")
+    assert code == 2
+    assert "--top" in err
+
+
+def test_an_empty_folder(refused, tmp_path):
+    (tmp_path / "data").mkdir()
+    assert str(tmp_path / "data") in refused("train", tmp_path / "data", "--out", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_no_folder(refused, tmp_path):
+    assert "does not exist" in refused("train", tmp_path / "nowhere")
+
+
+def test_a_folder_of_text_files_renamed(refused, tmp_path, small):
+    for name in ("a", "b"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for n in range(3):
+            (tmp_path / "data" / name / f"{n}.mp4").write_text("this is a text file")
+    assert "read" in refused("train", tmp_path / "data", "--out", tmp_path / "run", *small)
+
+
+def test_a_table_without_header(refused, videos, tmp_path):
+    table = tmp_path / "videos.csv"
+    table.write_text(f"{videos / 'wait' / '0.mp4'},wait\n")
+    assert "path,label" in refused("train", table)
+
+
+def test_a_table_with_a_missing_file(refused, videos, tmp_path):
+    table = tmp_path / "videos.csv"
+    table.write_text(f"path,label\n{videos / 'wait' / '0.mp4'},wait\ngone.mp4,wait\n")
+    assert "gone.mp4" in refused("train", table)
+
+
+def test_an_unknown_preset_names_the_nearest(refused, videos):
+    assert "'mvit_b_16x4'" in refused("train", videos, "--model", "mvit_b_16x5")
+    assert "'mvit_b_16x4'" in refused("info", "mvit_b_16x5")
+
+
+def test_an_unknown_recipe_names_the_nearest(refused, videos):
+    assert "'quickstart'" in refused("train", videos, "--recipe", "quickstrat")
+
+
+def test_an_unknown_recipe_key_names_the_nearest(refused, videos):
+    assert "did you mean 'epochs'?" in refused("train", videos, "train.epoch=3")
+    assert "train.epochs" in refused("train", videos, "epochs=3")
+
+
+def test_a_model_of_other_classes(refused, run, tmp_path, write_videos):
+    others = write_videos(tmp_path / "others", classes=("jump_left", "swim"), each=2)
+    assert "swim" in refused("evaluate", run, others)
+    assert "swim" in refused("probe", run, others)
+
+
+def test_a_truncated_model(refused, run, videos, tmp_path):
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    shutil.copy(run / "model.json", copy)
+    (copy / "model.safetensors").write_bytes((run / "model.safetensors").read_bytes()[:-100])
+    for command in (["predict", copy, videos / "wait" / "0.mp4"], ["evaluate", copy, videos], ["info", copy]):
+        assert "cut short" in refused(*command)
+
+
+def test_no_run(refused, videos, tmp_path):
+    for command in ("evaluate", "probe", "predict"):
+        assert str(tmp_path) in refused(command, tmp_path, videos)
+    assert str(tmp_path) in refused("report", tmp_path)
+
+
+def test_no_video_and_no_run_named(refused, run):
+    assert "at least one video" in refused("predict", run)
+    assert "at least one run" in refused("report")
+
+
+@pytest.mark.parametrize("views", ["5", "0x1", "axb", "5x1x1", "-1x2"])
+def test_views_that_are_none(refused, run, videos, views):
+    assert "5x1" in refused("evaluate", run, videos, f"--views={views}")
+
+
+def test_resume_without_a_run(refused, videos, tmp_path):
+    assert "--out" in refused("train", videos, "--resume")
+    assert "recipe.toml" in refused("train", videos, "--resume", "--out", tmp_path / "none")
+
+
+def test_a_run_goes_on_only_as_it_began(run, videos, refused, tmp_path, write_videos, small):
+    assert "exists already" in refused("train", videos, "--out", run, *small)
+    assert "another recipe" in refused("train", videos, "--out", run, "--resume", "optim.lr=1")
+    others = write_videos(tmp_path / "others")
+    assert "another train" in refused("train", others, "--out", run, "--resume")
+
+
+def test_a_library_s_complaint_is_our_fault(monkeypatch):
+    monkeypatch.setitem(cli.COMMANDS, "doctor", lambda: json.loads("{"))
+    with pytest.raises(json.JSONDecodeError):
+        cli.main(["doctor"])
+
+
+def test_an_interruption_is_130(mvit, monkeypatch):
+    def interrupted() -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(cli.COMMANDS, "doctor", interrupted)
+    assert mvit("doctor") == (130, "", "mvit: interrupted\n")

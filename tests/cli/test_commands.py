@@ -1,0 +1,166 @@
+"""The commands as people type them: what they leave, and what they print."""
+
+import json
+
+import pytest
+
+from mvit import cli
+
+
+def test_train_leaves_a_whole_run_folder(run):
+    files = {path.name for path in run.iterdir()}
+    wanted = "recipe.toml split.csv model.safetensors model.json metrics.jsonl result.json scores.csv report.html"
+    assert files >= {*wanted.split(), "checkpoints"}
+    result = json.loads((run / "result.json").read_text())
+    assert result["videos"] == len((run / "scores.csv").read_text().splitlines()) - 1
+    assert result["protocol"] == json.loads((run / "model.json").read_text())["protocol"]
+
+
+def test_train_takes_a_fresh_folder_each_time(videos, mvit, tmp_path, monkeypatch, small):
+    monkeypatch.chdir(tmp_path)
+    for n in (1, 2):
+        code, _, err = mvit("train", videos, *small)
+        assert code == 0, err
+        assert (tmp_path / "runs" / f"{videos.name}-{n}" / "model.json").is_file()
+
+
+def test_options_may_stand_anywhere(run, mvit, refused, videos, tmp_path):
+    sentence = refused(
+        "train", "--out", tmp_path / "r", videos, "train.epochs=1", "--model", "mvit_test_4x32", "optim.l=1"
+    )
+    assert "did you mean 'lr'?" in sentence
+    code, out, _ = mvit("predict", "--top", 1, run, videos / "wait" / "0.mp4", "--json", videos / "wait" / "1.mp4")
+    assert code == 0
+    assert len(out.splitlines()) == 2
+
+
+def test_predict_gives_the_score_that_evaluate_wrote(run, videos, mvit):
+    code, out, _ = mvit("evaluate", run, videos)
+    assert code == 0
+    assert "held out" in out, "the run split these videos itself: only what it held out is fair"
+    header, *rows = [line.split(",") for line in (run / "scores.csv").read_text().splitlines()]
+    held_out = [line for line in (run / "split.csv").read_text().splitlines() if line.endswith(",val")]
+    assert len(rows) == len(held_out) > 0
+    code, out, _ = mvit("predict", run, *(row[0] for row in rows), "--json")
+    assert code == 0
+    for row, line in zip(rows, out.splitlines(), strict=True):
+        prediction = json.loads(line)
+        assert prediction["video"] == row[0]
+        scores = [prediction["scores"][name] for name in header[4:]]
+        assert scores == pytest.approx([float(score) for score in row[4:]], abs=1e-5)
+
+
+def test_evaluate_elsewhere_leaves_the_run_alone(run, mvit, tmp_path, write_videos):
+    others = write_videos(tmp_path / "others", each=2)
+    before = (run / "result.json").read_bytes()
+    code, out, _ = mvit("evaluate", run, others, "--views", "2x3", "--out", tmp_path / "other.json")
+    assert code == 0
+    assert "2x3 views" in out
+    assert "6 of 6 videos" in out
+    assert json.loads((tmp_path / "other.json").read_text())["videos"] == 6
+    assert (run / "result.json").read_bytes() == before
+
+
+def test_evaluate_says_when_the_model_has_learned_these_videos(run, mvit, tmp_path):
+    learned = [line for line in (run / "split.csv").read_text().splitlines() if line.endswith(",train")]
+    rows = [",".join(line.split(",")[:2]) for line in learned[:4]]
+    table = tmp_path / "some.csv"
+    table.write_text("\n".join(["path,label", *rows]))
+    code, _, err = mvit("evaluate", run, table, "--out", tmp_path / "out.json")
+    assert code == 0
+    assert "trained on 4 of these 4 videos" in err
+
+
+def test_probe_and_report(run, videos, mvit):
+    code, out, _ = mvit("probe", run, videos, "--orders", 2)
+    assert code == 0
+    assert "shuffled" in out
+    probe = json.loads((run / "probe.json").read_text())
+    assert {"ordered", "shuffled", "reversed", "single_frame"} <= set(probe)
+    code, out, _ = mvit("report", run)
+    assert code == 0
+    page = (run / "report.html").read_text()
+    assert "shuffled" in page
+    assert "://" not in page.replace("http://www.w3.org", ""), "the page loads nothing from elsewhere"
+
+
+def test_one_bad_video_does_not_stop_the_others(run, videos, mvit, tmp_path):
+    bad = tmp_path / "bad.mp4"
+    bad.write_text("not a video")
+    good = videos / "wait" / "0.mp4"
+    code, out, err = mvit("predict", run, bad, good, tmp_path / "gone.mp4", good)
+    assert code == 2
+    assert [line for line in out.splitlines() if not line.startswith(" ")] == [str(good)] * 2
+    first, second = err.strip().splitlines()
+    assert first.startswith(f"mvit: {bad} cannot be read: ")
+    assert second.startswith("mvit: ")
+    assert str(tmp_path / "gone.mp4") in second
+
+
+def test_an_unreadable_video_among_good_ones_is_named_counted_and_left_out(mvit, tmp_path, write_videos, small):
+    data = write_videos(tmp_path / "data", each=5)
+    bad = data / "wait" / "bad.mp4"
+    bad.write_bytes(b"nothing to see")
+    code, out, err = mvit("train", data, "--out", tmp_path / "run", *small)
+    assert code == 0, err
+    assert str(bad) in (tmp_path / "run" / "unreadable.csv").read_text()
+    assert "bad.mp4" in out + err
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert result["videos"] + len(result["unreadable"]) == result["listed"]
+
+
+def test_one_class_trains_with_a_warning(mvit, tmp_path, write_videos, small):
+    data = write_videos(tmp_path / "data", classes=("wave",))
+    code, out, err = mvit("train", data, "--out", tmp_path / "run", *small)
+    assert code == 0, err
+    assert "one class" in out + err
+
+
+def test_info(run, mvit):
+    code, out, _ = mvit("info", "mvit_b_16x4", "--json")
+    assert code == 0
+    assert json.loads(out)["parameters"] == 36_610_672
+    code, out, _ = mvit("info", run, "--json")
+    assert code == 0
+    assert json.loads(out)["classes"] == ["jump_left", "jump_right", "wait"]
+    code, out, _ = mvit("info")
+    assert "mvit_b_16x4" in out
+    code, out, _ = mvit("info", run)
+    assert "jump_left" in out
+    assert "top-1" in out
+
+
+def test_complexity(mvit):
+    code, out, _ = mvit("complexity", "mvit_b_16x4", "--json")
+    assert code == 0
+    facts = json.loads(out)
+    assert facts["parameters"] == 36_610_672
+    assert facts["macs"] == pytest.approx(70.60e9, rel=1e-3)
+    code, out, _ = mvit("complexity", "mvit_test_4x32", "--clip", "8x48x64")
+    assert code == 0
+    assert "8x48x64" in out
+
+
+def test_doctor_is_well_here(mvit):
+    code, out, _ = mvit("doctor")
+    assert code == 0, out
+    assert "H.264 encoded and decoded" in out
+
+
+def test_quickstart_shows_the_commands_it_runs(mvit, tmp_path, monkeypatch):
+    """The walk itself is minutes long; here with a demo set and a training that are as small as can be."""
+    from mvit.data import demo
+
+    made = demo.make
+    monkeypatch.setattr(demo, "make", lambda folder: made(folder, train=8, val=8, size=32))
+    short = tmp_path / "short.toml"
+    short.write_text('[model]\nname = "mvit_test_4x32"\n[train]\nepochs = 1\nbatch = 4\nworkers = 0\n')
+    monkeypatch.setattr(cli, "_recipe_path", lambda name: short)
+    out = tmp_path / "quickstart"
+    for n in (1, 2):
+        code, printed, err = mvit("quickstart", "--out", out)
+        assert code == 0, err
+        assert (out / f"run-{n}" / "report.html").is_file()
+        assert f"$ mvit probe {out / f'run-{n}'} {out / 'demo'}" in printed
+        assert "YOUR_FOLDER" in printed
+    assert "is there already" in printed

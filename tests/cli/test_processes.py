@@ -1,0 +1,57 @@
+"""What only a process of its own shows: exit codes, streams, signals, pipes."""
+
+import os
+import signal
+import subprocess
+
+from mvit import cli, commandline
+
+
+def _run(program, *args, **options):
+    return subprocess.run([*program, *map(str, args)], capture_output=True, text=True, timeout=100, **options)
+
+
+def test_help_and_errors(program, tmp_path):
+    told = _run(program, "--help")
+    assert (told.returncode, told.stderr) == (0, "")
+    assert all(name in told.stdout for name in cli.COMMANDS)
+    wrong = _run(program, "train", tmp_path / "nowhere", cwd=tmp_path)
+    assert wrong.returncode == 2
+    assert wrong.stdout == ""
+    assert len(wrong.stderr.splitlines()) == 1
+    assert wrong.stderr.startswith("mvit: ")
+
+
+def test_a_reader_that_leaves_is_no_error(run, videos, program):
+    args = [*program, "predict", str(run), *[str(videos / "wait" / "0.mp4")] * 40, "--json"]
+    unbuffered = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=unbuffered) as writer:
+        assert writer.stdout
+        assert writer.stderr
+        writer.stdout.readline()
+        writer.stdout.close()
+        assert writer.stderr.read() == b""
+    assert writer.returncode == commandline.READER_GONE
+
+
+def test_an_interrupted_run_says_how_to_go_on_and_does(videos, tmp_path, mvit, small, program):
+    """A real process, stopped as Ctrl-C does."""
+    out = tmp_path / "run"
+    command = [*program, "train", str(videos), "--out", str(out), *small, "train.epochs=2000"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        for line in process.stdout:
+            if line.startswith("epoch 2"):
+                break
+        process.send_signal(signal.SIGINT)
+        printed, err = process.communicate(timeout=60)
+        assert (process.returncode, err) == (130, "mvit: interrupted\n")
+    assert f"--out {out} --resume" in printed
+    done = len((out / "metrics.jsonl").read_text().splitlines())
+    stored = (out / "recipe.toml").read_text()
+    (out / "recipe.toml").write_text(stored.replace("epochs = 2000", f"epochs = {done + 1}"))
+    code, printed, err = mvit("train", videos, "--out", out, "--resume")
+    assert code == 0, err
+    assert f"epoch {done + 1}/" in printed
+    assert "epoch 1/" not in printed
+    assert len((out / "metrics.jsonl").read_text().splitlines()) == done + 1
