@@ -26,11 +26,8 @@ def quickstart(*, out: Path = Path("quickstart")) -> int:
     from mvit.data import demo
 
     videos, run = out / "demo", runs.fresh(out, "run")
-    if (videos / "train").is_dir():
-        print(f"The demo set in {videos} is there already.")
-    else:
-        print(f"Making the demo set in {videos}: eight movements that only the order of the frames tells apart ...")
-        demo.make(videos)
+    print(f"The demo set in {videos}: eight movements that only the order of the frames tells apart ...", flush=True)
+    demo.make(videos)  # leaves a complete set as it is
     clip = min((videos / "val").rglob("*.mp4"))
     for step in (
         ["train", f"{videos}", "--recipe", "quickstart", "--out", f"{run}"],

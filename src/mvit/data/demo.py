@@ -26,12 +26,12 @@ FRAMES_PER_SECOND = 15
 MARKER = "demo.json"  # lies in the folder from the first moment, and says what the set is once it is complete
 
 # Difficulty. Brightness is a share of white, drawn for each clip; sizes are shares of the frame's side.
-SHAPE_BRIGHTNESS = (0.55, 1.0)
-BACKGROUND_BRIGHTNESS = (0.05, 0.45)
+SHAPE_BRIGHTNESS = (0.65, 1.0)
+BACKGROUND_BRIGHTNESS = (0.05, 0.35)
 INVERTED_SHARE = 0.0  # of the clips have the two swapped: a dark shape over a bright background
-SHAPE_CONTRAST = (0.3, 0.7)  # amplitude of the texture, as a share of the brightness
-BACKGROUND_CONTRAST = (0.2, 0.6)
-TINT = 0.35  # how far the colour channels differ
+SHAPE_CONTRAST = (0.2, 0.5)  # amplitude of the texture, as a share of the brightness
+BACKGROUND_CONTRAST = (0.2, 0.5)
+TINT = 0.2  # how far the colour channels differ
 NOISE = 0.03  # standard deviation, uniform, in every pixel of every frame anew
 RADIUS = (0.16, 0.30)
 GROWN_RADIUS = (0.10, 0.42)  # the sizes between which a shape grows
