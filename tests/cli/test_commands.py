@@ -156,11 +156,12 @@ def test_quickstart_shows_the_commands_it_runs(mvit, tmp_path, monkeypatch):
     short = tmp_path / "short.toml"
     short.write_text('[model]\nname = "mvit_test_4x32"\n[train]\nepochs = 1\nbatch = 4\nworkers = 0\n')
     monkeypatch.setattr(cli, "_recipe_path", lambda name: short)
-    out = tmp_path / "quickstart"
+    out, times = tmp_path / "quickstart", []
     for n in (1, 2):
         code, printed, err = mvit("quickstart", "--out", out)
         assert code == 0, err
         assert (out / f"run-{n}" / "report.html").is_file()
         assert f"$ mvit probe {out / f'run-{n}'} {out / 'demo'}" in printed
         assert "YOUR_FOLDER" in printed
-    assert "is there already" in printed
+        times.append((out / "demo/val/grow/0000.mp4").stat().st_mtime_ns)
+    assert times[0] == times[1], "a complete demo set is reused"

@@ -34,17 +34,24 @@ def test_set_is_written_complete_and_reused(tmp_path):
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*.mp4")} == before
 
 
+LEVELS_OF_THE_ENCODER = 2.0  # of 255: x264 gives another file for one clip in a hundred; what is drawn is exact
+
+
+def shown(folder):
+    return video.read(folder / "val/grow/0000.mp4").astype(np.float32)
+
+
 def test_half_made_set_and_one_of_other_settings_are_made_anew(tmp_path):
     folder = tmp_path / "demo"
     demo.make(folder, train=8, val=8, size=32)
-    first = video.read(folder / "val/grow/0000.mp4")
+    first = shown(folder)
     (folder / "val/grow/0000.mp4").unlink()
     demo.make(folder, train=8, val=8, size=32)
-    assert np.array_equal(video.read(folder / "val/grow/0000.mp4"), first)
+    assert np.abs(shown(folder) - first).mean() < LEVELS_OF_THE_ENCODER
     folder.rename(tmp_path / "demo.partial")  # as an interrupted run leaves it
     demo.make(folder, train=8, val=8, size=32, seed=1)
     assert json.loads((folder / demo.MARKER).read_text())["seed"] == 1
-    assert not np.array_equal(video.read(folder / "val/grow/0000.mp4"), first)
+    assert np.abs(shown(folder) - first).mean() > 5 * LEVELS_OF_THE_ENCODER
     assert not (tmp_path / "demo.partial").exists()
 
 

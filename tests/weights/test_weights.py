@@ -109,6 +109,8 @@ def test_another_head_and_another_size_are_reported(tmp_path):
     assert "3 to 7 classes" in str(report)
     assert [line.split()[0] for line in report.resized] == ["positions.spatial", "positions.temporal"]
     assert torch.equal(other.blocks[0].mlp.fc1.weight, model.blocks[0].mlp.fc1.weight)
+    with pytest.warns(UserWarning, match="3 to 7 classes"):
+        create_model(TEST, num_classes=7, weights=tmp_path)
 
 
 def test_a_model_that_does_not_fit_names_the_tensors(tmp_path):

@@ -118,8 +118,9 @@ class TrainLoader:
         try:
             for awaited, batch in enumerate(self._loader, start=start_batch + 1):  # noqa: B007 (used below)
                 yield batch
-        except RuntimeError as error:
-            death = re.match(r"DataLoader worker \(pid.*", str(error))
+        except (RuntimeError, ConnectionError, EOFError) as error:
+            # The last two come from a worker that died while it handed a batch over.
+            death = re.match(r"DataLoader worker \(pid.*" if isinstance(error, RuntimeError) else ".*", str(error))
             if death is None:
                 raise
             first = self._clips.paths[self._order.of_batch(awaited)[0]]

@@ -1,5 +1,6 @@
 """A model by name or configuration, with or without trained weights."""
 
+import warnings
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ def create_model(
     """A model in evaluation mode if it has weights, else freshly initialised.
 
     ``weights`` is a run folder, a ``model.safetensors`` or an official ``.pyth``; position tables of another size are
-    interpolated and a head of other classes starts anew. Other keywords replace fields of the configuration.
+    interpolated and a head of other classes starts anew, with a warning that names them. Other keywords replace fields
+    of the configuration.
     Raises ``ValueError`` for an unknown name or field (the nearest is named) and for weights that do not fit.
     """
     config = get_config(name_or_config) if isinstance(name_or_config, str) else name_or_config
@@ -35,5 +37,7 @@ def create_model(
     if weights is not None:
         _, state, report = read(weights, config=config)
         fit(model, state, report)
+        if report.resized or report.reinitialised:
+            warnings.warn(str(report), stacklevel=2)
         model.eval()
     return model
