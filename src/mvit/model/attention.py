@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mvit.model.config import BlockConfig, PoolConfig, Pooling, Triple
+from mvit.model.depthwise import depthwise_conv3d
 
 NORM_EPS = 1e-6
 
@@ -42,13 +43,8 @@ class TokenPool(nn.Module):
             weight = self.weight.to(torch.promote_types(self.weight.dtype, torch.float32))
             class_token, body = split_class_token(x.to(weight.dtype))
             clip = volume(body, grid)
-            clip = F.conv3d(
-                clip,
-                weight.repeat(self.heads, 1, 1, 1, 1),  # one kernel for all heads: no copy of the tokens is needed
-                stride=self.config.stride,
-                padding=self.config.padding,
-                groups=clip.shape[1],
-            )
+            weight = weight.repeat(self.heads, 1, 1, 1, 1)  # one kernel for all heads: no copy of the tokens is needed
+            clip = depthwise_conv3d(clip, weight, self.config.stride, self.config.padding)
             grid = (clip.shape[2], clip.shape[3], clip.shape[4])
             x = torch.cat([class_token, tokens(clip)], dim=1)
             x = self.norm(x.unflatten(-1, (self.heads, -1))).flatten(-2)
