@@ -135,3 +135,17 @@ def test_impossible_videos_are_refused():
         random_indices(10, 0, ClipSampling(), np.random.default_rng(0))
     with pytest.raises(ValueError, match="number of test clips must be at least 1, got 0"):
         clips_of(10, 30, ClipSampling(), 0)
+
+
+def test_duration_takes_segments_from_a_part_anywhere_in_the_video():
+    segments = ClipSampling(frames=8, mode="segments")
+    whole = [random_indices(40, 30, segments, np.random.default_rng(seed)).tolist() for seed in range(200)]
+    assert whole == [
+        random_indices(40, 30, segments, np.random.default_rng(seed), (1.0, 1.0)).tolist() for seed in range(200)
+    ]
+    drawn = np.stack([random_indices(40, 30, segments, np.random.default_rng(seed), (0.5, 0.5)) for seed in range(400)])
+    assert (np.diff(drawn, axis=1) >= 0).all()
+    assert np.ptp(drawn, axis=1).max() <= 20
+    assert drawn.min() == 0
+    assert drawn.max() == 39
+    assert drawn[:, 0].mean() == pytest.approx(10 + 0.5 * 20 / 8, abs=1)

@@ -193,7 +193,8 @@ class _Clips(Dataset[Drawn]):
 
     def _read(self, path: str, rng: np.random.Generator) -> np.ndarray:
         with Video(path) as video:
-            indices = random_indices(video.frames, video.fps, self.preprocessing.sampling, rng)
+            sampling, duration = self.preprocessing.sampling, self.augmentation.duration
+            indices = random_indices(video.frames, video.fps, sampling, rng, duration)
             # Large frames come reduced to the size of test views, as sets prepared for training are; small ones as they
             # are, since the crop is resized in any case.
             reduced = self.preprocessing.short_side if video.short_side > self.preprocessing.short_side else None

@@ -64,11 +64,22 @@ def test_indices(num_frames: int, fps: float, sampling: ClipSampling, clips: int
     return _dense_frames(num_frames, fps, sampling, starts)
 
 
-def random_indices(num_frames: int, fps: float, sampling: ClipSampling, rng: np.random.Generator) -> np.ndarray:
-    """Frame numbers of one training clip, drawn from `rng`; int64 (T,)."""
+def random_indices(
+    num_frames: int,
+    fps: float,
+    sampling: ClipSampling,
+    rng: np.random.Generator,
+    duration: tuple[float, float] = (1.0, 1.0),
+) -> np.ndarray:
+    """Frame numbers of one training clip, drawn from `rng`; int64 (T,).
+
+    Segments are cut from a part of the video, anywhere in it, whose share of the whole is drawn from `duration`.
+    """
     _check(num_frames, fps)
     if sampling.mode == "segments":
-        return _segment_frames(num_frames, sampling.frames, rng.random((1, sampling.frames)))[0]
+        share = rng.uniform(*duration) if duration[0] < 1 else 1.0
+        start = rng.uniform(0, num_frames * (1 - share)) if share < 1 else 0.0
+        return _segment_frames(num_frames, sampling.frames, rng.random((1, sampling.frames)), start, share)[0]
     slack = max(num_frames - span(fps, sampling), 0.0)
     return _dense_frames(num_frames, fps, sampling, np.array([rng.uniform(0, slack)]))[0]
 
@@ -84,9 +95,11 @@ def _dense_frames(num_frames: int, fps: float, sampling: ClipSampling, starts: n
     return np.clip(starts[:, None] + steps, 0, num_frames - 1).astype(np.int64)
 
 
-def _segment_frames(num_frames: int, segments: int, offsets: np.ndarray) -> np.ndarray:
+def _segment_frames(
+    num_frames: int, segments: int, offsets: np.ndarray, start: float = 0.0, share: float = 1.0
+) -> np.ndarray:
     """Offsets within [0, 1) of each segment, (clips, T), to frame numbers."""
-    positions = (np.arange(segments) + offsets) * num_frames / segments
+    positions = start + (np.arange(segments) + offsets) * num_frames * share / segments
     return np.clip(positions, 0, num_frames - 1).astype(np.int64)
 
 

@@ -16,8 +16,9 @@ from torchvision.transforms import InterpolationMode
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """What is drawn anew for each clip: the crop's area and shape, a flip, and (0 = off) light and rotation."""
+    """What is drawn anew for each clip: its part of the video, the crop, a flip, and (0 = off) light and rotation."""
 
+    duration: tuple[float, float] = (1.0, 1.0)  # segments: the part they are cut from, as a share of the video
     scale: tuple[float, float] = (0.08, 1.0)  # area of the crop, as a share of the frame's
     ratio: tuple[float, float] = (3 / 4, 4 / 3)  # width over height
     flip: Literal["auto", "on", "off"] = "auto"  # left to right; "auto" leaves it to the names of the classes
@@ -26,9 +27,11 @@ class Augmentation:
     rotation_degrees: float = 0.0  # angle drawn from [-rotation_degrees, rotation_degrees]; corners become black
 
     def __post_init__(self) -> None:
-        for name, (low, high) in (("scale", self.scale), ("ratio", self.ratio)):
-            if not 0 < low <= high or (name == "scale" and high > 1):
-                allowed = "in (0, 1]" if name == "scale" else "above 0"
+        for name in ("duration", "scale", "ratio"):
+            low, high = getattr(self, name)
+            share = name != "ratio"
+            if not 0 < low <= high or (share and high > 1):
+                allowed = "in (0, 1]" if share else "above 0"
                 raise ValueError(f"{name} is {(low, high)}, but must be two rising numbers {allowed}")
         if self.flip not in ("auto", "on", "off"):
             raise ValueError(f"flip is {self.flip!r}, but must be 'auto', 'on' or 'off'")

@@ -80,6 +80,8 @@ class DataRecipe:
 class AugmentRecipe:
     """How a training clip is varied; one draw for all frames of a clip (``mvit.data.transforms.Augmentation``)."""
 
+    duration: tuple[float, float] = (1.0, 1.0)
+    """segments: least and largest share of the video that they are cut from, anywhere in it."""
     scale: tuple[float, float] = (0.3, 1.0)
     """Least and largest share of the frame's area that the crop covers; the paper's, for large data, is 0.08 to 1."""
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
@@ -173,6 +175,13 @@ class Recipe:
     augment: AugmentRecipe = field(default_factory=AugmentRecipe)
     optim: OptimRecipe = field(default_factory=OptimRecipe)
     train: TrainRecipe = field(default_factory=TrainRecipe)
+
+    def __post_init__(self) -> None:
+        if self.data.sampling == "dense" and self.augment.duration != (1.0, 1.0):
+            raise ValueError(
+                f"augment.duration is {self.augment.duration}, but data.sampling is 'dense', which takes a part of the "
+                "video already: set it to [1.0, 1.0], or data.sampling to 'segments'"
+            )
 
     def model_config(self, classes: int) -> MViTConfig:
         """The preset with the recipe's fields, for this many classes and this recipe's clips."""
