@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mvit import create_model, list_models
-from mvit.model.attention import MultiscaleAttention, TokenPool, split_class_token, tokens, volume
+from mvit.model.attention import MultiscaleAttention, TokenPool, join_class_token, split_class_token, tokens, volume
 from mvit.model.block import StochasticDepth
 from mvit.model.config import BlockConfig, MViTConfig, PoolConfig
 
@@ -100,9 +100,21 @@ def test_fused_attention_equals_the_explicit_one(pooling, grid):
     """The oracle: pools on folded heads, softmax of products, all in float64, on fresh random inputs."""
     halve = PoolConfig(kernel=(3, 3, 3), stride=(1, 2, 2), padding=(1, 1, 1))
     config = BlockConfig(
-        stage=0, width=12, width_out=12, heads=3, pool_q=halve, pool_kv=halve, drop_path=0.0, is_last_of_stage=False
+        stage=0,
+        width=12,
+        width_attention=12,
+        width_out=12,
+        heads=3,
+        pooling=pooling,
+        pool_q=halve,
+        pool_kv=halve,
+        class_token=True,
+        residual_pooling=False,
+        relative_grids=None,
+        drop_path=0.0,
+        is_last_of_stage=False,
     )
-    attention = MultiscaleAttention(config, pooling).double()
+    attention = MultiscaleAttention(config).double()
     count = grid[0] * grid[1] * grid[2]
     x = torch.randn(2, 1 + count, 12, dtype=torch.float64)
 
@@ -128,11 +140,12 @@ def test_fused_attention_equals_the_explicit_one(pooling, grid):
 
 def test_volume_is_a_view_and_tokens_undo_it():
     x = torch.randn(2, 1 + 3 * 4 * 5, 6)
-    class_token, body = split_class_token(x)
+    class_token, body = split_class_token(x, True)
     clip = volume(body, (3, 4, 5))
     assert clip.shape == (2, 6, 3, 4, 5)
     assert clip.data_ptr() == body.data_ptr()
-    assert torch.equal(torch.cat([class_token, tokens(clip)], dim=1), x)
+    assert torch.equal(join_class_token(class_token, tokens(clip)), x)
+    assert split_class_token(x, False)[1] is x
 
 
 def test_stochastic_depth_keeps_the_expectation_and_drops_whole_samples():

@@ -31,7 +31,7 @@ def seeded(name, shape):
     return torch.from_numpy(n.astype(np.float32))
 
 
-@pytest.mark.parametrize("name", ["mvit_b_16x4", "mvit_b_16_image"])
+@pytest.mark.parametrize("name", ["mvit_b_16x4", "mvit_b_16_image", "mvitv2_s_16x4"])
 def test_logits_are_the_official_code_s(name, shared, tmp_path):
     reference = json.loads((shared / "reference" / f"slowfast_{name}.json").read_text())
     state = {tensor: seeded(tensor, shape) for tensor, shape in reference["state_dict"].items()}

@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from mvit.model.attention import MultiscaleAttention
 from mvit.model.config import MViTConfig, Triple
 from mvit.model.mvit import MViT
 
@@ -60,11 +60,14 @@ def complexity(config: MViTConfig, clip: Triple | None = None) -> Complexity:
     for module in model.modules():
         if isinstance(module, nn.LayerNorm):
             module.register_forward_hook(count_norm)
-    # The MATH backend is the explicit attention: the fused one hides its products from the counter on a CPU.
-    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+    for module in model.modules():
+        if isinstance(module, MultiscaleAttention):
+            module.fused = False  # fused kernels hide their products from the counter on a CPU
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(torch.empty(1, 3, *clip, device="meta"))
     by_module = counter.get_flop_counts()
     macs = counter.get_total_flops() // 2
+    class_tokens = int(config.class_token)
     blocks, grid = [], config.grid_of(clip)
     for index, block in enumerate(config.blocks()):
         out = block.pool_q.grid_of(grid)
@@ -75,8 +78,8 @@ def complexity(config: MViTConfig, clip: Triple | None = None) -> Complexity:
                 grid=grid,
                 width=block.width,
                 heads=block.heads,
-                queries=1 + out[0] * out[1] * out[2],
-                keys=1 + keys[0] * keys[1] * keys[2],
+                queries=class_tokens + out[0] * out[1] * out[2],
+                keys=class_tokens + keys[0] * keys[1] * keys[2],
                 parameters=sum(parameter.numel() for parameter in model.blocks[index].parameters()),
                 macs=sum(by_module[f"MViT.blocks.{index}"].values()) // 2,
             )

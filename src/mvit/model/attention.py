@@ -1,7 +1,8 @@
 """Pooling attention: queries, keys and values are pooled over space and time before they attend (paper section 3.1).
 
-B batch, N tokens in (one class token, then time x height x width), Q tokens of queries, K tokens of keys and values,
-C channels, h heads, d = C / h channels a head. A grid is (time, height, width) of the tokens without the class token.
+B batch, N tokens in (the class token, if there is one, then time x height x width), Q tokens of queries, K tokens of
+keys and values, C channels in, A channels of the attention, h heads, d = A / h channels a head. A grid is (time,
+height, width) of the tokens without the class token.
 """
 
 from contextlib import AbstractContextManager, nullcontext
@@ -12,22 +13,24 @@ from torch.nn import functional as F
 
 from mvit.model.config import BlockConfig, PoolConfig, Pooling, Triple
 from mvit.model.depthwise import depthwise_conv3d
+from mvit.model.relative import RelativePositions
 
 NORM_EPS = 1e-6
 
 
 class TokenPool(nn.Module):
-    """Pools the grid of a token sequence and leaves its class token; learned, maximal or average.
+    """Pools the grid of a token sequence and leaves its class token alone; learned, maximal or average.
 
     A learned pool is a depthwise convolution over d channels that all heads share, then a LayerNorm over d, through
     which the class token goes as well; the others have no weights and no norm.
     """
 
-    def __init__(self, config: PoolConfig, heads: int, head_width: int, pooling: Pooling) -> None:
+    def __init__(self, config: PoolConfig, heads: int, head_width: int, pooling: Pooling, *, class_token: bool) -> None:
         super().__init__()
         self.config = config
         self.heads = heads
         self.pooling = pooling
+        self.class_token = class_token
         if pooling == "conv":
             self.weight = nn.Parameter(torch.empty(head_width, 1, *config.kernel))
             self.norm = nn.LayerNorm(head_width, eps=NORM_EPS)
@@ -35,18 +38,18 @@ class TokenPool(nn.Module):
 
     def forward(self, x: Tensor, grid: Triple) -> tuple[Tensor, Triple]:  # (B, N, C) -> (B, Q, C)
         if self.pooling != "conv":
-            return pool_tokens(x, grid, self.config, self.pooling)
+            return pool_tokens(x, grid, self.config, self.pooling, class_token=self.class_token)
         kind = x.dtype
         # In float32 also under autocast: torch's depthwise bfloat16 convolution runs its backward on a CPU five times
         # slower than float32's, and norms want the precision.
         with _without_autocast(x.device.type):
             weight = self.weight.to(torch.promote_types(self.weight.dtype, torch.float32))
-            class_token, body = split_class_token(x.to(weight.dtype))
+            class_token, body = split_class_token(x.to(weight.dtype), self.class_token)
             clip = volume(body, grid)
             weight = weight.repeat(self.heads, 1, 1, 1, 1)  # one kernel for all heads: no copy of the tokens is needed
             clip = depthwise_conv3d(clip, weight, self.config.stride, self.config.padding)
             grid = (clip.shape[2], clip.shape[3], clip.shape[4])
-            x = torch.cat([class_token, tokens(clip)], dim=1)
+            x = join_class_token(class_token, tokens(clip))
             x = self.norm(x.unflatten(-1, (self.heads, -1))).flatten(-2)
         return x.to(kind), grid
 
@@ -55,10 +58,17 @@ def _without_autocast(device: str) -> AbstractContextManager[object]:
     return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
 
 
-def split_class_token(x: Tensor) -> tuple[Tensor, Tensor]:
+def split_class_token(x: Tensor, class_token: bool) -> tuple[Tensor | None, Tensor]:
     """The class token and the grid's tokens, by one split: its gradient is one copy, where two slices make four."""
-    class_token, body = x.split([1, x.shape[1] - 1], dim=1)
-    return class_token, body
+    if not class_token:
+        return None, x
+    first, body = x.split([1, x.shape[1] - 1], dim=1)
+    return first, body
+
+
+def join_class_token(class_token: Tensor | None, body: Tensor) -> Tensor:
+    """The reverse of ``split_class_token``."""
+    return body if class_token is None else torch.cat([class_token, body], dim=1)
 
 
 def volume(x: Tensor, grid: Triple) -> Tensor:
@@ -71,55 +81,77 @@ def tokens(clip: Tensor) -> Tensor:
     return clip.flatten(2).transpose(1, 2)
 
 
-def pool_tokens(x: Tensor, grid: Triple, config: PoolConfig, pooling: Pooling) -> tuple[Tensor, Triple]:
+def pool_tokens(
+    x: Tensor, grid: Triple, config: PoolConfig, pooling: Pooling, *, class_token: bool
+) -> tuple[Tensor, Triple]:
     """Max or average pooling of a token grid beside its class token: (B, N, C) -> (B, Q, C) and the new grid."""
-    class_token, body = split_class_token(x)
+    first, body = split_class_token(x, class_token)
     clip = volume(body, grid)
     if pooling == "max":
         clip = F.max_pool3d(clip, config.kernel, config.stride, config.padding)
     else:
         t, h, w = config.padding  # padded beforehand: avg_pool3d refuses a grid smaller than its kernel
         clip = F.avg_pool3d(F.pad(clip, (w, w, h, h, t, t)), config.kernel, config.stride)
-    return torch.cat([class_token, tokens(clip)], dim=1), (clip.shape[2], clip.shape[3], clip.shape[4])
+    return join_class_token(first, tokens(clip)), (clip.shape[2], clip.shape[3], clip.shape[4])
 
 
 class MultiscaleAttention(nn.Module):
-    """Multi-head pooling attention, equations (1) to (3) of the paper, by fused kernels.
+    """Multi-head pooling attention: equations (1) to (3) of the paper and, where configured, MViTv2's (1) to (5).
 
-    q, k and v are three projections: each is a channels-last grid that pools without a copy.
+    q, k and v are three projections: each is a channels-last grid that pools without a copy. ``fused`` False is the
+    attention as the papers write it, which materialises the (Q, K) weights: to count it, and to check the fused one.
     """
 
-    def __init__(self, config: BlockConfig, pooling: Pooling) -> None:
+    def __init__(self, config: BlockConfig) -> None:
         super().__init__()
-        width = config.width
+        self.config = config
         self.heads = config.heads
-        self.q = nn.Linear(width, width)
-        self.k = nn.Linear(width, width)
-        self.v = nn.Linear(width, width)
-        self.proj = nn.Linear(width, width)
+        self.head_width = config.width_attention // config.heads
+        self.scale = self.head_width**-0.5
+        self.fused = True
+        self.q = nn.Linear(config.width, config.width_attention)
+        self.k = nn.Linear(config.width, config.width_attention)
+        self.v = nn.Linear(config.width, config.width_attention)
+        self.proj = nn.Linear(config.width_attention, config.width_attention)
+        self.pool_q = self._pool(config.pool_q)
+        self.pool_k = self._pool(config.pool_kv)
+        self.pool_v = self._pool(config.pool_kv)
+        self.relative = RelativePositions(*config.relative_grids, self.head_width) if config.relative_grids else None
 
-        def pool(pool_config: PoolConfig) -> TokenPool | None:
-            if pool_config.is_identity:
-                return None
-            return TokenPool(pool_config, config.heads, width // config.heads, pooling)
+    def _pool(self, pool: PoolConfig) -> TokenPool | None:
+        if pool.is_identity:
+            return None
+        config = self.config
+        return TokenPool(pool, config.heads, self.head_width, config.pooling, class_token=config.class_token)
 
-        self.pool_q = pool(config.pool_q)
-        self.pool_k = pool(config.pool_kv)
-        self.pool_v = pool(config.pool_kv)
-
-    def forward(self, x: Tensor, grid: Triple) -> tuple[Tensor, Triple]:  # (B, N, C) -> (B, Q, C)
-        q, k, v, grid = self._pooled_heads(x, grid)
-        x = F.scaled_dot_product_attention(q, k, v)  # (B, h, Q, d)
-        return self.proj(x.transpose(1, 2).flatten(2)), grid
+    def forward(self, x: Tensor, grid: Triple) -> tuple[Tensor, Triple]:  # (B, N, C) -> (B, Q, A)
+        q, k, v, grid_q, grid_k = self._pooled_heads(x, grid)
+        x = self._fused(q, k, v, grid_q, grid_k) if self.fused else self._weights(q, k, grid_q, grid_k) @ v
+        if self.config.residual_pooling:  # not for the class token, as released
+            x = x + (F.pad(q[:, :, 1:], (0, 0, 1, 0)) if self.config.class_token else q)
+        return self.proj(x.transpose(1, 2).flatten(2)), grid_q
 
     def weights(self, x: Tensor, grid: Triple) -> Tensor:
-        """The attention itself, which ``forward`` never materialises: (B, N, C) -> (B, h, Q, K), rows summing to 1."""
-        q, k, _, _ = self._pooled_heads(x, grid)
-        return (q * q.shape[-1] ** -0.5 @ k.transpose(-2, -1)).softmax(dim=-1)
+        """The attention itself, which fused kernels never hold: (B, N, C) -> (B, h, Q, K), rows summing to 1."""
+        q, k, _, grid_q, grid_k = self._pooled_heads(x, grid)
+        return self._weights(q, k, grid_q, grid_k)
 
-    def _pooled_heads(self, x: Tensor, grid: Triple) -> tuple[Tensor, Tensor, Tensor, Triple]:
+    def _fused(self, q: Tensor, k: Tensor, v: Tensor, grid_q: Triple, grid_k: Triple) -> Tensor:  # -> (B, h, Q, d)
+        if self.relative is None:
+            return F.scaled_dot_product_attention(q, k, v)
+        q, k = self.relative.extend(q, k, grid_q, grid_k, self.scale)
+        v = F.pad(v, (0, q.shape[-1] - self.head_width))  # fused kernels want values as wide as keys
+        return F.scaled_dot_product_attention(q, k, v, scale=self.scale)[..., : self.head_width]
+
+    def _weights(self, q: Tensor, k: Tensor, grid_q: Triple, grid_k: Triple) -> Tensor:  # -> (B, h, Q, K)
+        logits = q * self.scale @ k.transpose(-2, -1)
+        if self.relative is not None:
+            logits = logits + self.relative.bias(q, k.shape[2], grid_q, grid_k)
+        return logits.softmax(dim=-1)
+
+    def _pooled_heads(self, x: Tensor, grid: Triple) -> tuple[Tensor, Tensor, Tensor, Triple, Triple]:
         q, grid_q = self.pool_q(self.q(x), grid) if self.pool_q else (self.q(x), grid)
-        k = self.pool_k(self.k(x), grid)[0] if self.pool_k else self.k(x)
+        k, grid_k = self.pool_k(self.k(x), grid) if self.pool_k else (self.k(x), grid)
         v = self.pool_v(self.v(x), grid)[0] if self.pool_v else self.v(x)
         q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (q, k, v))  # (B, h, ., d)
-        return q, k, v, grid_q
+        return q, k, v, grid_q, grid_k

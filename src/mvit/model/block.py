@@ -1,6 +1,6 @@
 """One block: pooling attention and an MLP, each beside a skip connection (paper section 3.2).
 
-B batch, N tokens in, Q tokens out, C channels in, C' channels out; every sequence starts with the class token.
+B batch, N tokens in, Q tokens out, C channels in, C' channels out; a class token, where there is one, comes first.
 """
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mvit.model.attention import NORM_EPS, MultiscaleAttention, pool_tokens
-from mvit.model.config import MLP_RATIO, BlockConfig, Pooling, Triple
+from mvit.model.config import MLP_RATIO, BlockConfig, Triple
 
 
 class StochasticDepth(nn.Module):
@@ -39,30 +39,34 @@ class MLP(nn.Module):
 
 
 class MultiscaleBlock(nn.Module):
-    """Attention that may coarsen the grid, then an MLP that may widen the channels.
+    """Attention that may coarsen the grid, then an MLP; one of the two may widen the channels.
 
     Where the width changes the skip is a Linear of the *normalised* input (paper appendix: 2.6 points better than of
     the raw one); where the grid changes it is max-pooled, whatever pools the queries.
     """
 
-    def __init__(self, config: BlockConfig, pooling: Pooling) -> None:
+    def __init__(self, config: BlockConfig) -> None:
         super().__init__()
         self.config = config
         self.norm1 = nn.LayerNorm(config.width, eps=NORM_EPS)
-        self.attn = MultiscaleAttention(config, pooling)
-        self.norm2 = nn.LayerNorm(config.width, eps=NORM_EPS)
-        self.mlp = MLP(config.width, config.width_out)
+        self.attn = MultiscaleAttention(config)
+        self.norm2 = nn.LayerNorm(config.width_attention, eps=NORM_EPS)
+        self.mlp = MLP(config.width_attention, config.width_out)
         self.proj = nn.Linear(config.width, config.width_out) if config.width_out != config.width else None
         self.drop_path = StochasticDepth(config.drop_path)
 
     def forward(self, x: Tensor, grid: Triple) -> tuple[Tensor, Triple]:  # (B, N, C) -> (B, Q, C')
-        attended, new_grid = self.attn(self.norm1(x), grid)
+        normed = self.norm1(x)
+        attended, new_grid = self.attn(normed, grid)
+        if self.proj and self.config.width_attention != self.config.width:
+            x = self.proj(normed)
         x = self._pooled_skip(x, grid) + self.drop_path(attended)
         normed = self.norm2(x)
-        skip = self.proj(normed) if self.proj else x
-        return skip + self.drop_path(self.mlp(normed)), new_grid
+        if self.proj and self.config.width_attention == self.config.width:
+            x = self.proj(normed)
+        return x + self.drop_path(self.mlp(normed)), new_grid
 
     def _pooled_skip(self, x: Tensor, grid: Triple) -> Tensor:
         if self.config.pool_q.stride == (1, 1, 1):
             return x
-        return pool_tokens(x, grid, self.config.pool_q.skip, "max")[0]
+        return pool_tokens(x, grid, self.config.pool_q.skip, "max", class_token=self.config.class_token)[0]

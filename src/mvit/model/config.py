@@ -13,6 +13,8 @@ Triple = tuple[int, int, int]
 Pooling = Literal["conv", "max", "average"]
 Positions = Literal["none", "space", "joint", "separate"]
 Initialisation = Literal["official", "torch"]
+Widening = Literal["mlp", "attention"]
+RelativePositions = Literal["none", "grid", "floor"]
 
 MLP_RATIO = 4
 
@@ -24,6 +26,12 @@ def convolved(size: Triple, kernel: Triple, stride: Triple, padding: Triple) -> 
     )
     if min(t, h, w) < 1:
         raise ValueError(f"an input of {size} is too small for a kernel of {kernel} with stride {stride}")
+    return (t, h, w)
+
+
+def divided(size: Triple, stride: Triple) -> Triple:
+    """Size over stride, rounded down but at least 1: the official code's grid where it only sizes tables."""
+    t, h, w = (max(n // step, 1) for n, step in zip(size, stride, strict=True))
     return (t, h, w)
 
 
@@ -63,17 +71,36 @@ class BlockConfig:
 
     stage: int
     width: int
+    width_attention: int
+    """Channels of queries, keys, values and of what the attention gives."""
     width_out: int
     heads: int
+    pooling: Pooling
     pool_q: PoolConfig
     pool_kv: PoolConfig
+    class_token: bool
+    residual_pooling: bool
+    relative_grids: tuple[Triple, Triple] | None
+    """The grids of queries and of keys that the tables of relative positions are made for; None: no such tables."""
     drop_path: float
     is_last_of_stage: bool
+
+
+_CHOICES = {
+    "widen_in": Widening,
+    "pooling": Pooling,
+    "positions": Positions,
+    "relative_positions": RelativePositions,
+    "init": Initialisation,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class MViTConfig:
     """A Multiscale Vision Transformer (Fan et al., ICCV 2021) in stage-wise numbers; the defaults are MViT-B 16x4.
+
+    MViTv2 (Li et al., CVPR 2022) is ``relative_positions="grid"``, ``residual_pooling``, ``widen_in="attention"`` and
+    ``pool_every_query`` together, without absolute positions.
 
     Every per-stage field holds one entry a stage, from the densest grid to the coarsest. A field that holds triples
     is in (time, height, width). Raises ``ValueError`` for numbers that do not make a model.
@@ -90,7 +117,9 @@ class MViTConfig:
     depths: tuple[int, ...] = (1, 2, 11, 2)
     """Blocks in each stage."""
     widths: tuple[int, ...] = (96, 192, 384, 768)
-    """Channels in each stage; they widen in the MLP of the last block of the stage before."""
+    """Channels in each stage."""
+    widen_in: Widening = "mlp"
+    """Where a stage's channels come from: the MLP of the last block of the stage before, or its first attention."""
     heads: tuple[int, ...] = (1, 2, 4, 8)
 
     stride_q: tuple[Triple, ...] = ((1, 1, 1), (1, 2, 2), (1, 2, 2), (1, 2, 2))
@@ -98,6 +127,8 @@ class MViTConfig:
     kernel_q: tuple[Triple, ...] = ((1, 1, 1), (3, 3, 3), (3, 3, 3), (3, 3, 3))
     padding_q: tuple[Triple, ...] | None = None
     """None: half the kernel."""
+    pool_every_query: bool = False
+    """Also in a stage's further blocks, with stride 1."""
     stride_kv: tuple[Triple, ...] = ((1, 8, 8), (1, 4, 4), (1, 2, 2), (1, 1, 1))
     """Stride of the key and value pooling in each block of each stage, from the grid that enters the block."""
     kernel_kv: tuple[Triple, ...] = ((3, 3, 3), (3, 3, 3), (3, 3, 3), (3, 3, 3))
@@ -105,7 +136,18 @@ class MViTConfig:
     """None: half the kernel."""
     pooling: Pooling = "conv"
 
+    class_token: bool = True
+    """A token beside the grid's that the head reads; without it the head reads their mean."""
     positions: Positions = "separate"
+    """Absolute positions, added once after the stem."""
+    relative_positions: RelativePositions = "none"
+    """Positions of keys relative to queries, a table for each axis in every block (MViTv2, section 4.1).
+
+    "grid" makes the tables for the grids that ``clip`` has; "floor" as the official code does, which halves odd grids
+    downwards: released tables for 312 pixels are smaller than the grid, and interpolated.
+    """
+    residual_pooling: bool = False
+    """The pooled queries are added to what the attention gives (MViTv2, section 4.1)."""
     drop_path: float = 0.2
     """Rate of stochastic depth in the last block; it grows linearly from 0 in the first."""
     head_dropout: float = 0.5
@@ -132,9 +174,12 @@ class MViTConfig:
         for width, heads in zip(self.widths, self.heads, strict=True):
             if width % heads:
                 raise ValueError(f"a stage of width {width} cannot be cut into {heads} heads: choose a divisor")
-        for name, choices in (("pooling", Pooling), ("positions", Positions), ("init", Initialisation)):
+        for name, choices in _CHOICES.items():
             if getattr(self, name) not in get_args(choices):
                 raise ValueError(f"{name} is {getattr(self, name)!r}: choose one of {', '.join(get_args(choices))}")
+        for name in ("pool_every_query", "class_token", "residual_pooling"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} is {getattr(self, name)!r}: expected true or false")
         if not _is_int(self.num_classes) or self.num_classes < 1:
             raise ValueError(f"num_classes is {self.num_classes!r}: a model needs a whole number of at least 1")
         for name in ("drop_path", "head_dropout"):
@@ -179,26 +224,51 @@ class MViTConfig:
         return convolved(clip, self.stem_kernel, self.stem_stride, self.stem_padding)
 
     def blocks(self) -> Iterator[BlockConfig]:
-        """Every block in order: queries are pooled in the first block of a stage, keys and values in all."""
+        """Every block in order: queries are pooled in the first block of a stage at least, keys and values in all."""
         depth = sum(self.depths)
         index = 0
+        width = self.widths[0]
+        grid = divided(self.clip, self.stem_stride) if self.relative_positions == "floor" else self.grid
         for stage, blocks in enumerate(self.depths):
-            pool_q = _pool(self.kernel_q, self.stride_q, self.padding_q, stage)
             pool_kv = _pool(self.kernel_kv, self.stride_kv, self.padding_kv, stage)
             for place in range(blocks):
                 last = place == blocks - 1
-                widens = last and stage + 1 < self.stages
+                pool_q = self._pool_q(stage, first=place == 0)
+                grid_q = self._table_grid(pool_q, grid)
+                attention = self.widths[stage]
+                out = (
+                    self.widths[stage + 1] if self.widen_in == "mlp" and last and stage + 1 < self.stages else attention
+                )
+                tables = None if self.relative_positions == "none" else (grid_q, self._table_grid(pool_kv, grid))
                 yield BlockConfig(
                     stage=stage,
-                    width=self.widths[stage],
-                    width_out=self.widths[stage + 1] if widens else self.widths[stage],
+                    width=width,
+                    width_attention=attention,
+                    width_out=out,
                     heads=self.heads[stage],
-                    pool_q=pool_q if place == 0 else NO_POOL,
+                    pooling=self.pooling,
+                    pool_q=pool_q,
                     pool_kv=pool_kv,
+                    class_token=self.class_token,
+                    residual_pooling=self.residual_pooling,
+                    relative_grids=tables,
                     drop_path=self.drop_path * index / max(depth - 1, 1),
                     is_last_of_stage=last,
                 )
                 index += 1
+                width, grid = out, grid_q
+
+    def _table_grid(self, pool: PoolConfig, grid: Triple) -> Triple:
+        if self.relative_positions == "floor":
+            return divided(grid, pool.stride)
+        return pool.grid_of(grid)
+
+    def _pool_q(self, stage: int, *, first: bool) -> PoolConfig:
+        if first:
+            return _pool(self.kernel_q, self.stride_q, self.padding_q, stage)
+        if self.pool_every_query:
+            return _pool(self.kernel_q, (NO_POOL.stride,) * self.stages, self.padding_q, stage)
+        return NO_POOL
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that JSON can hold; ``from_dict`` reads them back."""

@@ -1,6 +1,6 @@
 """The model: a stem, blocks over a token grid that coarsens as it widens, and a linear head.
 
-B batch, T frames, H height, W width, N tokens (the class token first), C channels.
+B batch, T frames, H height, W width, N tokens (a class token first), C channels.
 """
 
 import torch
@@ -10,12 +10,13 @@ from mvit.model.attention import NORM_EPS, TokenPool, tokens, volume
 from mvit.model.block import MultiscaleBlock
 from mvit.model.config import MViTConfig, Triple
 from mvit.model.positions import PositionEmbedding
+from mvit.model.relative import RelativePositions
 
 INIT_STD = 0.02
 
 
 class MViT(nn.Module):
-    """Multiscale Vision Transformer (Fan et al., ICCV 2021) for clips and, as clips of one frame, images.
+    """Multiscale Vision Transformer, v1 or v2, for clips and, as clips of one frame, images.
 
     ``model(clips)`` takes (B, 3, T, H, W) floats of any size of at least one patch and gives (B, classes) logits.
     """
@@ -25,9 +26,9 @@ class MViT(nn.Module):
         self.config = config
         width = config.widths[0]
         self.stem = nn.Conv3d(3, width, config.stem_kernel, config.stem_stride, config.stem_padding)
-        self.class_token = nn.Parameter(torch.zeros(1, 1, width))
-        self.positions = PositionEmbedding(config.positions, config.grid, width)
-        self.blocks = nn.ModuleList(MultiscaleBlock(block, config.pooling) for block in config.blocks())
+        self.class_token = nn.Parameter(torch.zeros(1, 1, width)) if config.class_token else None
+        self.positions = PositionEmbedding(config.positions, config.grid, width, class_token=config.class_token)
+        self.blocks = nn.ModuleList(MultiscaleBlock(block) for block in config.blocks())
         self.norm = nn.LayerNorm(config.widths[-1], eps=NORM_EPS)
         self.dropout = nn.Dropout(config.head_dropout)
         self.head = nn.Linear(config.widths[-1], config.num_classes)
@@ -37,20 +38,21 @@ class MViT(nn.Module):
         x, grid = self._embed(clips)
         for block in self.blocks:
             x, grid = block(x, grid)
-        return self.head(self.dropout(self.norm(x[:, :1])[:, 0]))
+        x = self.norm(x[:, 0]) if self.config.class_token else self.norm(x).mean(dim=1)
+        return self.head(self.dropout(x))
 
     def features(self, clips: Tensor) -> list[Tensor]:
         """The pyramid: the output of every stage's last block, (B, 3, T, H, W) -> [(B, C, T', H', W'), ...].
 
-        A stage's last block has already widened, so the channels are those of the stage that follows; the last
-        entry is not normalised.
+        Where the MLP widens, a stage's last block has done so, and its channels are those of the stage that follows;
+        the last entry is not normalised.
         """
         x, grid = self._embed(clips)
         pyramid = []
         for block, config in zip(self.blocks, self.config.blocks(), strict=True):
             x, grid = block(x, grid)
             if config.is_last_of_stage:
-                pyramid.append(volume(x[:, 1:], grid))
+                pyramid.append(volume(x[:, int(config.class_token) :], grid))
         return pyramid
 
     def _embed(self, clips: Tensor) -> tuple[Tensor, Triple]:
@@ -58,8 +60,10 @@ class MViT(nn.Module):
         self._check(clips)
         x = self.stem(clips)
         grid: Triple = (x.shape[2], x.shape[3], x.shape[4])
-        class_token = self.class_token.expand(x.shape[0], -1, -1).to(x.dtype)
-        return self.positions(torch.cat([class_token, tokens(x)], dim=1), grid), grid
+        x = tokens(x)
+        if self.class_token is not None:
+            x = torch.cat([self.class_token.expand(x.shape[0], -1, -1).to(x.dtype), x], dim=1)
+        return self.positions(x, grid), grid
 
     def _check(self, clips: Tensor) -> None:
         if clips.ndim != 5 or clips.shape[1] != 3 or not clips.is_floating_point():
@@ -78,7 +82,8 @@ def initialise(model: MViT) -> None:
     """
     official = model.config.init == "official"
     bias = INIT_STD if official else 0.0
-    nn.init.trunc_normal_(model.class_token, std=INIT_STD)
+    if model.class_token is not None:
+        nn.init.trunc_normal_(model.class_token, std=INIT_STD)
     for module in model.modules():
         if isinstance(module, nn.Linear):
             nn.init.trunc_normal_(module.weight, std=INIT_STD)
@@ -86,7 +91,7 @@ def initialise(model: MViT) -> None:
         elif isinstance(module, nn.LayerNorm):
             nn.init.ones_(module.weight)
             nn.init.constant_(module.bias, bias)
-        elif isinstance(module, PositionEmbedding):
+        elif isinstance(module, PositionEmbedding | RelativePositions):
             for table in module.parameters():
                 nn.init.trunc_normal_(table, std=INIT_STD)
         elif official and isinstance(module, nn.Conv3d | TokenPool) and getattr(module, "weight", None) is not None:

@@ -1,6 +1,6 @@
 """Absolute positions: tables for one grid, interpolated for others (paper section 3.3).
 
-T, H, W is the grid of tokens; D the channels after the stem.
+T, H, W is the grid of tokens, N their number with the class token; D the channels after the stem.
 """
 
 import torch
@@ -11,33 +11,35 @@ from mvit.model.config import Positions, Triple
 
 
 class PositionEmbedding(nn.Module):
-    """Adds learned positions to a token sequence that starts with its class token.
+    """Adds learned positions to a sequence of tokens, its class token first if it has one.
 
     "separate": a table over space, one over time, and the class token's own; "space": without time; "joint": one over
     everything; "none": nothing. Another grid than the tables' gets them interpolated: time linearly, space bicubically.
     """
 
-    def __init__(self, kind: Positions, grid: Triple, width: int) -> None:
+    def __init__(self, kind: Positions, grid: Triple, width: int, *, class_token: bool) -> None:
         super().__init__()
         self.kind = kind
         self.grid = grid
+        self.class_tokens = int(class_token)
         t, h, w = grid
         if kind == "joint":
-            self.joint = nn.Parameter(torch.zeros(1, 1 + t * h * w, width))
+            self.joint = nn.Parameter(torch.zeros(1, self.class_tokens + t * h * w, width))
         if kind in ("space", "separate"):
             self.spatial = nn.Parameter(torch.zeros(1, h * w, width))
+        if kind in ("space", "separate") and class_token:
             self.class_position = nn.Parameter(torch.zeros(1, 1, width))
         if kind == "separate":
             self.temporal = nn.Parameter(torch.zeros(1, t, width))
         self._cache: dict[tuple[object, ...], Tensor] = {}
 
-    def forward(self, x: Tensor, grid: Triple) -> Tensor:  # (B, 1 + T*H*W, D) -> the same
+    def forward(self, x: Tensor, grid: Triple) -> Tensor:  # (B, N, D) -> the same
         if self.kind == "none":
             return x
         return x + self.table(grid).to(x.dtype)
 
     def table(self, grid: Triple) -> Tensor:
-        """Positions for a grid: (1, 1 + T*H*W, D); kept between calls while no gradient is wanted."""
+        """Positions for a grid: (1, N, D); kept between calls while no gradient is wanted."""
         parameters = list(self.parameters())
         untracked = any(table.is_inference() for table in parameters)  # such tensors do not say when they change
         if torch.compiler.is_compiling() or untracked:
@@ -54,14 +56,15 @@ class PositionEmbedding(nn.Module):
 
     def _table(self, grid: Triple) -> Tensor:
         if self.kind == "joint":
-            return torch.cat([self.joint[:, :1], resized(self.joint[:, 1:], self.grid, grid)], dim=1)
+            own, body = self.joint[:, : self.class_tokens], self.joint[:, self.class_tokens :]
+            return torch.cat([own, resized(body, self.grid, grid)], dim=1)
         spatial = resized(self.spatial, (1, *self.grid[1:]), (1, *grid[1:]))  # (1, H*W, D)
         if self.kind == "separate":
             temporal = resized(self.temporal, (self.grid[0], 1, 1), (grid[0], 1, 1))  # (1, T, D)
             body = (temporal.unsqueeze(2) + spatial.unsqueeze(1)).flatten(1, 2)
         else:
             body = spatial.repeat(1, grid[0], 1)
-        return torch.cat([self.class_position, body], dim=1)
+        return torch.cat([self.class_position, body], dim=1) if self.class_tokens else body
 
     def __getstate__(self) -> dict[str, object]:
         return self.__dict__ | {"_cache": {}}

@@ -43,6 +43,33 @@ _MVIT_B_16_IMAGE = replace(
     **_IMAGE_POOLS,
 )
 
+_MVITV2_S_16x4 = replace(
+    _MVIT_B_16x4,
+    kernel_q=((3, 3, 3),) * 4,
+    pool_every_query=True,
+    widen_in="attention",
+    positions="none",
+    relative_positions="grid",
+    residual_pooling=True,
+)
+
+_MVITV2_S_IMAGE = replace(
+    _MVITV2_S_16x4,
+    num_classes=1000,
+    clip=(1, 224, 224),
+    stem_kernel=_MVIT_B_16_IMAGE.stem_kernel,
+    stem_stride=_MVIT_B_16_IMAGE.stem_stride,
+    stem_padding=_MVIT_B_16_IMAGE.stem_padding,
+    class_token=False,
+    drop_path=0.1,
+    head_dropout=0.0,
+    kernel_q=((1, 3, 3),) * 4,
+    kernel_kv=_IMAGE_POOLS["kernel_kv"],
+    stride_kv=_IMAGE_POOLS["stride_kv"],
+)
+
+_V2_L = {"depths": (2, 6, 36, 4), "widths": (144, 288, 576, 1152), "heads": (2, 4, 8, 16)}
+
 _NO_POOL = ((1, 1, 1),)
 
 # Small models for two cores: the same four stages on a grid that a small clip fills, head width 32.
@@ -78,6 +105,23 @@ PRESETS: dict[str, MViTConfig] = {
     "mvit_b_24_32x3": replace(_MVIT_B_16x4, clip=(32, 224, 224), **_DEPTH_24),
     "mvit_b_16_image": _MVIT_B_16_IMAGE,
     "mvit_b_24_wide_320_image": replace(_MVIT_B_16_IMAGE, clip=(1, 320, 320), widths=(112, 224, 448, 896), **_DEPTH_24),
+    "mvitv2_t_image": replace(_MVITV2_S_IMAGE, depths=(1, 2, 5, 2)),
+    "mvitv2_s_image": _MVITV2_S_IMAGE,
+    "mvitv2_b_image": replace(_MVITV2_S_IMAGE, **_DEPTH_24),
+    # The released ImageNet-1K weights of L widen in the MLP (facebookresearch/mvit, configs/test/MVITv2_L_test.yaml).
+    "mvitv2_l_image": replace(_MVITV2_S_IMAGE, **_V2_L, widen_in="mlp", drop_path=0.5),
+    "mvitv2_h_image": replace(
+        _MVITV2_S_IMAGE,
+        num_classes=19168,
+        class_token=True,
+        depths=(4, 8, 60, 8),
+        widths=(192, 384, 768, 1536),
+        heads=(3, 6, 12, 24),
+        drop_path=0.8,
+    ),
+    "mvitv2_s_16x4": _MVITV2_S_16x4,
+    "mvitv2_b_32x3": replace(_MVITV2_S_16x4, clip=(32, 224, 224), **_DEPTH_24),
+    "mvitv2_l_40x3": replace(_MVITV2_S_16x4, clip=(40, 312, 312), **_V2_L, relative_positions="floor", drop_path=0.75),
     # The paper's columnar baseline: one stage of 12 blocks, nothing pooled.
     "vit_b_8x8": replace(
         _MVIT_B_16x4,

@@ -17,6 +17,7 @@ from mvit.model.config import MViTConfig
 from mvit.model.mvit import MViT
 from mvit.model.positions import resized
 from mvit.weights import dialects
+from mvit.weights.infer import infer_config
 
 MODEL_FILE = "model.safetensors"
 DESCRIPTION_FILE = "model.json"
@@ -71,7 +72,7 @@ def read(path: str | Path, config: MViTConfig | None = None) -> tuple[MViTConfig
         )
     ours = dialects.from_official(state)
     try:
-        config = config or dialects.infer_config(ours)
+        config = config or infer_config(ours)
     except KeyError as missing:
         raise CheckpointError(f"{path} is not a whole model: it has no tensor {missing}") from missing
     except ValueError as why:
