@@ -125,8 +125,11 @@ def test_residual_pooling_adds_the_queries_but_not_the_class_token_s():
         "pool_q": halve,
         "pool_kv": halve,
         "class_token": True,
+        "qkv_bias": True,
+        "reversible": "none",
         "relative_grids": None,
         "drop_path": 0.0,
+        "is_first_of_stage": False,
         "is_last_of_stage": False,
     }
     grid = (2, 4, 4)
