@@ -65,14 +65,14 @@ def to_judge(run: Path, data: Path, classes: Sequence[str]) -> tuple[tuple[Sampl
         return samples, home
     # Read as it stands: the videos of the run may be gone by now, and need not be there to judge it on others.
     with (home / "split.csv").open(encoding="utf-8", newline="") as file:
-        parts = {row["path"]: row["split"] for row in csv.DictReader(file)}
-    named = {str(sample.path) for sample in samples}
+        parts = {Path(row["path"]).resolve(): row["split"] for row in csv.DictReader(file)}
+    named = {sample.path.resolve() for sample in samples}
     held_out = {path for path, part in parts.items() if part == "val"}
     if named == held_out:
         return samples, home
     if held_out and named == parts.keys():
         print(f"The run split {data} itself: it is judged on the {len(held_out)} videos that it held out.")
-        return tuple(sample for sample in samples if str(sample.path) in held_out), home
+        return tuple(sample for sample in samples if sample.path.resolve() in held_out), home
     if learned := named & (parts.keys() - held_out):
         print(f"Beware: the model was trained on {len(learned)} of these {len(named)} videos.", file=sys.stderr)
     return samples, home / f"on-{name_of(data)}"

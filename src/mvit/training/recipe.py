@@ -266,7 +266,10 @@ def _resolve(values: Mapping[str, Mapping[str, Any]]) -> Recipe:
         optim=OptimRecipe(**given["optim"]),
         train=TrainRecipe(**given["train"]),
     )
-    recipe.model_config(classes=1)
+    try:
+        recipe.model_config(classes=1)
+    except ValueError as why:
+        raise ValueError(f"the section [model] makes no model: {why}") from why
     return recipe
 
 
