@@ -80,6 +80,7 @@ class BlockConfig:
     pool_kv: PoolConfig
     class_token: bool
     residual_pooling: bool
+    residual_class_token: bool
     relative_grids: tuple[Triple, Triple] | None
     """The grids of queries and of keys that the tables of relative positions are made for; None: no such tables."""
     drop_path: float
@@ -148,6 +149,8 @@ class MViTConfig:
     """
     residual_pooling: bool = False
     """The pooled queries are added to what the attention gives (MViTv2, section 4.1)."""
+    residual_class_token: bool = False
+    """Also to what the class token gets: in the image models that have one (facebookresearch/mvit), not for clips."""
     drop_path: float = 0.2
     """Rate of stochastic depth in the last block; it grows linearly from 0 in the first."""
     head_dropout: float = 0.5
@@ -177,7 +180,7 @@ class MViTConfig:
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in get_args(choices):
                 raise ValueError(f"{name} is {getattr(self, name)!r}: choose one of {', '.join(get_args(choices))}")
-        for name in ("pool_every_query", "class_token", "residual_pooling"):
+        for name in ("pool_every_query", "class_token", "residual_pooling", "residual_class_token"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} is {getattr(self, name)!r}: expected true or false")
         if not _is_int(self.num_classes) or self.num_classes < 1:
@@ -251,6 +254,7 @@ class MViTConfig:
                     pool_kv=pool_kv,
                     class_token=self.class_token,
                     residual_pooling=self.residual_pooling,
+                    residual_class_token=self.residual_class_token,
                     relative_grids=tables,
                     drop_path=self.drop_path * index / max(depth - 1, 1),
                     is_last_of_stage=last,
