@@ -259,6 +259,23 @@ def complexity(names: tuple[str, ...], /, *, clip: str | None = None, json: bool
     return DONE
 
 
+def convert(source: Path, out: Path, /, *, to: str, model: str | None = None) -> int:
+    """Write a checkpoint in the names of another library, bit for bit, and say what was read and assumed.
+
+    Args:
+        source: a run folder or a checkpoint in any names that are known
+        out: the file to write, or the folder for --to mvit; it must not exist
+        to: official, torchvision, pytorchvideo, pytorchvideo-head, timm, mmaction2 or mvit
+        model: the preset that the checkpoint is of, where its shapes do not show it
+    """
+    from mvit.model.presets import get_config
+    from mvit.weights.convert import convert as write_converted
+
+    report = write_converted(source, out, to, get_config(model) if model else None)
+    print(f"{report}\nWrote {out}")
+    return DONE
+
+
 def doctor() -> int:
     """Check this machine by really encoding, decoding and computing; name the command that mends what is wrong."""
     from mvit.doctor import examine
@@ -331,7 +348,7 @@ def _numbers(text: str, what: str, count: int) -> Any:
 
 COMMANDS: dict[str, commandline.Command] = {
     command.__name__: command
-    for command in (quickstart, train, evaluate, probe, predict, report, info, complexity, doctor)
+    for command in (quickstart, train, evaluate, probe, predict, report, info, complexity, convert, doctor)
 }
 
 

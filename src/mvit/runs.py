@@ -30,13 +30,19 @@ def name_of(data: Path) -> str:
 
 def architecture(name: str) -> MViTConfig:
     """The configuration of a preset, or of a run folder or checkpoint by its path."""
-    looks_like_path = Path(name).exists() or Path(name).name != name
-    return weights.read(name)[0] if looks_like_path else get_config(name)
+    return _read(name)[0]
+
+
+def _read(name: str) -> tuple[MViTConfig, weights.LoadingReport | None]:
+    if Path(name).exists() or Path(name).name != name:
+        config, _, report = weights.read(name)
+        return config, report
+    return get_config(name), None
 
 
 def facts(name: str) -> dict[str, Any]:
     """What there is to know about a preset, a run folder or a checkpoint, as JSON holds it."""
-    config = architecture(name)
+    config, report = _read(name)
     counted = complexity(config)
     known: dict[str, Any] = {
         "name": name,
@@ -51,6 +57,8 @@ def facts(name: str) -> dict[str, Any]:
         result = (path if path.is_dir() else path.parent) / "result.json"
         if result.is_file():
             known["result"] = json.loads(result.read_text(encoding="utf-8"))["headline"]
+    if report is not None and report.dialect != "mvit":
+        known |= {"names": report.dialect, "assumed": report.assumed}
     return known | {"config": config.to_dict()}
 
 

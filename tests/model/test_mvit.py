@@ -110,6 +110,7 @@ def test_fused_attention_equals_the_explicit_one(pooling, grid):
         pool_kv=halve,
         class_token=True,
         residual_pooling=False,
+        residual_class_token=False,
         qkv_bias=True,
         reversible="none",
         relative_grids=None,

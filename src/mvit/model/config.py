@@ -82,6 +82,7 @@ class BlockConfig:
     class_token: bool
     qkv_bias: bool
     residual_pooling: bool
+    residual_class_token: bool
     reversible: Reversible
     relative_grids: tuple[Triple, Triple] | None
     """The grids of queries and of keys that the tables of relative positions are made for; None: no such tables."""
@@ -153,6 +154,8 @@ class MViTConfig:
     """
     residual_pooling: bool = False
     """The pooled queries are added to what the attention gives (MViTv2, section 4.1)."""
+    residual_class_token: bool = False
+    """Also to what the class token gets: in the image models that have one (facebookresearch/mvit), not for clips."""
     qkv_bias: bool = True
     reversible: Reversible = "none"
     """Two streams, whose blocks' inputs are computed again for gradients instead of kept (Mangalam et al., CVPR 2022).
@@ -188,7 +191,7 @@ class MViTConfig:
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in get_args(choices):
                 raise ValueError(f"{name} is {getattr(self, name)!r}: choose one of {', '.join(get_args(choices))}")
-        for name in ("pool_every_query", "class_token", "residual_pooling", "qkv_bias"):
+        for name in ("pool_every_query", "class_token", "residual_pooling", "residual_class_token", "qkv_bias"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} is {getattr(self, name)!r}: expected true or false")
         if not _is_int(self.num_classes) or self.num_classes < 1:
@@ -269,6 +272,7 @@ class MViTConfig:
                     class_token=self.class_token,
                     qkv_bias=self.qkv_bias,
                     residual_pooling=self.residual_pooling,
+                    residual_class_token=self.residual_class_token,
                     reversible=self.reversible,
                     relative_grids=tables,
                     drop_path=self.drop_path * index / max(depth - 1, 1),

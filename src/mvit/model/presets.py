@@ -114,6 +114,7 @@ PRESETS: dict[str, MViTConfig] = {
         _MVITV2_S_IMAGE,
         num_classes=19168,
         class_token=True,
+        residual_class_token=True,
         depths=(4, 8, 60, 8),
         widths=(192, 384, 768, 1536),
         heads=(3, 6, 12, 24),

@@ -8,7 +8,8 @@ from typing import Any
 from mvit.model.config import MViTConfig
 from mvit.model.mvit import MViT
 from mvit.model.presets import get_config, nearest
-from mvit.weights.read import fit, read
+from mvit.weights.fit import Inflation, fit
+from mvit.weights.read import read
 
 
 def create_model(
@@ -16,13 +17,14 @@ def create_model(
     *,
     num_classes: int | None = None,
     weights: str | Path | None = None,
+    inflate: Inflation | None = None,
     **config_fields: Any,
 ) -> MViT:
     """A model in evaluation mode if it has weights, else freshly initialised.
 
-    ``weights`` is a run folder, a ``model.safetensors`` or an official ``.pyth``; position tables of another size are
-    interpolated and a head of other classes starts anew, with a warning that names them. Other keywords replace fields
-    of the configuration.
+    ``weights`` is a run folder or a checkpoint in any dialect; positions of another size are interpolated and a head of
+    other classes starts anew, with a warning that names them. ``inflate`` ("centre", "repeat" or "mean") lets a model
+    for clips start from an image model's weights. Other keywords replace fields of the configuration.
     Raises ``ValueError`` for an unknown name or field (the nearest is named) and for weights that do not fit.
     """
     config = get_config(name_or_config) if isinstance(name_or_config, str) else name_or_config
@@ -36,7 +38,7 @@ def create_model(
     model = MViT(config)
     if weights is not None:
         _, state, report = read(weights, config=config)
-        fit(model, state, report)
+        fit(model, state, report, inflate)
         if report.resized or report.reinitialised:
             warnings.warn(str(report), stacklevel=2)
         model.eval()
