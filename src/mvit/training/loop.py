@@ -24,6 +24,7 @@ from mvit.training.parts import Parts, divide, look_through
 from mvit.training.progress import Meter, StatusLine, advice, duration
 from mvit.training.recipe import Recipe
 from mvit.training.run import Run
+from mvit.weights import hub
 
 MOST_SKIPPED_IN_A_ROW = 8
 """Steps with a loss or gradient that is not finite, after which the run is given up."""
@@ -45,6 +46,8 @@ def train(
     ``ValueError`` for a folder in use, a changed recipe, no readable video, a training that diverges.
     """
     run, machine = Run(Path(out)), hardware.choose(recipe.train)
+    if recipe.model.weights:
+        hub.named(recipe.model.name, recipe.model.weights)  # an unknown name is refused before the videos are read
     preprocessing, augmentation = recipe.data.preprocessing(), Augmentation(**asdict(recipe.augment))
 
     # ---- data ----
@@ -71,7 +74,8 @@ def train(
         model = MViT(recipe.model_config(len(parts.classes)))
         saved = checkpoint.load_latest(run.checkpoints, echo) if resume else None
         if recipe.model.weights and saved is None:
-            _, state, report = weights.read(recipe.model.weights, config=model.config)
+            file = hub.located(recipe.model.name, recipe.model.weights)
+            _, state, report = weights.read(file, config=model.config)
             echo(str(weights.fit(model, state, report)))
         pupil = learner(model, recipe.optim, machine, preprocessing)
         if saved is not None:
