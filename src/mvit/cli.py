@@ -214,7 +214,7 @@ def report(runs: tuple[Path, ...], /, *, out: Path | None = None) -> int:
 
 
 def info(names: tuple[str, ...] = (), /, *, json: bool = False) -> int:
-    """Say what a preset, a run or a checkpoint is; without a name, list the presets.
+    """Say what a preset, a run or a checkpoint is, with the weights published for it; without a name, list the presets.
 
     Args:
         names: a preset, run folder or checkpoint
@@ -234,6 +234,26 @@ def info(names: tuple[str, ...] = (), /, *, json: bool = False) -> int:
             print(dumps(facts, ensure_ascii=False))
             continue
         print("\n".join(_listed(facts)))
+    return DONE
+
+
+def fetch(preset: str, weights: str, /, *, out: Path | None = None, classes: Path | None = None) -> int:
+    """Make a run folder of published weights, to evaluate, probe and predict with; download them if need be.
+
+    Args:
+        preset: the model; `mvit info PRESET` lists its published weights
+        weights: one of their names, such as k400
+        out: run folder; runs/PRESET-WEIGHTS if not given
+        classes: text file with a class name a line in the order of the labels, instead of the names of the data set
+    """
+    from mvit import runs
+
+    names = [line for line in classes.read_text(encoding="utf-8").splitlines() if line] if classes else []
+    folder = out or Path("runs") / f"{preset}-{weights}"
+    entry = runs.from_published(preset, weights, folder, names)
+    figures = ", ".join(f"top-{k} {value:g}" for k, value in zip((1, 5), entry.accuracy, strict=False))
+    print(f"Wrote {folder}: {entry.preset} {entry.name}, published with {figures or 'no accuracy'} ({entry.protocol}).")
+    print(f"Licence of {entry.source.page.split(',')[0]}: {entry.source.licence}. Next: mvit predict {folder} VIDEO")
     return DONE
 
 
@@ -348,7 +368,7 @@ def _numbers(text: str, what: str, count: int) -> Any:
 
 COMMANDS: dict[str, commandline.Command] = {
     command.__name__: command
-    for command in (quickstart, train, evaluate, probe, predict, report, info, complexity, convert, doctor)
+    for command in (quickstart, train, evaluate, probe, predict, report, info, fetch, complexity, convert, doctor)
 }
 
 

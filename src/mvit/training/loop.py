@@ -24,6 +24,7 @@ from mvit.training.parts import Parts, divide, look_through
 from mvit.training.progress import Meter, StatusLine, advice, duration
 from mvit.training.recipe import Recipe
 from mvit.training.run import Run
+from mvit.weights import hub
 
 MOST_SKIPPED_IN_A_ROW = 8
 """Steps with a loss or gradient that is not finite, after which the run is given up."""
@@ -55,7 +56,8 @@ def train(
         unreadable = run.left_out(found_in="scan")  # and not what can be read today: the order of batches hangs on it
     else:
         run.require_new()
-        start = weights.read(recipe.model.weights, config=config) if recipe.model.weights else None
+        if recipe.model.weights:
+            start = weights.read(hub.located(recipe.model.name, recipe.model.weights), config=config)
         unreadable = look_through(listing, preprocessing.sampling, echo, recipe.train.workers)
     parts = divide(listing, unreadable, recipe.train)
     loader = TrainLoader(
