@@ -82,10 +82,10 @@ def test_evaluate_knows_the_learned_videos_by_another_path_too(run, videos, mvit
 
 def test_other_views_leave_the_run_s_own_result_alone(run, videos, mvit):
     before = (run / "result.json").read_bytes()
-    code, _, err = mvit("evaluate", run, videos, "--views", "3x2")
+    code, _, err = mvit("evaluate", run, videos, "--views", "3x3")
     assert code == 0, err
     assert (run / "result.json").read_bytes() == before
-    assert "3x2 views" in json.loads((run / "views-3x2" / "result.json").read_text())["headline"]
+    assert "3x3 views" in json.loads((run / "views-3x3" / "result.json").read_text())["headline"]
 
 
 def test_probe_and_report(run, videos, mvit):
