@@ -230,25 +230,54 @@ def info(names: tuple[str, ...] = (), /, *, json: bool = False) -> int:
     return DONE
 
 
-def complexity(names: tuple[str, ...], /, *, clip: str | None = None, json: bool = False) -> int:
-    """Count parameters and multiply-adds, block by block.
+def complexity(
+    names: tuple[str, ...] = (),
+    /,
+    *,
+    clip: str | None = None,
+    views: str = "1x1",
+    paper: bool = False,
+    plot: Path | None = None,
+    csv: bool = False,
+    json: bool = False,
+) -> int:
+    """Count parameters, multiply-adds, activations and memory, block by block, without running the model.
 
     Args:
-        names: presets, run folders or checkpoints
+        names: presets, run folders, checkpoints, or other people's models such as swin_t
         clip: frames x height x width, such as 16x224x224; the model's own if not given
+        views: clips x crops of a video, such as 5x1: what a video costs
+        paper: print the papers' tables, each printed figure beside ours, and what the papers claim
+        plot: SVG file to draw, of printed accuracy against cost; those named stand out
+        csv: print rows with a header
         json: print an object a line
     """
     from json import dumps
 
     from mvit import runs
-    from mvit.analysis import complexity as counting
+    from mvit.analysis import tables
 
-    if not names:
+    if not (names or paper or plot):
         raise ValueError("complexity needs at least one name: mvit complexity NAME...; mvit info lists the presets")
     size = _numbers(clip, "frames x height x width, such as 16x224x224", 3) if clip else None
-    for name in names:
-        counted = counting.complexity(runs.architecture(name), size)
-        print(dumps({"name": name, **counted.to_dict()}) if json else f"{name}\n{counting.describe(counted)}")
+    seen = _numbers(views, "clips x crops, such as 5x1", 2)
+    counted = {name: runs.cost(name, size, seen) for name in names}
+    if csv and counted:
+        print(tables.as_csv([row for name, cost in counted.items() for row in tables.rows(name, cost)]))
+    for name, cost in () if csv else counted.items():
+        print(dumps({"name": name, **cost.to_dict()}) if json else tables.describe(name, cost))
+    if paper:
+        from mvit.analysis import paper as papers
+
+        compared = papers.compare()
+        if csv:
+            print(tables.as_csv(papers.rows(compared)))
+        else:
+            print("\n".join(map(dumps, papers.rows(compared))) if json else papers.describe(compared))
+    if plot:
+        from mvit.analysis import scatter
+
+        print(f"Wrote {scatter.write(plot, names)}", file=sys.stderr)
     return DONE
 
 

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mvit import weights
-from mvit.analysis.complexity import complexity
+from mvit import baselines, weights
+from mvit.analysis import counter
+from mvit.analysis.complexity import Complexity, Counted, complexity
+from mvit.baselines import BASELINES
 from mvit.data.dataset import Sample, find_all
-from mvit.model.config import MViTConfig
+from mvit.model.config import MViTConfig, Triple
 from mvit.model.presets import get_config
 from mvit.weights.read import describe
 
@@ -32,6 +34,13 @@ def architecture(name: str) -> MViTConfig:
     """The configuration of a preset, or of a run folder or checkpoint by its path."""
     looks_like_path = Path(name).exists() or Path(name).name != name
     return weights.read(name)[0] if looks_like_path else get_config(name)
+
+
+def cost(name: str, clip: Triple | None, views: tuple[int, int]) -> Complexity | Counted:
+    """What a model costs on a clip, its own unless given: ours by arithmetic, a baseline counted while it runs."""
+    if name not in BASELINES:
+        return complexity(architecture(name), clip, views)
+    return counter.count(lambda: baselines.create(name), clip or BASELINES[name].clip, views)
 
 
 def facts(name: str) -> dict[str, Any]:
