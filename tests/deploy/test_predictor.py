@@ -130,11 +130,11 @@ def test_a_damaged_run_is_refused_in_one_sentence(tmp_path, damage, sentence):
 
 def test_a_checkpoint_of_other_people_names_what_is_missing(tmp_path):
     """Official files hold no class names: the sentence says so, and what to do."""
-    from mvit.weights.dialects import to_official
+    from mvit.weights.write import write_dialect
 
     model = mvit.create_model("mvit_test_4x32", num_classes=3)
     path = tmp_path / "official.pyth"
-    torch.save({"model_state": to_official(model.state_dict(), model.config)}, path)
+    write_dialect(path, model.state_dict(), model.config, "official")
     with pytest.raises(ValueError, match=r"names no classes .*model\.weights="):
         mvit.load(path)
 

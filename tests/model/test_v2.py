@@ -75,6 +75,7 @@ configurations = st.fixed_dictionaries(
         "positions": st.sampled_from(["none", "space", "joint", "separate"]),
         "relative_positions": st.sampled_from(["none", "grid", "floor"]),
         "residual_pooling": st.booleans(),
+        "residual_class_token": st.booleans(),
         "widen_in": st.sampled_from(["mlp", "attention"]),
         "pool_every_query": st.booleans(),
         "class_token": st.booleans(),
@@ -113,7 +114,8 @@ def test_fused_and_explicit_attention_agree_at_any_size(fields, frames, height, 
         assert torch.equal(again(clips), fused)
 
 
-def test_residual_pooling_adds_the_queries_but_not_the_class_token_s():
+@pytest.mark.parametrize("with_class_token", [False, True])
+def test_residual_pooling_adds_the_queries_and_the_class_token_s_only_where_asked(with_class_token):
     halve = PoolConfig(kernel=(3, 3, 3), stride=(1, 2, 2), padding=(1, 1, 1))
     fields = {
         "stage": 0,
@@ -125,8 +127,12 @@ def test_residual_pooling_adds_the_queries_but_not_the_class_token_s():
         "pool_q": halve,
         "pool_kv": halve,
         "class_token": True,
+        "residual_class_token": with_class_token,
+        "qkv_bias": True,
+        "reversible": "none",
         "relative_grids": None,
         "drop_path": 0.0,
+        "is_first_of_stage": False,
         "is_last_of_stage": False,
     }
     grid = (2, 4, 4)
@@ -139,7 +145,7 @@ def test_residual_pooling_adds_the_queries_but_not_the_class_token_s():
         torch.nn.init.eye_(residual.proj.weight)
         gained = residual(x, grid)[0] - plain(x, grid)[0]
         queries = plain.pool_q(plain.q(x), grid)[0]
-    assert not gained[:, 0].any()
+    torch.testing.assert_close(gained[:, 0], queries[:, 0] if with_class_token else torch.zeros_like(queries[:, 0]))
     torch.testing.assert_close(gained[:, 1:], queries[:, 1:])
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from mvit.analysis import memory
 from mvit.analysis.memory import tokens
-from mvit.model.config import MLP_RATIO, BlockConfig, MViTConfig, PoolConfig, Triple
+from mvit.model.config import FUSION_RATIO, MLP_RATIO, BlockConfig, MViTConfig, PoolConfig, Triple
 
 OPERATIONS_PER_NORM_ELEMENT = 5
 FLOAT32_BYTES = 4
@@ -162,10 +162,13 @@ def _block(block: BlockConfig, grid: Triple) -> BlockComplexity:
     C, A, D = block.width, block.width_attention, block.width_out
     hidden = MLP_RATIO * A
     pools = [(pool, out) for pool, out in _pools(block, grid_q, grid_k) if block.pooling == "conv"]
+    kernels = sum((prod(pool.kernel) + 2) * A // block.heads for pool, _ in pools)
+    if block.is_transition and not block.pool_q.is_identity and block.pooling == "conv":
+        pools.append((block.pool_q, grid_q))  # the skip is pooled by what pools the queries
+    fused = FUSION_RATIO * C if block.is_transition and block.reversible == "mlp" else 0
     products = [prod(grid_q) * keys for keys in _axes_of_keys(block, grid_k)]
     widened = 0 if D == C else N if A != C else Q  # tokens whose skip is widened: before attention, or before the MLP
-    head_width = A // block.heads
-    linear = [(3 * N, C, A), (Q, A, A), (Q, A, hidden), (Q, hidden, D), (widened, C, D)]  # rows, channels in and out
+    linear = [(N, C, fused), (N, fused, C), (3 * N, C, A), (Q, A, A), (Q, A, hidden), (Q, hidden, D), (widened, C, D)]
     return BlockComplexity(
         index=0,
         stage=block.stage,
@@ -177,23 +180,24 @@ def _block(block: BlockConfig, grid: Triple) -> BlockComplexity:
         parameters=(
             2 * C
             + 2 * A  # norms
-            + 3 * (C + 1) * A
+            + ((C + 1) * fused + (fused + 1) * C if fused else 0)
+            + 3 * (C + int(block.qkv_bias)) * A
             + (A + 1) * A
             + (A + 1) * hidden
             + (hidden + 1) * D
             + ((C + 1) * D if D != C else 0)
-            + sum((prod(pool.kernel) + 2) * head_width for pool, _ in pools)
-            + _table_rows(block) * head_width
+            + kernels
+            + _table_rows(block) * A // block.heads
         ),
         macs=(
-            sum(rows * wide_in * wide_out for rows, wide_in, wide_out in linear)
+            sum(rows * wide_in * wide_out for rows, wide_in, wide_out in linear)  # rows, channels in and out
             + sum(prod(pool.kernel) * prod(out) * A for pool, out in pools)
             + 2 * Q * K * A
             + sum(products) * A
         ),
         norm_elements=N * C + Q * A + sum(tokens(out, block.class_token) * A for _, out in pools),
         activations=(
-            sum(rows * wide_out for rows, _, wide_out in linear)
+            sum(rows * wide_out for rows, wide_in, wide_out in linear if wide_in)
             + sum(prod(out) * A for _, out in pools)
             + block.heads * Q * K
             + Q * A
@@ -226,7 +230,7 @@ def _axes_of_keys(block: BlockConfig, grid_k: Triple) -> Sequence[int]:
 
 
 def _head(config: MViTConfig, grid: Triple) -> Cost:
-    width, N = config.widths[-1], tokens(grid, config.class_token)
+    width, N = memory.width_of_sequence(config, -1), tokens(grid, config.class_token)
     normed = width * (1 if config.class_token else N)
     return Cost(
         parameters=2 * width + (width + 1) * config.num_classes,

@@ -7,6 +7,9 @@ Training: every distinct tensor that waits for the backward pass, once: the inpu
 norms, poolings and GELU, a mean and a deviation for every row that is normalised, the indices of max pooling (two
 elements each, for they are int64), and queries, keys, values, result and log-sums of each attention.
 
+A reversible block keeps nothing, and its stage the last output: the rest is computed again, a block at a time, which
+takes as much as one forward pass of that block.
+
 Both are for the fused attention that runs, which never holds its weights. Parameters, gradients and the optimiser's
 state, what a kernel needs inside itself, and dropout's masks are not in it; a batch of B clips takes B times as much.
 
@@ -15,7 +18,7 @@ N tokens in, Q queries, K keys and values, with the class token; C channels in, 
 
 from math import prod
 
-from mvit.model.config import MLP_RATIO, BlockConfig, MViTConfig, PoolConfig, Triple
+from mvit.model.config import FUSION_RATIO, MLP_RATIO, BlockConfig, MViTConfig, PoolConfig, Triple
 
 INDEX_ELEMENTS = 2  # an int64 beside float32
 STATISTICS = 2  # a mean and a deviation
@@ -24,6 +27,11 @@ STATISTICS = 2  # a mean and a deviation
 def tokens(grid: Triple, class_token: bool) -> int:
     """Length of the sequence: the grid's tokens and, where there is one, the class token."""
     return int(class_token) + prod(grid)
+
+
+def width_of_sequence(config: MViTConfig, stage: int) -> int:
+    """Channels of what goes from block to block: those of both streams where there are two."""
+    return config.widths[stage] * (1 if config.reversible == "none" else 2)
 
 
 def stem_training(clip: Triple) -> int:
@@ -36,7 +44,11 @@ def block_training(block: BlockConfig, grid: Triple) -> int:
     grid_q, grid_k = block.pool_q.grid_of(grid), block.pool_kv.grid_of(grid)
     N, Q, K = (tokens(each, block.class_token) for each in (grid, grid_q, grid_k))
     C, A = block.width, block.width_attention
+    if block.reversible != "none" and not block.is_transition:
+        return 2 * N * C if block.is_last_of_stage else 0
     kept = 2 * N * C + STATISTICS * N  # the norm's input and output
+    if block.is_transition and block.reversible == "mlp":
+        kept += 2 * FUSION_RATIO * N * C  # around the GELU of what fuses the streams
     kept += _pool_training(block, block.pool_q, grid) + 2 * _pool_training(block, block.pool_kv, grid)
     if block.relative_grids is None:
         kept += (2 * Q + 2 * K) * A  # queries, result, keys, values
@@ -47,7 +59,9 @@ def block_training(block: BlockConfig, grid: Triple) -> int:
     kept += Q * block.heads  # log-sums
     if block.residual_pooling and block.relative_grids is None:
         kept += Q * A  # the sum of result and queries
-    if block.pool_q.stride != (1, 1, 1):
+    if block.is_transition:  # the skip is pooled by what pools the queries, and widened before
+        kept += _pool_training(block, block.pool_q, grid) - (0 if A != C or block.pool_q.is_identity else N * A)
+    elif block.pool_q.stride != (1, 1, 1):
         kept += INDEX_ELEMENTS * prod(grid_q) * A
         kept += N * A if A != C else 0  # the widened skip, which max pooling reads
     return kept + 2 * Q * A + STATISTICS * Q + 2 * MLP_RATIO * Q * A  # norm, MLP
@@ -55,13 +69,16 @@ def block_training(block: BlockConfig, grid: Triple) -> int:
 
 def head_training(config: MViTConfig, grid: Triple) -> int:
     """The last norm's input, all of it also where only the class token is read, and the linear layer's."""
-    N, width = tokens(grid, config.class_token), config.widths[-1]
-    return N * width + STATISTICS * (1 if config.class_token else N) + width
+    N, width = tokens(grid, config.class_token), width_of_sequence(config, -1)
+    shared = config.reversible != "none" and (config.stages == 1 or config.depths[-1] > 1)  # the last stage has kept it
+    return (0 if shared else N * width) + STATISTICS * (1 if config.class_token else N) + width
 
 
 def stem_inference(config: MViTConfig, clip: Triple) -> int:
     """The clip, its tokens before and after the positions, and the table of positions, which is kept."""
-    return held_throughout(config, clip) + 2 * tokens(config.grid_of(clip), config.class_token) * config.widths[0]
+    streams = 1 if config.reversible == "none" else 3  # the tokens, and twice beside each other
+    sequence = tokens(config.grid_of(clip), config.class_token) * config.widths[0]
+    return held_throughout(config, clip) + max(2, streams) * sequence
 
 
 def held_throughout(config: MViTConfig, clip: Triple) -> int:
@@ -85,7 +102,14 @@ def block_inference(block: BlockConfig, grid: Triple) -> int:
         pooled = prod(grid_q) * A
         skipping = 2 * N * C + (N * A if A != C else 0) + Q * A + (1 + INDEX_ELEMENTS) * pooled
     wide = MLP_RATIO * Q * A
-    return max(projecting, attending, skipping, N * C + 2 * Q * A + Q * D + 2 * wide)
+    most = max(projecting, attending, skipping, N * C + 2 * Q * A + Q * D + 2 * wide)
+    if block.reversible == "none":
+        return most
+    if block.is_transition:
+        streams = N * C if block.reversible == "mlp" else 2 * N * C
+        fusing = (2 + 2 * FUSION_RATIO) * N * C if block.reversible == "mlp" else 0
+        return max(streams + most, fusing)
+    return most + N * C  # the other stream
 
 
 def _pool_training(block: BlockConfig, pool: PoolConfig, grid: Triple) -> int:

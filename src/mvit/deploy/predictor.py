@@ -10,7 +10,8 @@ import torch
 from mvit.data.views import Preprocessing, describe
 from mvit.evaluation.evaluate import score_video
 from mvit.model.mvit import MViT
-from mvit.weights.read import CheckpointError, fit, read
+from mvit.weights.fit import fit
+from mvit.weights.read import CheckpointError, read
 from mvit.weights.read import describe as read_description
 
 

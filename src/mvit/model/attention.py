@@ -109,9 +109,9 @@ class MultiscaleAttention(nn.Module):
         self.head_width = config.width_attention // config.heads
         self.scale = self.head_width**-0.5
         self.fused = True
-        self.q = nn.Linear(config.width, config.width_attention)
-        self.k = nn.Linear(config.width, config.width_attention)
-        self.v = nn.Linear(config.width, config.width_attention)
+        self.q = nn.Linear(config.width, config.width_attention, bias=config.qkv_bias)
+        self.k = nn.Linear(config.width, config.width_attention, bias=config.qkv_bias)
+        self.v = nn.Linear(config.width, config.width_attention, bias=config.qkv_bias)
         self.proj = nn.Linear(config.width_attention, config.width_attention)
         self.pool_q = self._pool(config.pool_q)
         self.pool_k = self._pool(config.pool_kv)
@@ -127,8 +127,9 @@ class MultiscaleAttention(nn.Module):
     def forward(self, x: Tensor, grid: Triple) -> tuple[Tensor, Triple]:  # (B, N, C) -> (B, Q, A)
         q, k, v, grid_q, grid_k = self._pooled_heads(x, grid)
         x = self._fused(q, k, v, grid_q, grid_k) if self.fused else self._weights(q, k, grid_q, grid_k) @ v
-        if self.config.residual_pooling:  # not for the class token, as released
-            x = x + (F.pad(q[:, :, 1:], (0, 0, 1, 0)) if self.config.class_token else q)
+        if self.config.residual_pooling:
+            spared = self.config.class_token and not self.config.residual_class_token
+            x = x + (F.pad(q[:, :, 1:], (0, 0, 1, 0)) if spared else q)
         return self.proj(x.transpose(1, 2).flatten(2)), grid_q
 
     def weights(self, x: Tensor, grid: Triple) -> Tensor:

@@ -64,12 +64,18 @@ class RelativePositions(nn.Module):
         return time.flatten(2, 4), height.flatten(2, 4), width.flatten(2, 4)
 
 
+def resized_rows(table: Tensor, length: int) -> Tensor:
+    """A table (rows, d) interpolated linearly to another number of rows, as the official code does."""
+    if table.shape[0] == length:
+        return table
+    full = table.to(torch.promote_types(table.dtype, torch.float32))
+    return F.interpolate(full.T.unsqueeze(0), length, mode="linear")[0].T.to(table.dtype)
+
+
 def _rows(table: Tensor, queries: int, keys: int) -> Tensor:
     """The row of a table for every query and key along its axis, by the official code's distances: (q, k, d)."""
     length = 2 * max(queries, keys) - 1
-    if table.shape[0] != length:
-        full = table.to(torch.promote_types(table.dtype, torch.float32))
-        table = F.interpolate(full.T.unsqueeze(0), length, mode="linear")[0].T.to(table.dtype)
+    table = resized_rows(table, length)
     step_q, step_k = max(keys / queries, 1.0), max(queries / keys, 1.0)
     distance = torch.arange(queries)[:, None] * step_q - torch.arange(keys)[None, :] * step_k + (keys - 1) * step_k
     return table[distance.long().to(table.device)]

@@ -27,7 +27,8 @@ class ModelRecipe:
     name: str = DEFAULT_MODEL
     """A preset; ``mvit.list_models()`` names them."""
     weights: str = ""
-    """Trained weights to start from: a run folder, a model.safetensors or an official .pyth. Empty: from scratch."""
+    """Trained weights to start from: a run folder, a checkpoint, or the name of published ones, such as "k400", which
+    `mvit info NAME` lists. Empty: from scratch."""
     fields: Mapping[str, Any] = field(default_factory=dict)
     """Fields of ``MViTConfig`` that replace the preset's."""
 
@@ -205,6 +206,22 @@ _KEYS["model"] = {"name": str, "weights": str} | _MODEL_FIELDS
 # ---- reading -------------------------------------------------------------------------------------------------------
 
 
+def path_of(name: str) -> Path:
+    """A recipe by path, or by name among those that come with the package (beside src/ in a checkout).
+
+    Raises ``ValueError`` for a name that is none of them, and ``FileNotFoundError`` for a path where there is no file.
+    """
+    if Path(name).is_file():
+        return Path(name)
+    inside, beside = Path(__file__).parents[1] / "recipes", Path(__file__).parents[3] / "recipes"
+    known = {path.stem: path for path in sorted((inside if inside.is_dir() else beside).glob("*.toml"))}
+    if name in known:
+        return known[name]
+    if name.endswith(".toml"):
+        raise FileNotFoundError(f"{name} does not exist: give a recipe in TOML, or the name of one of {', '.join(known)}")
+    raise ValueError(f"there is no recipe file {name!r} and none of that name: {nearest(name, list(known))}")
+
+
 def load(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe of a TOML file (None: the defaults) with ``section.key=value`` replaced, resolved and checked.
 
@@ -266,7 +283,10 @@ def _resolve(values: Mapping[str, Mapping[str, Any]]) -> Recipe:
         optim=OptimRecipe(**given["optim"]),
         train=TrainRecipe(**given["train"]),
     )
-    recipe.model_config(classes=1)
+    try:
+        recipe.model_config(classes=1)
+    except ValueError as why:
+        raise ValueError(f"the section [model] makes no model: {why}") from why
     return recipe
 
 

@@ -1,7 +1,9 @@
 """Names of foreign checkpoints. You can safely ignore this file unless you read or write other people's weights.
 
-A dialect turns a state dict into this project's names. Here: "official", facebookresearch/SlowFast 287ec00 and
-facebookresearch/mvit dfbdfdf, whose released files hold ``{epoch, model_state, optimizer_state, cfg}``.
+A dialect is a table from this project's names to its own; what a table cannot say (fused projections, missing axes,
+blocks counted by stage, names given twice) is the same few functions for all. Sources: facebookresearch/SlowFast
+287ec00 and facebookresearch/mvit dfbdfdf ("official"), facebookresearch/pytorchvideo 0.1.5 and f3142bb ("-head"),
+torchvision 0.29.1, timm 1.0.31, mmaction2 1.2.0.
 """
 
 import re
@@ -12,75 +14,218 @@ from torch import Tensor
 
 from mvit.model.config import MViTConfig
 
-WRAPPERS = ("module.", "model.")
+WRAPPERS = ("module.", "model.", "backbone.", "_orig_mod.")
 """Prefixes that training frameworks put before every name."""
 
-_OFFICIAL = {
-    "cls_token": "class_token",
-    "pos_embed": "positions.joint",
-    "pos_embed_spatial": "positions.spatial",
-    "pos_embed_temporal": "positions.temporal",
-    "pos_embed_class": "positions.class_position",
+Table = Mapping[str, str]
+"""Starts of names, ours to theirs; the first that fits counts. # is a number of a block, ? is one of q, k, v."""
+
+_POOL_NORMS = {"blocks.#.attn.pool_?.norm": "blocks.#.attn.norm_?"}
+_RELATIVE = {
+    "blocks.#.attn.relative.time": "blocks.#.attn.rel_pos_t",
+    "blocks.#.attn.relative.height": "blocks.#.attn.rel_pos_h",
+    "blocks.#.attn.relative.width": "blocks.#.attn.rel_pos_w",
 }
-_OFFICIAL_PATTERNS = (
-    (r"^patch_embed\.proj\.", "stem."),
-    (r"^head\.projection\.", "head."),
-    (r"(blocks\.\d+\.attn)\.norm_([qkv])\.", r"\1.pool_\2.norm."),
-    (r"(blocks\.\d+\.attn)\.rel_pos_t$", r"\1.relative.time"),
-    (r"(blocks\.\d+\.attn)\.rel_pos_h$", r"\1.relative.height"),
-    (r"(blocks\.\d+\.attn)\.rel_pos_w$", r"\1.relative.width"),
-)
+_OFFICIAL = {
+    "stem": "patch_embed.proj",
+    "class_token": "cls_token",
+    "positions.joint": "pos_embed",
+    "positions.spatial": "pos_embed_spatial",
+    "positions.temporal": "pos_embed_temporal",
+    "positions.class_position": "pos_embed_class",
+    **_POOL_NORMS,
+    **_RELATIVE,
+    "head": "head.projection",
+}
+_PYTORCHVIDEO = {
+    "stem": "patch_embed.patch_model",
+    "class_token": "cls_positional_encoding.cls_token",
+    "positions.joint": "cls_positional_encoding.pos_embed",
+    "positions.spatial": "cls_positional_encoding.pos_embed_spatial",
+    "positions.temporal": "cls_positional_encoding.pos_embed_temporal",
+    "positions.class_position": "cls_positional_encoding.pos_embed_class",
+    **_POOL_NORMS,
+    "norm": "norm_embed",
+    "head": "head.proj",
+}
+_TABLES: dict[str, Table] = {
+    "official": _OFFICIAL,
+    "torchvision": {
+        "stem": "conv_proj",
+        "class_token": "pos_encoding.class_token",
+        "positions.spatial": "pos_encoding.spatial_pos",
+        "positions.temporal": "pos_encoding.temporal_pos",
+        "positions.class_position": "pos_encoding.class_pos",
+        "blocks.#.attn.pool_?.norm": "blocks.#.attn.pool_?.norm_act.0",
+        "blocks.#.attn.pool_?": "blocks.#.attn.pool_?.pool",
+        "blocks.#.attn.proj": "blocks.#.attn.project.0",
+        **_RELATIVE,
+        "blocks.#.mlp.fc1": "blocks.#.mlp.0",
+        "blocks.#.mlp.fc2": "blocks.#.mlp.3",
+        "blocks.#.proj": "blocks.#.project",
+        "head": "head.1",
+    },
+    "pytorchvideo": _PYTORCHVIDEO,
+    "pytorchvideo-head": _PYTORCHVIDEO,
+    "timm": {
+        "stem": "patch_embed.proj",
+        "class_token": "cls_token",
+        "positions.joint": "pos_embed",
+        **_POOL_NORMS,
+        **_RELATIVE,
+        "blocks.#.proj": "blocks.#.shortcut_proj_attn",
+        "head": "head.fc",
+    },
+    "mmaction2": {
+        "stem": "backbone.patch_embed.projection",
+        "class_token": "backbone.cls_token",
+        "positions.joint": "backbone.pos_embed",
+        **{ours: f"backbone.{theirs}" for ours, theirs in (_POOL_NORMS | _RELATIVE).items()},
+        "blocks": "backbone.blocks",
+        "norm": "backbone.norm3",
+        "head": "cls_head.fc_cls",
+    },
+    "mvit": {},
+}
+DIALECTS = tuple(_TABLES)
+
+_MARKS = {
+    "torchvision": ("conv_proj.", "pos_encoding.", "head.1."),
+    "pytorchvideo": ("patch_embed.patch_model.", "cls_positional_encoding.", "norm_embed."),
+    "mmaction2": ("backbone.patch_embed.projection.", "cls_head."),
+    "timm": ("stages.",),
+    "official": ("patch_embed.proj.", "head.projection."),
+    "mvit": ("stem.",),
+}
+"""Names that only one dialect has; of timm's and the official ones, timm's are the narrower."""
+
+_SPLIT = ("pytorchvideo", "pytorchvideo-head", "mvit")
+"""Dialects whose queries, keys and values are three projections."""
+
+_POOLS = ("pool_q.weight", "pool_k.weight", "pool_v.weight")
+_ALIAS = re.compile(r"(blocks\.\d+\.attn)\._attention_pool_([qkv])\.(pool\.weight|norm\.weight|norm\.bias)")
+_FUSED = re.compile(r"(blocks\.\d+\.attn)\.qkv\.(weight|bias)")
 
 
 def unwrapped(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The same tensors without the prefixes that wrap every name of a file."""
     state = dict(state)
-    for prefix in WRAPPERS:
-        if state and all(name.startswith(prefix) for name in state):
-            state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    while prefix := next((p for p in WRAPPERS if state and all(name.startswith(p) for name in state)), None):
+        state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
     return state
 
 
-def is_official(state: Mapping[str, Tensor]) -> bool:
-    """Whether names are the official code's."""
-    return "patch_embed.proj.weight" in state and "blocks.0.attn.qkv.weight" in state
+def recognised(state: Mapping[str, Tensor]) -> str | None:
+    """The dialect that the names are in, or None."""
+    if any(_ALIAS.fullmatch(name) for name in state):
+        return "pytorchvideo-head"
+    return next((dialect for dialect, marks in _MARKS.items() if any(name.startswith(marks) for name in state)), None)
 
 
-def from_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """This project's names: the fused projection split into q, k, v, and a 2-D stem given its one frame."""
+def to_ours(state: Mapping[str, Tensor], dialect: str) -> tuple[dict[str, Tensor], list[str]]:
+    """Tensors in this project's names, and the names that stood for a tensor a second time and were left out.
+
+    Raises ``ValueError`` naming a tensor that the dialect does not have, or that cannot be what its name says.
+    """
+    aliases = [name for name in state if _ALIAS.fullmatch(name)] if dialect == "pytorchvideo-head" else []
+    for name in aliases:
+        if _name_of_alias(name) not in state or not torch.equal(state[name], state[_name_of_alias(name)]):
+            raise ValueError(f"{name} is not the same as {_name_of_alias(name)}, of which it is a second name")
+    depths = _depths(state)
+    table = _table(dialect, mlp=any(".shortcut_proj_mlp." in name for name in state))
+    back = {theirs: ours for ours, theirs in table.items()}
     ours: dict[str, Tensor] = {}
     for name, tensor in state.items():
-        fused = re.fullmatch(r"(blocks\.\d+\.attn)\.qkv\.(weight|bias)", name)
-        if fused:
-            for part, piece in zip("qkv", tensor.chunk(3, dim=0), strict=True):
-                ours[f"{fused[1]}.{part}.{fused[2]}"] = piece.clone()
+        if name in aliases:
             continue
-        new = _OFFICIAL.get(name, name)
-        for pattern, replacement in _OFFICIAL_PATTERNS:
-            new = re.sub(pattern, replacement, new)
-        if new == "stem.weight" and tensor.ndim == 4:
+        flat = _flat(name, depths)
+        new = _renamed(flat, back)
+        if _renamed(new, table) != flat:
+            raise ValueError(f"{name} is no name of a tensor of {dialect}")
+        if new.startswith(("class_token", "positions.")) and dialect == "torchvision" and tensor.ndim < 3:
+            tensor = tensor.reshape((1,) * (3 - tensor.ndim) + tensor.shape)
+        elif (new == "stem.weight" or new.endswith(_POOLS)) and tensor.ndim == 4:
             tensor = tensor.unsqueeze(2)
-        ours[new] = tensor
-    return ours
+        if fused := _FUSED.fullmatch(new):
+            if tensor.ndim < 1 or tensor.shape[0] % 3:
+                raise ValueError(f"{name} is {tuple(tensor.shape)}, which is not queries, keys and values")
+            for part, piece in zip("qkv", tensor.chunk(3), strict=True):
+                ours[f"{fused[1]}.{part}.{fused[2]}"] = piece.clone()
+        else:
+            ours[new] = tensor
+    return ours, aliases
 
 
-def to_official(state: Mapping[str, Tensor], config: MViTConfig) -> dict[str, Tensor]:
-    """The official names: what ``from_official`` reads back bit for bit; an image model's stem becomes 2-D."""
-    names = {ours: theirs for theirs, ours in _OFFICIAL.items()}
-    official: dict[str, Tensor] = {}
+def to_dialect(state: Mapping[str, Tensor], config: MViTConfig, dialect: str) -> dict[str, Tensor]:
+    """Tensors in a dialect's names and shapes: what ``to_ours`` reads back bit for bit."""
+    table = _table(dialect, mlp=config.widen_in == "mlp")
+    flat_stem = config.clip[0] == 1 and config.stem_kernel[0] == 1 and dialect in ("official", "timm", *_SPLIT)
+    theirs: dict[str, Tensor] = {}
     for name, tensor in state.items():
-        part = re.fullmatch(r"(blocks\.\d+\.attn)\.([qkv])\.(weight|bias)", name)
-        if part:
-            if part[2] == "q":
-                pieces = [state[f"{part[1]}.{each}.{part[3]}"] for each in "qkv"]
-                official[f"{part[1]}.qkv.{part[3]}"] = torch.cat(pieces)
-            continue
-        if name == "stem.weight" and config.clip[0] == 1 and tensor.shape[2] == 1:
+        if name.startswith(("class_token", "positions.")) and dialect == "torchvision":
+            tensor = tensor.reshape(-1) if "class" in name else tensor.squeeze(0)
+        elif (name == "stem.weight" and flat_stem) or (name.endswith(_POOLS) and dialect == "timm"):
             tensor = tensor.squeeze(2)
-        new = names.get(name, name)
-        new = re.sub(r"^stem\.", "patch_embed.proj.", new)
-        new = re.sub(r"^head\.", "head.projection.", new)
-        new = re.sub(r"\.pool_([qkv])\.norm\.", r".norm_\1.", new)
-        new = re.sub(r"\.relative\.([thw])\w+$", r".rel_pos_\1", new)
-        official[new] = tensor
-    return official
+        part = re.fullmatch(r"(blocks\.\d+\.attn)\.([qkv])\.(weight|bias)", name)
+        if part and dialect not in _SPLIT:
+            if part[2] != "q":
+                continue
+            tensor = torch.cat([state[f"{part[1]}.{each}.{part[3]}"] for each in "qkv"])
+            name = f"{part[1]}.qkv.{part[3]}"
+        new = _renamed(name, table)
+        theirs[_staged(new, config.depths) if dialect == "timm" else new] = tensor
+    if dialect == "pytorchvideo-head":
+        theirs |= {alias: theirs[name] for name in theirs if (alias := _alias_of(name))}
+    return theirs
+
+
+def _table(dialect: str, *, mlp: bool) -> Table:
+    table = _TABLES[dialect]
+    if dialect == "timm" and mlp:
+        return {**table, "blocks.#.proj": "blocks.#.shortcut_proj_mlp"}
+    return table
+
+
+def _renamed(name: str, table: Table) -> str:
+    for old, new in table.items():
+        pattern = re.escape(old).replace(r"\#", r"(\d+)").replace(r"\?", "([qkv])")
+        if match := re.match(rf"{pattern}(?=\.|$)", name):
+            return new.replace("#", "{}").replace("?", "{}").format(*match.groups()) + name[match.end() :]
+    return name
+
+
+def _name_of_alias(alias: str) -> str:
+    """The name whose second one this is, of those that pytorchvideo gives to pools since its last release."""
+    match = _ALIAS.fullmatch(alias)
+    assert match is not None
+    block, part, what = match.groups()
+    return f"{block}.pool_{part}.weight" if what == "pool.weight" else f"{block}.norm_{part}.{what[5:]}"
+
+
+def _alias_of(name: str) -> str | None:
+    match = re.fullmatch(r"(blocks\.\d+\.attn)\.(pool|norm)_([qkv])\.(weight|bias)", name)
+    return match and f"{match[1]}._attention_pool_{match[3]}.{match[2]}.{match[4]}"
+
+
+def _depths(state: Mapping[str, Tensor]) -> tuple[int, ...]:
+    """Blocks of each stage, where names count them by stage."""
+    found = [re.match(r"stages\.(\d+)\.blocks\.(\d+)\.", name) for name in state]
+    places = {(int(match[1]), int(match[2])) for match in found if match}
+    stages = 1 + max((stage for stage, _ in places), default=-1)
+    return tuple(1 + max((block for s, block in places if s == stage), default=-1) for stage in range(stages))
+
+
+def _flat(name: str, depths: tuple[int, ...]) -> str:
+    match = re.match(r"stages\.(\d+)\.blocks\.(\d+)", name)
+    return f"blocks.{sum(depths[: int(match[1])]) + int(match[2])}{name[match.end() :]}" if match else name
+
+
+def _staged(name: str, depths: tuple[int, ...]) -> str:
+    match = re.match(r"blocks\.(\d+)", name)
+    if not match:
+        return name
+    stage, place = 0, int(match[1])
+    while place >= depths[stage]:
+        place -= depths[stage]
+        stage += 1
+    return f"stages.{stage}.blocks.{place}{name[match.end() :]}"

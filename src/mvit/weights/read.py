@@ -1,9 +1,11 @@
-"""Reading checkpoints without executing anything in them, and fitting their tensors to a model."""
+"""Reading checkpoints without executing anything in them."""
 
 import json
 import pickle
+import re
 import zipfile
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,9 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from mvit.model.config import MViTConfig
+from mvit.model.config import MViTConfig, Triple
 from mvit.model.mvit import MViT
-from mvit.model.positions import resized
-from mvit.weights import dialects
+from mvit.weights import dialects, slowfast
 from mvit.weights.infer import infer_config
 
 MODEL_FILE = "model.safetensors"
@@ -39,45 +40,78 @@ class LoadingReport:
     resized: list[str] = field(default_factory=list)
     reinitialised: list[str] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
+    assumed: list[str] = field(default_factory=list)
+    """What of the configuration neither tensors nor the file say, and is taken from the published models."""
+    grid: Triple | None = None
+    """Tokens in time, height and width that the file's positions are made for, where that is known."""
 
     def __str__(self) -> str:
         lines = [f"{self.source} ({self.dialect} names): {len(self.loaded)} tensors loaded"]
         for what in ("resized", "reinitialised", "ignored"):
-            names = getattr(self, what)
-            if names:
-                lines.append(f"  {what}: {', '.join(names)}")
+            if names := getattr(self, what):
+                alike = Counter(re.sub(r"^blocks\.\d+\.", "blocks.*.", name) for name in names)
+                shown = ", ".join(f"{name} x {count}" if count > 1 else name for name, count in alike.items())
+                lines.append(f"  {what}: {shown}")
+        if self.assumed:
+            lines.append(f"  assumed: {'; '.join(self.assumed)}")
         return "\n".join(lines)
 
 
 def read(path: str | Path, config: MViTConfig | None = None) -> tuple[MViTConfig, dict[str, Tensor], LoadingReport]:
-    """Configuration, tensors in this project's names and a report, from a run folder, our file or an official one.
+    """Configuration, tensors in this project's names and a report, from a run folder, our file or anyone's.
 
-    An official file (``.pyth``) holds no configuration that can be trusted, so it is inferred from the shapes, unless
-    ``config`` says it. Raises ``CheckpointError`` for anything that is not such a checkpoint, ``FileNotFoundError``.
+    The dialect is recognised from the names. A foreign file holds no configuration that can be trusted, so it is
+    inferred from the shapes and the file's ``cfg``, and what is assumed is in the report, unless ``config`` says it.
+    Raises ``CheckpointError`` for anything that is not such a checkpoint, ``FileNotFoundError``.
     """
     path = Path(path)
     if path.is_dir():
         path = path / MODEL_FILE
     if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} does not exist: expected a run folder, a {MODEL_FILE} or an official .pyth file"
-        )
-    if path.suffix == ".safetensors":
-        return _read_ours(path, config)
-    state = dialects.unwrapped(_read_torch(path))
-    if not dialects.is_official(state):
+        raise FileNotFoundError(f"{path} does not exist: expected a run folder, a {MODEL_FILE} or a checkpoint")
+    state, cfg = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    state = dialects.unwrapped(state)
+    dialect = dialects.recognised(state)
+    if dialect is None:
         raise CheckpointError(
-            f"{path} does not hold a model in the official names: "
-            f"its tensors start with {', '.join(sorted(state)[:3]) or 'nothing'}"
+            f"{path} does not hold a model in names that are known ({', '.join(dialects.DIALECTS)}): "
+            f"its tensors start with {some(sorted(state))}"
         )
-    ours = dialects.from_official(state)
     try:
-        config = config or infer_config(ours)
-    except KeyError as missing:
-        raise CheckpointError(f"{path} is not a whole model: it has no tensor {missing}") from missing
+        ours, aliases = dialects.to_ours(state, dialect)
     except ValueError as why:
         raise CheckpointError(f"{path}: {why}") from why
-    return config, ours, LoadingReport(path, "official", loaded=sorted(ours))
+    report = LoadingReport(path, dialect, loaded=sorted(ours), ignored=aliases)
+    described = _described(path, required=config is None) if dialect == "mvit" else None
+    if described is None:
+        try:
+            described, assumed = infer_config(ours, slowfast.parse(cfg))
+        except ValueError as why:
+            if config is None:
+                raise CheckpointError(f"{path}: {why}") from why
+        else:
+            if config is None:
+                check(path, ours, described)
+                report.assumed = assumed
+    report.grid = described.grid if described else None
+    chosen = config or described
+    assert chosen is not None
+    return chosen, ours, report
+
+
+def check(path: Path, state: Mapping[str, Tensor], config: MViTConfig) -> None:
+    """Raise ``CheckpointError`` where tensors are not exactly those of a model, naming what differs."""
+    with torch.device("meta"):
+        wanted = {name: tensor.shape for name, tensor in MViT(config).state_dict().items()}
+    missing, extra = sorted(set(wanted) - set(state)), sorted(set(state) - set(wanted))
+    if missing or extra:
+        raise CheckpointError(f"{path} is not a whole model: it lacks {some(missing)} and has {some(extra)} beside")
+    for name, shape in wanted.items():
+        if state[name].shape != shape:
+            raise CheckpointError(
+                f"{path} does not fit the model that it seems to be: {name} is {tuple(state[name].shape)}, "
+                f"expected {tuple(shape)}"
+            )
 
 
 def describe(path: str | Path) -> dict[str, Any]:
@@ -105,74 +139,29 @@ def describe(path: str | Path) -> dict[str, Any]:
     return description
 
 
-def fit(model: MViT, state: Mapping[str, Tensor], report: LoadingReport) -> LoadingReport:
-    """Load tensors into a model; position tables of another size are interpolated, a head of other classes is left new.
-
-    Everything else must match to the name and shape: raises ``CheckpointError`` naming what does not.
-    """
-    wanted = model.state_dict()
-    missing = sorted(set(wanted) - set(state))
-    extra = sorted(set(state) - set(wanted))
-    if missing or extra:
-        raise CheckpointError(
-            f"{report.source} does not fit the model: it lacks {_some(missing)} and has {_some(extra)} beside"
-        )
-    fitted: dict[str, Tensor] = {}
-    for name, tensor in state.items():
-        target = wanted[name]
-        if tensor.shape == target.shape:
-            fitted[name] = tensor
-        elif name.startswith("head."):
-            report.reinitialised.append(f"{name} ({tensor.shape[0]} to {target.shape[0]} classes)")
-        elif name.startswith("positions."):
-            fitted[name] = _resized_table(name, tensor, model, report)
-            report.resized.append(f"{name} ({tensor.shape[1]} to {target.shape[1]} positions)")
-        else:
-            raise CheckpointError(
-                f"{report.source} does not fit the model: {name} is {tuple(tensor.shape)}, "
-                f"the model's is {tuple(target.shape)}"
-            )
-    model.load_state_dict(fitted, strict=False)
-    report.loaded = sorted(fitted)
-    return report
-
-
-def _resized_table(name: str, table: Tensor, model: MViT, report: LoadingReport) -> Tensor:
-    """A position table for the model's own grid; the tables of a file are of square frames."""
-    t, h, w = model.positions.grid
-    count = table.shape[1]
-    if name == "positions.temporal":
-        return resized(table, (count, 1, 1), (t, 1, 1))
-    joint = name == "positions.joint"
-    places = count - 1 if joint else count
-    side = round(places**0.5)
-    if side * side != places:
-        raise CheckpointError(
-            f"{report.source} has {places} positions in {name}, which are not a square of one frame: "
-            "make the model with the clip they were trained at"
-        )
-    if joint:
-        return torch.cat([table[:, :1], resized(table[:, 1:], (1, side, side), (t, h, w))], dim=1)
-    return resized(table, (1, side, side), (1, h, w))
-
-
-def _read_ours(path: Path, config: MViTConfig | None) -> tuple[MViTConfig, dict[str, Tensor], LoadingReport]:
-    if config is None:
-        try:
-            config = MViTConfig.from_dict(describe(path)["config"])
-        except TypeError as why:
-            raise CheckpointError(f"{path.parent / DESCRIPTION_FILE} does not describe a model: {why}") from why
+def _described(path: Path, *, required: bool) -> MViTConfig | None:
+    """The configuration beside one of our files; None where there is none and it is not required."""
+    if not required and not (path.parent / DESCRIPTION_FILE).is_file():
+        return None
     try:
-        state = safetensors.torch.load_file(path)
+        return MViTConfig.from_dict(describe(path)["config"])
+    except TypeError as why:
+        raise CheckpointError(f"{path.parent / DESCRIPTION_FILE} does not describe a model: {why}") from why
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], str]:
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            cfg = (file.metadata() or {}).get("cfg", "")
+        return safetensors.torch.load_file(path), cfg
     except (safetensors.SafetensorError, ValueError) as why:
         raise CheckpointError(
             f"{path} cannot be read as safetensors ({why}): it is cut short or damaged; copy or train it again"
         ) from why
-    return config, state, LoadingReport(path, "mvit", loaded=sorted(state))
 
 
-def _read_torch(path: Path) -> dict[str, Tensor]:
-    """Tensors of a torch file, read by the loader that executes nothing."""
+def _read_torch(path: Path) -> tuple[dict[str, Tensor], str]:
+    """Tensors of a torch file and its ``cfg``, read by the loader that executes nothing."""
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as why:
@@ -185,15 +174,23 @@ def _read_torch(path: Path) -> dict[str, Tensor]:
         ) from why
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as why:
         raise CheckpointError(f"{path} cannot be read as a torch checkpoint: it is cut short or damaged") from why
-    for wrapper in ("model_state", "state_dict", "model"):
-        if isinstance(content, dict) and isinstance(content.get(wrapper), dict):
-            content = content[wrapper]
-            break
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+    cfg = content.get("cfg") if isinstance(content, dict) else None
+    while inner := isinstance(content, dict) and next((w for w in _HOLDERS if isinstance(content.get(w), dict)), None):
+        content = content[inner]
+    if (
+        not isinstance(content, dict)
+        or not all(isinstance(name, str) for name in content)
+        or not all(isinstance(value, Tensor) for value in content.values())
+    ):
         raise CheckpointError(f"{path} holds no state dict: expected tensors by name")
-    return content
+    return content, cfg if isinstance(cfg, str) else ""
 
 
-def _some(names: list[str]) -> str:
+_HOLDERS = ("model_state", "state_dict", "model")
+"""Where the files of training frameworks keep the tensors."""
+
+
+def some(names: Sequence[str]) -> str:
+    """The first few of many names, for a sentence."""
     shown = ", ".join(names[:3]) or "nothing"
     return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown

@@ -1,15 +1,20 @@
-"""Writing a model: safetensors beside a JSON description, each whole or not there at all."""
+"""Writing a model: safetensors beside a JSON description, or a checkpoint in another dialect; whole or not at all."""
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 from torch import Tensor
 
 import mvit
+from mvit.model.config import MViTConfig
+from mvit.weights import dialects, slowfast
+from mvit.weights.limits import refusals
 from mvit.weights.read import DESCRIPTION_FILE, FORMAT, MODEL_FILE
 
 
@@ -21,18 +26,58 @@ def write(folder: str | Path, state: Mapping[str, Tensor], description: Mapping[
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    _replace(folder / MODEL_FILE, safetensors.torch.save(tensors))
+    with _replacing(folder / MODEL_FILE) as temporary:
+        safetensors.torch.save_file(_plain(state), temporary)
     text = json.dumps({"format": FORMAT, "mvit": mvit.__version__, **description}, indent=2, ensure_ascii=False)
-    _replace(folder / DESCRIPTION_FILE, (text + "\n").encode())
+    with _replacing(folder / DESCRIPTION_FILE) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def _replace(path: Path, content: bytes) -> None:
+def write_dialect(path: str | Path, state: Mapping[str, Tensor], config: MViTConfig, dialect: str) -> None:
+    """Write tensors in this project's names as a checkpoint in another dialect, as its own code saves them.
+
+    A path that ends in .safetensors gets tensors alone. Raises ``ValueError`` for a model that the dialect cannot
+    express.
+    """
+    path = Path(path)
+    if why := refusals(config, dialect):
+        raise ValueError(f"{path} cannot be written in the names of {dialect}: {' and '.join(why)}")
+    theirs = _plain(dialects.to_dialect(state, config, dialect))
+    cfg = {"cfg": slowfast.dump(config)} if dialect == "official" else {}
+    wrapped: dict[str, Any] = {
+        "official": {"model_state": theirs, **cfg},
+        "pytorchvideo": {"model_state": theirs},
+        "pytorchvideo-head": {"model_state": theirs},
+        "mmaction2": {"state_dict": theirs, "meta": {}},
+    }
+    with _replacing(path) as temporary:
+        if path.suffix == ".safetensors":
+            safetensors.torch.save_file(_apart(theirs), temporary, metadata={"format": "pt", **cfg})
+        else:
+            torch.save(wrapped.get(dialect, theirs), temporary)
+
+
+def _plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+
+
+def _apart(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of which no two share memory, as safetensors wants them: second names get copies."""
+    seen: set[int] = set()
+    apart: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        apart[name] = tensor.clone() if tensor.data_ptr() in seen else tensor
+        seen.add(tensor.data_ptr())
+    return apart
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A path to write to, which takes the place of another once all is on the disk, and is gone after an error."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
+        yield temporary
+        with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
     finally:

@@ -1,0 +1,88 @@
+"""mvit convert: there and back bit for bit, and nothing written where it is refused."""
+
+import pytest
+import torch
+
+from mvit import cli, create_model
+from mvit.weights import read, write
+from mvit.weights.convert import convert
+from mvit.weights.write import write_dialect
+
+
+@pytest.mark.parametrize("to", ["official", "torchvision", "pytorchvideo", "pytorchvideo-head", "mvit"])
+def test_round_trips_are_exact(to, families, random, tmp_path, capsys):
+    model = random(families["v1 clips"])
+    write(tmp_path / "ours", model.state_dict(), {"config": model.config.to_dict(), "classes": list("abcde")})
+    assert cli.main(["convert", str(tmp_path / "ours"), str(tmp_path / "there"), "--to", to]) == 0
+    printed = capsys.readouterr().out
+    assert f"{len(model.state_dict())} tensors loaded" in printed
+    assert f"Wrote {tmp_path / 'there'}" in printed
+    assert cli.main(["convert", str(tmp_path / "there"), str(tmp_path / "back"), "--to", "mvit"]) == 0
+    assert ("assumed" in capsys.readouterr().out) == (to not in ("official", "mvit"))
+    _, state, _ = read(tmp_path / "back")
+    assert all(torch.equal(state[name], tensor) for name, tensor in model.state_dict().items())
+    assert torch.equal(create_model(model.config, weights=tmp_path / "back").head.weight, model.head.weight)
+
+
+def test_half_precision_stays(families, random, tmp_path):
+    model = random(families["v1 clips"]).half()
+    write_dialect(tmp_path / "a.pth", model.state_dict(), model.config, "torchvision")
+    convert(tmp_path / "a.pth", tmp_path / "b.pth", "pytorchvideo")
+    assert {tensor.dtype for tensor in read(tmp_path / "b.pth")[1].values()} == {torch.float16}
+
+
+class Gadget:
+    """What a hostile pickle does: call something when it is loaded."""
+
+    def __reduce__(self):
+        return (open, ("executed", "w"))
+
+
+def test_what_is_refused_says_why_and_writes_nothing(families, random, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    model = random(families["v1 clips"])
+    write_dialect("good.pth", model.state_dict(), model.config, "torchvision")
+    good = torch.load("good.pth", weights_only=True)
+    whole = (tmp_path / "good.pth").read_bytes()
+    torch.save({"model_state": {"x": Gadget()}}, "gadget.pth")
+    torch.save({name: tensor for name, tensor in good.items() if name != "conv_proj.bias"}, "missing.pth")
+    torch.save(good | {"spare": torch.zeros(1)}, "extra.pth")
+    torch.save(good | {"norm.bias": torch.zeros(3)}, "wrong.pth")
+    (tmp_path / "page.pth").write_text("<!DOCTYPE html><html></html>")
+    (tmp_path / "half.pth").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "empty.pth").write_bytes(b"")
+    (tmp_path / "empty.safetensors").write_bytes(b"")
+    there = set(tmp_path.iterdir())
+    for source, to, match in (
+        ("gadget.pth", "mvit", "not executed"),
+        ("missing.pth", "official", "lacks stem.bias"),
+        ("extra.pth", "official", "has spare"),
+        ("wrong.pth", "official", "norm.bias is (3,)"),
+        ("page.pth", "official", "web page"),
+        ("half.pth", "official", "cut short or damaged"),
+        ("empty.pth", "official", "damaged"),
+        ("empty.safetensors", "official", "cut short or damaged"),
+        ("nowhere.pth", "official", "does not exist"),
+        ("good.pth", "timm", "cannot be written in the names of timm: it is made for clips"),
+        ("good.pth", "torchvison", "did you mean 'torchvision'?"),
+    ):
+        assert cli.main(["convert", source, "out", "--to", to]) == 2
+        said = capsys.readouterr().err.strip()
+        assert match in said
+        assert len(said.splitlines()) == 1
+        assert set(tmp_path.iterdir()) == there, source
+    assert cli.main(["convert", "good.pth", "half.pth", "--to", "official"]) == 2
+    assert "exists already" in capsys.readouterr().err
+    assert cli.main(["convert", "good.pth", "none/out.pth", "--to", "official"]) == 2
+    assert "no folder" in capsys.readouterr().err
+    assert set(tmp_path.iterdir()) == there
+
+
+def test_a_preset_says_what_shapes_do_not(tmp_path, capsys):
+    model = create_model("mvit_test_4x32").eval()
+    write(tmp_path / "ours", model.state_dict(), {"config": model.config.to_dict()})
+    there, back = tmp_path / "there.pth", tmp_path / "back"
+    assert cli.main(["convert", str(tmp_path / "ours"), str(there), "--to", "torchvision"]) == 0
+    assert cli.main(["convert", str(there), str(back), "--to", "mvit", "--model", "mvit_test_4x32"]) == 0
+    assert "assumed" not in capsys.readouterr().out
+    assert read(back)[0] == model.config
