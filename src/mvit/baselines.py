@@ -167,6 +167,7 @@ BASELINES: dict[str, Baseline] = {
     "timesformer_b": Baseline("transformers", (8, 224, 224), lambda: _timesformer(8)),
     "timesformer_l": Baseline("transformers", (96, 224, 224), lambda: _timesformer(96)),
     "vivit_b": Baseline("transformers", (32, 224, 224), lambda: _vivit(224)),
+    "vivit_l": Baseline("transformers", (32, 224, 224), lambda: _vivit(224, **_LARGE)),
     "vivit_l_320": Baseline("transformers", (32, 320, 320), lambda: _vivit(320, **_LARGE)),
     "videomae_b": Baseline("transformers", (16, 224, 224), lambda: _videomae()),
     "videomae_l": Baseline("transformers", (16, 224, 224), lambda: _videomae(**_LARGE)),

@@ -1,10 +1,10 @@
 """The commands as people type them: what they leave, and what they print."""
 
+import csv
+import io
 import json
 
 import pytest
-
-from mvit import cli
 
 
 def test_train_leaves_a_whole_run_folder(run):
@@ -156,6 +156,31 @@ def test_complexity(mvit):
     code, out, _ = mvit("complexity", "mvit_test_4x32", "--clip", "8x48x64")
     assert code == 0
     assert "8x48x64" in out
+
+
+def test_complexity_of_views_as_csv_and_of_others(mvit, tmp_path):
+    code, out, _ = mvit("complexity", "mvit_test_4x32", "swin_t", "--views", "5x3", "--csv")
+    assert code == 0
+    totals = {row["name"]: row for row in csv.DictReader(io.StringIO(out)) if row["part"] == "total"}
+    assert totals["swin_t"]["parameters"] == "28288354"
+    for row in totals.values():
+        assert int(row["macs_per_video"]) == 15 * int(row["macs_with_norms"])
+    code, _, err = mvit("complexity", "--plot", tmp_path / "plot.svg")
+    assert code == 0
+    assert "plot.svg" in err
+    assert (tmp_path / "plot.svg").read_text(encoding="utf-8").startswith("<svg")
+    assert mvit("complexity", "mvit_test_4x32", "--views", "5")[0] == 2
+    assert mvit("complexity")[0] == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [(), ("--json",), ("--csv",)])
+def test_the_papers_tables(how, mvit):
+    """With the extra or without: a row whose library is missing is printed too."""
+    code, out, _ = mvit("complexity", "--paper", *how)
+    assert code == 0
+    assert "MViT-B 64x3" in out
+    assert "SlowFast R50 8x8" in out
 
 
 def test_doctor_is_well_here(mvit):

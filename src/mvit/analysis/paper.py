@@ -173,9 +173,14 @@ def _claims(comparisons: Sequence[Comparison]) -> Iterator[str]:
         by_print, verdict = ratio.verdict(printed)
         by_ours, our_verdict = ratio.verdict(ours)
         yield (
-            f"  {ratio.said}\n    {ratio.dearer} to {ratio.cheaper}, {ratio.quantity}: {by_print:.2f}, "
-            f"{'-' if by_ours is None else f'{by_ours:.2f}'}: {verdict if by_ours is None else our_verdict}"
+            f"  {ratio.said}\n    {ratio.dearer} to {ratio.cheaper}, {ratio.quantity}: {_times(by_print)}, "
+            f"{_times(by_ours)}: {verdict if by_ours is None else our_verdict}"
         )
     yield "\nWhat else is said"
     for saying in SAYINGS:
-        yield f"  {saying.said}: {'holds' if saying.holds else 'does not hold'}\n    {saying.reckon()}"
+        holds, figures = saying.reckon()
+        yield f"  {saying.said}: {'holds' if holds else 'does not hold'}\n    {figures}"
+
+
+def _times(ratio: float | None) -> str:
+    return "-" if ratio is None else f"{ratio:.2f}"

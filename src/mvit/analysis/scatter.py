@@ -11,8 +11,8 @@ from mvit.analysis.published import TABLES, Data, Published
 
 PANELS: tuple[Data, ...] = ("Kinetics-400", "ImageNet-1K")
 WIDTH, HEIGHT = 760.0, 430.0
-LEFT, RIGHT, TOP, BOTTOM = 46.0, 120.0, 40.0, 46.0
-FONT = 11.5
+LEFT, RIGHT, TOP, BOTTOM = 46.0, 130.0, 40.0, 46.0
+FONT, BOLD = 11.5, 1.25
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom."""
@@ -39,7 +39,7 @@ def write(out: Path, named: Collection[str]) -> Path:
 def systems(data: Data) -> list[Published]:
     """The rows of the tables with an accuracy on a data set, each system once."""
     rows = [row for table in TABLES.values() for row in table if row.data == data and row.top1 is not None]
-    return [row for row in rows if "," not in row.system or row.system.endswith("max")]
+    return [row for row in rows if "," not in row.system or row.system.endswith(", max")]
 
 
 def gmac_per_video(row: Published) -> float:
@@ -86,11 +86,12 @@ def _panel(data: Data, top: float, named: Collection[str]) -> Html:
 
 def _label(name: str, x: float, y: float, stands_out: bool, taken: list[Box]) -> Html:
     """The name beside its point, where it hides the least of what is there."""
-    wide = GLYPH * FONT * len(name)
+    wide = GLYPH * FONT * (BOLD if stands_out else 1.0) * len(name)
     corners = [(x + 8, y - 6), (x - 8 - wide, y - 6), (x - wide / 2, y - 20), (x - wide / 2, y + 7)]
     corners += [(x + 7, y - 16), (x + 7, y + 5), (x - 7 - wide, y - 16), (x - 7 - wide, y + 5)]
     boxes = [(left, above, left + wide, above + 12) for left, above in corners]
-    box = min(boxes, key=lambda box: (sum(_overlap(box, other) for other in taken), boxes.index(box)))
+    inside = [box for box in boxes if box[0] >= 0 and box[2] <= WIDTH] or boxes
+    box = min(inside, key=lambda box: (sum(_overlap(box, other) for other in taken), inside.index(box)))
     taken.append(box)
     return tag("text", name, x=box[0], y=box[1] + 10, class_="value" if stands_out else "small")
 

@@ -218,7 +218,9 @@ def path_of(name: str) -> Path:
     if name in known:
         return known[name]
     if name.endswith(".toml"):
-        raise FileNotFoundError(f"{name} does not exist: give a recipe in TOML, or the name of one of {', '.join(known)}")
+        raise FileNotFoundError(
+            f"{name} does not exist: give a recipe in TOML, or the name of one of {', '.join(known)}"
+        )
     raise ValueError(f"there is no recipe file {name!r} and none of that name: {nearest(name, list(known))}")
 
 
