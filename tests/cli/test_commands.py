@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from mvit.analysis import published
+
 
 def test_train_leaves_a_whole_run_folder(run):
     files = {path.name for path in run.iterdir()}
@@ -174,13 +176,20 @@ def test_complexity_of_views_as_csv_and_of_others(mvit, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [(), ("--json",), ("--csv",)])
-def test_the_papers_tables(how, mvit):
+def test_the_papers_tables(mvit):
     """With the extra or without: a row whose library is missing is printed too."""
-    code, out, _ = mvit("complexity", "--paper", *how)
+    code, out, _ = mvit("complexity", "--paper")
     assert code == 0
     assert "MViT-B 64x3" in out
     assert "SlowFast R50 8x8" in out
+
+
+def test_the_papers_tables_for_programs(mvit, monkeypatch):
+    monkeypatch.setattr("mvit.analysis.paper.TABLES", {"MViT": published.MVIT})
+    by_json, by_csv = (mvit("complexity", "--paper", how) for how in ("--json", "--csv"))
+    objects = [json.loads(line) for line in by_json[1].splitlines()]
+    assert [row["system"] for row in objects] == [row.system for row in published.MVIT]
+    assert [row["system"] for row in csv.DictReader(io.StringIO(by_csv[1]))] == [row["system"] for row in objects]
 
 
 def test_doctor_is_well_here(mvit):
