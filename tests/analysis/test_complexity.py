@@ -1,20 +1,18 @@
 """The closed form, against published figures, against torch's counter, and against what autograd really keeps."""
 
 import weakref
-from dataclasses import replace
 
 import pytest
 import torch
 from hypothesis import given
-from hypothesis import strategies as st
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from mvit import create_model
 from mvit.analysis.complexity import complexity
 from mvit.analysis.counter import count
-from mvit.model.config import MViTConfig
 from mvit.model.mvit import MViT
 from mvit.model.presets import get_config, list_models
+from strategies import CLIPS, any_kind
 
 
 @pytest.mark.parametrize(
@@ -106,58 +104,9 @@ def test_every_preset_costs_what_torch_counts(name):
     agree(get_config(name), get_config(name).clip)
 
 
-def triples(least, most):
-    return st.tuples(*[st.integers(low, high) for low, high in zip(least, most, strict=True)])
-
-
-@st.composite
-def configurations(draw):
-    """A few stages of every kind; heads of at least two channels, for a sum over one is no product to torch."""
-    stages = draw(st.integers(1, 3))
-
-    def each(values):
-        return draw(st.tuples(*[values] * stages))
-
-    heads = each(st.integers(1, 3))
-    odd, any_size = st.sampled_from([1, 3, 5]), st.integers(1, 4)
-    stem_kernel, stem_padding = draw(st.sampled_from([((1, 5, 5), (0, 2, 2)), ((3, 4, 4), (1, 1, 1))]))
-    widths = tuple(count * draw(st.integers(2, 5)) for count in heads)
-    return MViTConfig(
-        num_classes=draw(st.integers(1, 7)),
-        clip=draw(triples((1, 8, 8), (5, 33, 33))),
-        stem_kernel=stem_kernel,
-        stem_stride=draw(triples((1, 2, 2), (2, 4, 4))),
-        stem_padding=stem_padding,
-        depths=each(st.integers(1, 3)),
-        widths=widths,
-        heads=heads,
-        stride_q=each(triples((1, 1, 1), (2, 3, 3))),
-        kernel_q=each(st.tuples(odd, odd, odd)),
-        stride_kv=each(triples((1, 1, 1), (2, 4, 4))),
-        kernel_kv=each(st.tuples(any_size, any_size, any_size)),
-        widen_in=draw(st.sampled_from(["mlp", "attention"])),
-        pool_every_query=draw(st.booleans()),
-        pooling=draw(st.sampled_from(["conv", "max", "average"])),
-        class_token=draw(st.booleans()),
-        positions=draw(st.sampled_from(["none", "space", "joint", "separate"])),
-        relative_positions=draw(st.sampled_from(["none", "grid", "floor"])),
-        residual_pooling=draw(st.booleans()),
-        qkv_bias=draw(st.booleans()),
-        drop_path=0.0,
-        head_dropout=0.0,
-        init="torch",
-    )
-
-
-@given(config=configurations(), clip=triples((1, 8, 8), (7, 40, 40)))
+@given(config=any_kind(), clip=CLIPS)
 def test_any_model_costs_what_torch_counts(config, clip):
     agree(config, clip)
-
-
-@given(config=configurations(), clip=triples((1, 8, 8), (7, 40, 40)), streams=st.sampled_from(["average", "mlp"]))
-def test_any_reversible_model_costs_what_torch_counts(config, clip, streams):
-    stride_q = ((1, 1, 1), *config.stride_q[1:])
-    agree(replace(config, reversible=streams, widen_in="attention", class_token=False, stride_q=stride_q), clip)
 
 
 def kept_for_the_backward_pass(model, clips):
