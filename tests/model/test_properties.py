@@ -1,11 +1,11 @@
 """What holds of every model there is, on random configurations, sizes and weights, in float64."""
 
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from mvit.model.attention import MultiscaleAttention
-from mvit.model.config import MViTConfig
+from mvit.model.config import MViTConfig, PoolConfig
 from mvit.model.mvit import MViT
 from strategies import CLIPS, any_kind
 
@@ -41,6 +41,7 @@ def test_grids_are_ceilings_and_channels_the_configuration_s(config, clip, seed,
 
 @given(config=any_kind(), clip=CLIPS, seed=SEEDS)
 def test_fused_attention_is_the_explicit_one(config, clip, seed):
+    """Which also projects tokens that no window reads, and rows of the last block that no head reads."""
     model, clips = random_model(config, seed), random_clips(clip)
     with torch.no_grad():
         fused = model(clips)
@@ -57,3 +58,37 @@ def test_a_configuration_and_a_state_dict_make_the_model_again(config, clip, see
     again.load_state_dict(model.state_dict(), strict=True)
     with torch.no_grad():
         assert torch.equal(again(clips), model(clips))
+
+
+@given(config=any_kind(), clip=CLIPS, seed=SEEDS)
+def test_its_gradients_are_those_of_the_explicit_one(config, clip, seed):
+    model, clips = random_model(config, seed), random_clips(clip)
+    gradients = []
+    for fused in (True, False):
+        for module in model.modules():
+            if isinstance(module, MultiscaleAttention):
+                module.fused = fused
+        model.zero_grad(set_to_none=True)
+        model(clips).square().sum().backward()
+        gradients.append({name: parameter.grad for name, parameter in model.named_parameters()})
+    fused, explicit = gradients
+    scale = max(1.0, *(grad.abs().max().item() for grad in explicit.values() if grad is not None))
+    for name, grad in explicit.items():
+        assert (fused[name] is None) == (grad is None), name
+        if grad is not None:
+            torch.testing.assert_close(fused[name], grad, rtol=1e-6, atol=1e-8 * scale, msg=name)
+
+
+@given(size=st.integers(1, 40), kernel=st.integers(1, 5), stride=st.integers(1, 9), pad=st.integers(0, 4))
+def test_places_read_are_those_of_the_windows_and_pack_to_the_same_grid(size, kernel, stride, pad):
+    assume(size + 2 * pad >= kernel)
+    pool = PoolConfig(kernel=(1, 1, kernel), stride=(1, 1, stride), padding=(0, 0, pad))
+    (out,) = pool.grid_of((1, 1, size))[2:]
+    windows = {at * stride - pad + tap for at in range(out) for tap in range(kernel)}
+    read = pool.places_read((1, 1, size))[2]
+    if stride > kernel > pad:
+        assert pool.skips_places
+        assert set(read) >= windows & set(range(size))
+        assert pool.packed.grid_of((1, 1, len(read))) == (1, 1, out)
+    elif stride <= kernel:
+        assert read == list(range(size))

@@ -110,6 +110,10 @@ def complexity(config: MViTConfig, clip: Triple | None = None, views: tuple[int,
     blocks = []
     for index, block in enumerate(config.blocks()):
         cost = _block(block, grid)
+        if index == sum(config.depths) - 1 and config.class_token and config.reversible == "none":
+            inference = FLOAT32_BYTES * memory.class_token_inference(block, grid)
+            training = FLOAT32_BYTES * memory.class_token_training(block, grid)
+            cost = replace(cost, inference_bytes=inference, training_bytes=training)
         blocks.append(replace(cost, index=index, inference_bytes=cost.inference_bytes + held))
         grid = block.pool_q.grid_of(grid)
     head = _head(config, grid)

@@ -49,7 +49,7 @@ def block_training(block: BlockConfig, grid: Triple) -> int:
     kept = 2 * N * C + STATISTICS * N  # the norm's input and output
     if block.is_transition and block.reversible == "mlp":
         kept += 2 * FUSION_RATIO * N * C  # around the GELU of what fuses the streams
-    kept += _pool_training(block, block.pool_q, grid) + 2 * _pool_training(block, block.pool_kv, grid)
+    kept += _pool_training(block, block.pool_q, grid) + _keys_and_values_training(block, grid)
     if block.relative_grids is None:
         kept += (2 * Q + 2 * K) * A  # queries, result, keys, values
     else:
@@ -67,9 +67,23 @@ def block_training(block: BlockConfig, grid: Triple) -> int:
     return kept + 2 * Q * A + STATISTICS * Q + 2 * MLP_RATIO * Q * A  # norm, MLP
 
 
+def class_token_training(block: BlockConfig, grid: Triple) -> int:
+    """What the last block keeps where the head reads its class token alone: one query, and one row of the MLP."""
+    N, K = (tokens(each, True) for each in (grid, block.pool_kv.grid_of(grid)))
+    C, A = block.width, block.width_attention
+    kept = 2 * N * C + STATISTICS * N + _keys_and_values_training(block, grid)
+    if block.pooling == "conv" and not block.pool_q.is_identity:
+        kept += A + STATISTICS * block.heads  # the query before its norm
+    kept += 2 * A + 2 * K * A + block.heads  # query, result, keys, values, log-sums
+    if block.residual_pooling and block.residual_class_token:
+        kept += A
+    return kept + 2 * A + STATISTICS + 2 * MLP_RATIO * A  # norm, MLP
+
+
 def head_training(config: MViTConfig, grid: Triple) -> int:
-    """The last norm's input, all of it also where only the class token is read, and the linear layer's."""
-    N, width = tokens(grid, config.class_token), width_of_sequence(config, -1)
+    """The last norm's input and the linear layer's."""
+    class_token_alone = config.class_token and config.reversible == "none"
+    N, width = 1 if class_token_alone else tokens(grid, config.class_token), width_of_sequence(config, -1)
     shared = config.reversible != "none" and (config.stages == 1 or config.depths[-1] > 1)  # the last stage has kept it
     return (0 if shared else N * width) + STATISTICS * (1 if config.class_token else N) + width
 
@@ -92,7 +106,10 @@ def block_inference(block: BlockConfig, grid: Triple) -> int:
     grid_q, grid_k = block.pool_q.grid_of(grid), block.pool_kv.grid_of(grid)
     N, Q, K = (tokens(each, block.class_token) for each in (grid, grid_q, grid_k))
     C, A, D = block.width, block.width_attention, block.width_out
-    pooling_q, pooling_kv = _pool_inference(block, block.pool_q, grid), _pool_inference(block, block.pool_kv, grid)
+    pool_kv, read = _read(block, grid)
+    pooling_q, pooling_kv = _pool_inference(block, block.pool_q, grid), _pool_inference(block, pool_kv, read)
+    if read != grid:
+        pooling_kv += tokens(read, block.class_token) * C
     projecting = 2 * N * C + max(pooling_q, (Q + K) * A + pooling_kv)
     attending = 2 * N * C + (2 * Q + 2 * K) * A + Q * block.heads
     if block.relative_grids is not None:
@@ -110,6 +127,30 @@ def block_inference(block: BlockConfig, grid: Triple) -> int:
         fusing = (2 + 2 * FUSION_RATIO) * N * C if block.reversible == "mlp" else 0
         return max(streams + most, fusing)
     return most + N * C  # the other stream
+
+
+def class_token_inference(block: BlockConfig, grid: Triple) -> int:
+    """The widest moment of the last block where the head reads its class token alone: while it pools its values."""
+    pool_kv, read = _read(block, grid)
+    C, A = block.width, block.width_attention
+    gathered = tokens(read, True) * C if read != grid else 0
+    keys = tokens(block.pool_kv.grid_of(grid), True)
+    return 2 * tokens(grid, True) * C + gathered + (1 + keys) * A + _pool_inference(block, pool_kv, read)
+
+
+def _read(block: BlockConfig, grid: Triple) -> tuple[PoolConfig, Triple]:
+    """The tokens that keys and values are projected of, as a grid, and what pools that."""
+    if not block.pool_kv.skips_places:
+        return block.pool_kv, grid
+    t, h, w = (len(places) for places in block.pool_kv.places_read(grid))
+    return block.pool_kv.packed, (t, h, w)
+
+
+def _keys_and_values_training(block: BlockConfig, grid: Triple) -> int:
+    """What keys and values keep beside themselves: the tokens that are read, apart, where, and their pooling."""
+    pool, read = _read(block, grid)
+    gathered = tokens(read, block.class_token) * (block.width + INDEX_ELEMENTS) if block.pool_kv.skips_places else 0
+    return gathered + 2 * _pool_training(block, pool, read)
 
 
 def _pool_training(block: BlockConfig, pool: PoolConfig, grid: Triple) -> int:

@@ -36,9 +36,11 @@ class TokenPool(nn.Module):
             self.norm = nn.LayerNorm(head_width, eps=NORM_EPS)
             nn.init.kaiming_uniform_(self.weight, a=5**0.5)  # what torch's own convolutions start from
 
-    def forward(self, x: Tensor, grid: Triple) -> tuple[Tensor, Triple]:  # (B, N, C) -> (B, Q, C)
+    def forward(self, x: Tensor, grid: Triple, *, packed: bool = False) -> tuple[Tensor, Triple]:
+        """(B, N, C) -> (B, Q, C) and its grid; ``packed``: of the places that windows read alone."""
+        config = self.config.packed if packed else self.config
         if self.pooling != "conv":
-            return pool_tokens(x, grid, self.config, self.pooling, class_token=self.class_token)
+            return pool_tokens(x, grid, config, self.pooling, class_token=self.class_token)
         kind = x.dtype
         # In float32 also under autocast: torch's depthwise bfloat16 convolution runs its backward on a CPU five times
         # slower than float32's, and norms want the precision.
@@ -47,11 +49,21 @@ class TokenPool(nn.Module):
             class_token, body = split_class_token(x.to(weight.dtype), self.class_token)
             clip = volume(body, grid)
             weight = weight.repeat(self.heads, 1, 1, 1, 1)  # one kernel for all heads: no copy of the tokens is needed
-            clip = depthwise_conv3d(clip, weight, self.config.stride, self.config.padding)
+            clip = depthwise_conv3d(clip, weight, config.stride, config.padding)
             grid = (clip.shape[2], clip.shape[3], clip.shape[4])
             x = join_class_token(class_token, tokens(clip))
-            x = self.norm(x.unflatten(-1, (self.heads, -1))).flatten(-2)
+            x = self._normed(x)
         return x.to(kind), grid
+
+    def of_class_token(self, x: Tensor) -> Tensor:  # (B, 1, C) -> (B, 1, C)
+        """What becomes of the class token, which no pool reads: its norm, if there is one."""
+        if self.pooling != "conv":
+            return x
+        with _without_autocast(x.device.type):
+            return self._normed(x.to(torch.promote_types(self.weight.dtype, torch.float32))).to(x.dtype)
+
+    def _normed(self, x: Tensor) -> Tensor:
+        return self.norm(x.unflatten(-1, (self.heads, -1))).flatten(-2)
 
 
 def _without_autocast(device: str) -> AbstractContextManager[object]:
@@ -98,8 +110,10 @@ def pool_tokens(
 class MultiscaleAttention(nn.Module):
     """Multi-head pooling attention: equations (1) to (3) of the paper and, where configured, MViTv2's (1) to (5).
 
-    q, k and v are three projections: each is a channels-last grid that pools without a copy. ``fused`` False is the
-    attention as the papers write it, which materialises the (Q, K) weights: to count it, and to check the fused one.
+    q, k and v are three projections: each is a channels-last grid that pools without a copy. Keys and values are
+    projected only where a window reads them: a seventh of the tokens where kernels of 3x3 go by strides of 8x8.
+    ``fused`` False is the attention as the papers write it, which projects every token and materialises the (Q, K)
+    weights: to count it, and to check the fused one.
     """
 
     def __init__(self, config: BlockConfig) -> None:
@@ -132,6 +146,24 @@ class MultiscaleAttention(nn.Module):
             x = x + (F.pad(q[:, :, 1:], (0, 0, 1, 0)) if spared else q)
         return self.proj(x.transpose(1, 2).flatten(2)), grid_q
 
+    def of_class_token(self, x: Tensor, grid: Triple) -> Tensor:  # (B, N, C) -> (B, 1, A)
+        """The class token's row of what ``forward`` gives, for its query alone: relative positions pass it by."""
+        q = self.q(x[:, :1])
+        q = self._heads(self.pool_q.of_class_token(q) if self.pool_q else q)
+        k, v, _ = self._keys_and_values(x, grid)
+        x = F.scaled_dot_product_attention(q, k, v)
+        if self.config.residual_pooling and self.config.residual_class_token:
+            x = x + q
+        x = self.proj(x.transpose(1, 2).flatten(2))
+        if torch.is_grad_enabled():  # a gradient of zero, not none: weight decay and distributed training count on it
+            for unread in self._unread_by_class_token():
+                x = x + 0 * unread.sum()
+        return x
+
+    def _unread_by_class_token(self) -> list[nn.Parameter]:
+        pool = self.pool_q.weight if self.pool_q and self.pool_q.pooling == "conv" else None
+        return ([] if pool is None else [pool]) + (list(self.relative.parameters()) if self.relative else [])
+
     def weights(self, x: Tensor, grid: Triple) -> Tensor:
         """The attention itself, which fused kernels never hold: (B, N, C) -> (B, h, Q, K), rows summing to 1."""
         q, k, _, grid_q, grid_k = self._pooled_heads(x, grid)
@@ -152,7 +184,25 @@ class MultiscaleAttention(nn.Module):
 
     def _pooled_heads(self, x: Tensor, grid: Triple) -> tuple[Tensor, Tensor, Tensor, Triple, Triple]:
         q, grid_q = self.pool_q(self.q(x), grid) if self.pool_q else (self.q(x), grid)
-        k, grid_k = self.pool_k(self.k(x), grid) if self.pool_k else (self.k(x), grid)
-        v = self.pool_v(self.v(x), grid)[0] if self.pool_v else self.v(x)
-        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in (q, k, v))  # (B, h, ., d)
-        return q, k, v, grid_q, grid_k
+        k, v, grid_k = self._keys_and_values(x, grid)
+        return self._heads(q), k, v, grid_q, grid_k
+
+    def _keys_and_values(self, x: Tensor, grid: Triple) -> tuple[Tensor, Tensor, Triple]:  # (B, N, C) -> (B, h, K, d)
+        packed = self.fused and self.config.pool_kv.skips_places
+        if packed:
+            x, grid = self._read(x, grid)
+        k, grid_k = self.pool_k(self.k(x), grid, packed=packed) if self.pool_k else (self.k(x), grid)
+        v = self.pool_v(self.v(x), grid, packed=packed)[0] if self.pool_v else self.v(x)
+        return self._heads(k), self._heads(v), grid_k
+
+    def _read(self, x: Tensor, grid: Triple) -> tuple[Tensor, Triple]:
+        """The class token and the tokens that windows of keys and values read, and the grid these make."""
+        first = int(self.config.class_token)
+        t, h, w = (torch.tensor(axis, device=x.device) for axis in self.config.pool_kv.places_read(grid))
+        places = (((t[:, None] * grid[1] + h)[..., None] * grid[2] + w) + first).flatten()
+        if first:
+            places = torch.cat([places.new_zeros(1), places])
+        return x.index_select(1, places), (len(t), len(h), len(w))
+
+    def _heads(self, x: Tensor) -> Tensor:  # (B, N, A) -> (B, h, N, d)
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)

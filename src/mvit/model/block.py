@@ -69,6 +69,19 @@ class MultiscaleBlock(nn.Module):
             x = self.proj(normed)
         return x + self.drop_path(self.mlp(normed)), new_grid
 
+    def of_class_token(self, x: Tensor, grid: Triple) -> Tensor:  # (B, N, C) -> (B, 1, C')
+        """The class token's row of what ``forward`` gives: one query, and one row of the MLP."""
+        normed = self.norm1(x)
+        attended = self.attn.of_class_token(normed, grid)
+        x, normed = x[:, :1], normed[:, :1]
+        if self.proj and self.config.width_attention != self.config.width:
+            x = self.proj(normed)
+        x = x + self.drop_path(attended)
+        normed = self.norm2(x)
+        if self.proj and self.config.width_attention == self.config.width:
+            x = self.proj(normed)
+        return x + self.drop_path(self.mlp(normed))
+
     def _pooled_skip(self, x: Tensor, grid: Triple) -> Tensor:
         if self.config.pool_q.stride == (1, 1, 1):
             return x

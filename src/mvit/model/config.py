@@ -53,6 +53,25 @@ class PoolConfig:
         """Tokens in time, height and width that come out: ``ceil(size / stride)`` for odd kernels padded by half."""
         return convolved(grid, self.kernel, self.stride, self.padding)
 
+    def places_read(self, grid: Triple) -> tuple[list[int], list[int], list[int]]:
+        """The coordinates along each axis that lie in some window: not all of them where strides exceed kernels."""
+        return tuple(  # type: ignore[return-value]
+            [place for place in range(size) if stride <= kernel or (place + pad) % stride < kernel]
+            for size, kernel, stride, pad in zip(grid, self.kernel, self.stride, self.padding, strict=True)
+        )
+
+    @property
+    def skips_places(self) -> bool:
+        """Whether windows leave places unread; the grid of those read pools to the same by ``packed``."""
+        gaps = any(stride > kernel for stride, kernel in zip(self.stride, self.kernel, strict=True))
+        return gaps and all(pad < kernel for pad, kernel in zip(self.padding, self.kernel, strict=True))
+
+    @property
+    def packed(self) -> "PoolConfig":
+        """The same windows on the grid of the places that are read, where they lie side by side."""
+        t, h, w = (min(stride, kernel) for stride, kernel in zip(self.stride, self.kernel, strict=True))
+        return PoolConfig(kernel=self.kernel, stride=(t, h, w), padding=self.padding)
+
     @property
     def skip(self) -> "PoolConfig":
         """The max pooling that brings a skip connection to the same grid (1x3x3 for a stride of 1x2x2, as released).

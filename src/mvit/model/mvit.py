@@ -41,8 +41,15 @@ class MViT(nn.Module):
 
     def forward(self, clips: Tensor) -> Tensor:  # (B, 3, T, H, W) -> (B, classes)
         x, grid = self._embed(clips)
-        for blocks in self._stages():
+        *before, last = self._stages()
+        for blocks in before:
             x, grid = self._run(blocks, x, grid)
+        final = last[-1]
+        if self.config.class_token and isinstance(final, MultiscaleBlock) and final.attn.fused:
+            x, grid = self._run(last[:-1], x, grid)
+            x = final.of_class_token(x, grid)  # all that the head reads
+        else:
+            x, grid = self._run(last, x, grid)
         x = self.norm(x[:, 0]) if self.config.class_token else self.norm(x).mean(dim=1)
         return self.head(self.dropout(x))
 
