@@ -1,0 +1,109 @@
+"""Full-size models of other libraries with random weights: the same logits here, and their own weights back.
+
+The libraries come with the extra ``peers``; `make test-all` installs it.
+"""
+
+import importlib
+import json
+import os
+
+import pytest
+import torch
+
+from mvit import create_model
+from mvit.model.presets import get_config
+from mvit.weights import dialects, read
+from mvit.weights.write import write_dialect
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+MODELS = {
+    "torchvision mvit_v1_b": "mvit_b_16x4",
+    "torchvision mvit_v2_s": "mvitv2_s_16x4",
+    "pytorchvideo mvit_base_16x4": "mvit_b_16x4",
+    "pytorchvideo mvit_base_16": None,
+    "timm mvitv2_tiny": "mvitv2_t_image",
+    "timm mvitv2_small": "mvitv2_s_image",
+    "timm mvitv2_base": "mvitv2_b_image",
+    "timm mvitv2_large": "mvitv2_l_image",
+    "timm mvitv2_small_cls": None,
+    "timm mvitv2_base_cls": None,
+}
+
+
+def peer_of(library: str, name: str) -> torch.nn.Module:
+    """A model of another library; without the library the test is skipped, or fails where nothing may be skipped."""
+    try:
+        if library == "torchvision":
+            return getattr(importlib.import_module("torchvision.models.video"), name)()
+        if library == "timm":
+            return importlib.import_module("timm").create_model(name)
+        hub = importlib.import_module("pytorchvideo.models.hub.vision_transformers")
+    except ImportError as missing:
+        reason = f"needs {library}, which the extra 'peers' installs ({missing})"
+        if os.environ.get("MVIT_REQUIRE_PEERS") == "1":
+            pytest.fail(f"{reason}, and MVIT_REQUIRE_PEERS=1 forbids skipping")
+        pytest.skip(reason)
+    return getattr(hub, name)()
+
+
+def shaken(peer: torch.nn.Module) -> torch.nn.Module:
+    """Random weights of which none has a special value, small enough for logits of the usual size."""
+    with torch.no_grad():
+        for name, parameter in sorted(peer.named_parameters()):
+            noise = torch.randn_like(parameter)
+            if parameter.ndim >= 2 and name.endswith("weight"):
+                parameter.copy_(noise / parameter[0].numel() ** 0.5)
+            elif name.endswith("weight"):
+                parameter.copy_(1 + 0.1 * noise)
+            else:
+                parameter.copy_(0.1 * noise)
+    return peer.eval()
+
+
+@pytest.mark.parametrize("named", MODELS)
+@pytest.mark.filterwarnings("ignore")  # what the libraries warn of is theirs
+def test_logits_are_the_peer_s_and_its_weights_come_back(named, tmp_path):
+    library, name = named.split()
+    peer = shaken(peer_of(library, name))
+    theirs = {key: tensor.clone() for key, tensor in peer.state_dict().items()}
+    torch.save(theirs, tmp_path / "theirs.pth")
+
+    config, ours, report = read(tmp_path / "theirs.pth")
+    assert report.dialect == library
+    preset = MODELS[named]
+    if preset is not None:
+        same = {"drop_path": 0, "head_dropout": 0, "init": "torch", "num_classes": 7}
+        assert config.to_dict() | same == get_config(preset).to_dict() | same
+    model = create_model(config, weights=tmp_path / "theirs.pth")
+    clip = torch.randn(1, 3, *config.clip)
+    image = library == "timm" or name == "mvit_base_16"
+    with torch.no_grad():
+        expected = peer(clip[:, :, 0] if image else clip)
+        logits = model(clip)
+    off = ((logits - expected).abs().max() / expected.abs().max()).item()
+    print(json.dumps({"peer": named, "parameters": sum(t.numel() for t in ours.values()), "largest difference": off}))
+    assert off <= 1e-5
+
+    write_dialect(tmp_path / "back.pth", model.state_dict(), config, library)
+    back = torch.load(tmp_path / "back.pth", weights_only=True)
+    back = back.get("model_state", back)
+    assert back.keys() == theirs.keys()
+    assert all(torch.equal(back[key], tensor) for key, tensor in theirs.items())
+    with torch.no_grad():
+        for parameter in peer.parameters():
+            parameter.zero_()
+    peer.load_state_dict(back, strict=True)
+    with torch.no_grad():
+        assert torch.equal(peer(clip[:, :, 0] if image else clip), expected)
+
+
+def test_a_peer_runs_what_was_made_here():
+    """The other direction: a model of ours, through torchvision's names, in torchvision's code."""
+    ours = shaken(create_model("mvit_b_16x4"))
+    peer = peer_of("torchvision", "mvit_v1_b").eval()
+    peer.load_state_dict(dialects.to_dialect(ours.state_dict(), ours.config, "torchvision"), strict=True)
+    clip = torch.randn(1, 3, 16, 224, 224)
+    with torch.no_grad():
+        expected = ours(clip)
+        assert (peer(clip) - expected).abs().max() <= 1e-5 * expected.abs().max()
