@@ -74,17 +74,20 @@ def train(
     import json
 
     from mvit import runs
-    from mvit.analysis.report import report as write_report
     from mvit.data.dataset import find
-    from mvit.training import loop
     from mvit.training.recipe import load
 
     chosen = [f"model.name={json.dumps(model)}", *overrides] if model else overrides
     begun_with = out / "recipe.toml" if resume and out else None
     if resume and (begun_with is None or not begun_with.is_file()):
-        raise ValueError(f"--resume goes on with a run: name its folder with --out ({out} holds no recipe.toml)")
+        found = f"; {out} holds no recipe.toml" if out else ""
+        raise ValueError(f"--resume goes on with a run: name its folder with --out{found}")
     resolved = load(_recipe_path(recipe) if recipe else begun_with, chosen)
     listing = find(data, val=val, val_fraction=resolved.data.val_fraction, seed=resolved.train.seed)
+
+    from mvit.analysis.report import report as write_report  # these import torch: a wrong word is answered before that
+    from mvit.training import loop
+
     run = loop.train(resolved, listing, out or runs.fresh(Path("runs"), runs.name_of(data)), resume=resume)
     page = write_report([run], run / "report.html")
     print(f"Wrote {page}. Next: mvit predict {run} VIDEO")
@@ -98,8 +101,8 @@ def evaluate(run: Path, data: Path, /, *, views: str | None = None, out: Path | 
         run: run folder, or its model.safetensors
         data: as for train; its val part where there is one, else everything
         views: clips x crops taken of each video, such as 5x1; the run's own if not given
-        out: JSON file or folder for result and scores; the run folder, or a folder in it for other videos than
-            those that the run held out, if not given
+        out: JSON file or folder for result and scores; if not given, the run folder, or a folder in it for other
+            videos than those that the run held out and for other views than its own
     """
     from mvit import runs
     from mvit.deploy.predictor import load
@@ -108,6 +111,8 @@ def evaluate(run: Path, data: Path, /, *, views: str | None = None, out: Path | 
     predictor = load(run)
     clips, crops = _numbers(views, "clips x crops, such as 5x1", 2) if views else predictor.views
     samples, folder = runs.to_judge(run, data, predictor.classes)
+    if (clips, crops) != tuple(predictor.views):
+        folder /= f"views-{clips}x{crops}"
     with _progress("evaluating") as progress:
         outcome = evaluation.evaluate(
             predictor.logits,
@@ -171,6 +176,8 @@ def predict(run: Path, videos: tuple[Path, ...], /, *, top: int = 5, json: bool 
 
     from mvit.deploy.predictor import load
 
+    if top < 1:
+        raise ValueError(f"--top is {top}: print at least 1 class")
     if not videos:
         raise ValueError("predict needs at least one video: mvit predict RUN VIDEO...")
     predictor = load(run)
@@ -207,7 +214,7 @@ def report(runs: tuple[Path, ...], /, *, out: Path | None = None) -> int:
 
 
 def info(names: tuple[str, ...] = (), /, *, json: bool = False) -> int:
-    """Say what a preset, a run or a checkpoint is; without a name, list the presets.
+    """Say what a preset, a run or a checkpoint is, with the weights published for it; without a name, list the presets.
 
     Args:
         names: a preset, run folder or checkpoint
@@ -227,6 +234,26 @@ def info(names: tuple[str, ...] = (), /, *, json: bool = False) -> int:
             print(dumps(facts, ensure_ascii=False))
             continue
         print("\n".join(_listed(facts)))
+    return DONE
+
+
+def fetch(preset: str, weights: str, /, *, out: Path | None = None, classes: Path | None = None) -> int:
+    """Make a run folder of published weights, to evaluate, probe and predict with; download them if need be.
+
+    Args:
+        preset: the model; `mvit info PRESET` lists its published weights
+        weights: one of their names, such as k400
+        out: run folder; runs/PRESET-WEIGHTS if not given
+        classes: text file with a class name a line in the order of the labels, instead of the names of the data set
+    """
+    from mvit import runs
+
+    names = [line for line in classes.read_text(encoding="utf-8").splitlines() if line] if classes else []
+    folder = out or Path("runs") / f"{preset}-{weights}"
+    entry = runs.from_published(preset, weights, folder, names)
+    figures = ", ".join(f"top-{k} {value:g}" for k, value in zip((1, 5), entry.accuracy, strict=False))
+    print(f"Wrote {folder}: {entry.preset} {entry.name}, published with {figures or 'no accuracy'} ({entry.protocol}).")
+    print(f"Licence of {entry.source.page.split(',')[0]}: {entry.source.licence}. Next: mvit predict {folder} VIDEO")
     return DONE
 
 
@@ -293,6 +320,10 @@ def _recipe_path(name: str) -> Path:
     inside, beside = Path(__file__).parent / "recipes", Path(__file__).parents[2] / "recipes"
     known = {path.stem: path for path in sorted((inside if inside.is_dir() else beside).glob("*.toml"))}
     if name not in known:
+        if name.endswith(".toml"):
+            raise FileNotFoundError(
+                f"{name} does not exist: give a recipe in TOML, or the name of one of {', '.join(known)}"
+            )
         from mvit.model.presets import nearest
 
         raise ValueError(f"there is no recipe file {name!r} and none of that name: {nearest(name, list(known))}")
@@ -337,7 +368,7 @@ def _numbers(text: str, what: str, count: int) -> Any:
 
 COMMANDS: dict[str, commandline.Command] = {
     command.__name__: command
-    for command in (quickstart, train, evaluate, probe, predict, report, info, complexity, convert, doctor)
+    for command in (quickstart, train, evaluate, probe, predict, report, info, fetch, complexity, convert, doctor)
 }
 
 

@@ -104,7 +104,8 @@ def _name_values(command: Command) -> None:
     for name, entry in inspect.signature(command).parameters.items():
         many = get_origin(hints[name]) is tuple
         metavar = None if hints[name] is bool else f"{name.removesuffix('s').upper()}..." if many else name.upper()
-        hint = "" if entry.default in (None, (), False, inspect.Parameter.empty) else None
+        says_nothing = entry.default == () or entry.default in (None, inspect.Parameter.empty) or entry.default is False
+        hint = "" if says_nothing else None
         command.__annotations__[name] = Annotated[hints[name], arg(metavar=metavar, help_behavior_hint=hint)]
 
 

@@ -12,8 +12,11 @@ from mvit import weights
 from mvit.analysis.complexity import complexity
 from mvit.data.dataset import Sample, find_all
 from mvit.model.config import MViTConfig
+from mvit.model.mvit import MViT
 from mvit.model.presets import get_config
-from mvit.weights.read import describe
+from mvit.weights import hub
+from mvit.weights.published import Published, published_for
+from mvit.weights.read import CheckpointError, describe
 
 
 def fresh(folder: Path, name: str) -> Path:
@@ -59,7 +62,44 @@ def facts(name: str) -> dict[str, Any]:
             known["result"] = json.loads(result.read_text(encoding="utf-8"))["headline"]
     if report is not None and report.dialect != "mvit":
         known |= {"names": report.dialect, "assumed": report.assumed}
+    if published := published_for(name):
+        known["weights"] = {entry.name: entry.to_dict() for entry in published.values()}
     return known | {"config": config.to_dict()}
+
+
+def from_published(preset: str, name: str, folder: Path, classes: Sequence[str] = ()) -> Published:
+    """Make a run folder of published weights, as evaluation and prediction take it; they are downloaded if need be.
+
+    ``classes`` are needed where no installed library lists them. Raises ``ValueError`` for an unknown preset or name,
+    for other classes than the file has outputs, and for a file that is not the preset's architecture.
+    """
+    config = get_config(preset)
+    entry = hub.named(preset, name)
+    if entry is None:
+        raise ValueError(
+            f"{name!r} is a path: {preset} has published weights by the names {', '.join(published_for(preset))}"
+        )
+    if folder.exists():
+        raise FileExistsError(f"{folder} exists already: name another folder with --out")
+    classes = classes or hub.class_names(entry)
+    if not len(classes) == len(set(classes)) == entry.data.classes:
+        given = f"{len(classes):,} names, {len(set(classes)):,} of them different"
+        raise ValueError(f"{entry.data.title} has {entry.data.classes:,} different classes, and the file holds {given}")
+    model = MViT(entry.config(config))
+    _, state, report = weights.read(hub.fetch(entry), config=model.config)
+    weights.fit(model, state, report)
+    if report.reinitialised or report.resized:
+        raise CheckpointError(f"{report} so it is not what was published as {preset} {entry.name} {entry.note}".strip())
+    description = {
+        "config": model.config.to_dict(),
+        "classes": list(classes),
+        "preprocessing": entry.protocol.preprocessing.to_dict(),
+        "views": list(entry.protocol.views),
+        "protocol": str(entry.protocol),
+        "published": entry.to_dict(),
+    }
+    weights.write(folder, model.state_dict(), description)
+    return entry
 
 
 def to_judge(run: Path, data: Path, classes: Sequence[str]) -> tuple[tuple[Sample, ...], Path]:
@@ -73,14 +113,14 @@ def to_judge(run: Path, data: Path, classes: Sequence[str]) -> tuple[tuple[Sampl
         return samples, home
     # Read as it stands: the videos of the run may be gone by now, and need not be there to judge it on others.
     with (home / "split.csv").open(encoding="utf-8", newline="") as file:
-        parts = {row["path"]: row["split"] for row in csv.DictReader(file)}
-    named = {str(sample.path) for sample in samples}
+        parts = {Path(row["path"]).resolve(): row["split"] for row in csv.DictReader(file)}
+    named = {sample.path.resolve() for sample in samples}
     held_out = {path for path, part in parts.items() if part == "val"}
     if named == held_out:
         return samples, home
     if held_out and named == parts.keys():
         print(f"The run split {data} itself: it is judged on the {len(held_out)} videos that it held out.")
-        return tuple(sample for sample in samples if str(sample.path) in held_out), home
+        return tuple(sample for sample in samples if sample.path.resolve() in held_out), home
     if learned := named & (parts.keys() - held_out):
         print(f"Beware: the model was trained on {len(learned)} of these {len(named)} videos.", file=sys.stderr)
     return samples, home / f"on-{name_of(data)}"

@@ -71,6 +71,23 @@ def test_evaluate_says_when_the_model_has_learned_these_videos(run, mvit, tmp_pa
     assert "trained on 4 of these 4 videos" in err
 
 
+def test_evaluate_knows_the_learned_videos_by_another_path_too(run, videos, mvit, tmp_path):
+    (tmp_path / "again").symlink_to(videos)
+    before = (run / "result.json").read_bytes()
+    code, out, err = mvit("evaluate", run, tmp_path / "again", "--out", tmp_path / "out.json")
+    assert code == 0, err
+    assert "it is judged on the" in out
+    assert json.loads((tmp_path / "out.json").read_text())["videos"] == json.loads(before)["videos"]
+
+
+def test_other_views_leave_the_run_s_own_result_alone(run, videos, mvit):
+    before = (run / "result.json").read_bytes()
+    code, _, err = mvit("evaluate", run, videos, "--views", "3x3")
+    assert code == 0, err
+    assert (run / "result.json").read_bytes() == before
+    assert "3x3 views" in json.loads((run / "views-3x3" / "result.json").read_text())["headline"]
+
+
 def test_probe_and_report(run, videos, mvit):
     code, out, _ = mvit("probe", run, videos, "--orders", 2)
     assert code == 0

@@ -110,6 +110,16 @@ def test_summary_advises_where_much_is_padding_and_says_where_nothing_is():
     assert "every clip fits into its video" in summary(listing, found, ClipSampling(frames=16, spacing=1))
 
 
+def test_images_are_called_images_and_one_frame_is_advised():
+    facts = {Path(f"{n}.jpg"): VideoFacts(1, 25.0, 0.04, 64, 48) for n in range(3)}
+    listing = Listing(("a",), tuple(Sample(path, "a") for path in facts), (), "made up")
+    lines = summary(listing, Scan(facts), ClipSampling(frames=16, mode="segments"))
+    assert "images of 64x48 pixels" in lines
+    assert any("set data.frames=1" in line for line in lines)
+    assert not any("frames a second" in line for line in lines)
+    assert not any("data.frames" in line for line in summary(listing, Scan(facts), ClipSampling(frames=1)))
+
+
 def test_cores_are_those_this_process_may_use():
     assert 1 <= available_cores() <= (os.cpu_count() or 1)
     if hasattr(os, "sched_setaffinity"):

@@ -110,8 +110,12 @@ def test_fused_attention_equals_the_explicit_one(pooling, grid):
         pool_kv=halve,
         class_token=True,
         residual_pooling=False,
+        residual_class_token=False,
+        qkv_bias=True,
+        reversible="none",
         relative_grids=None,
         drop_path=0.0,
+        is_first_of_stage=False,
         is_last_of_stage=False,
     )
     attention = MultiscaleAttention(config).double()

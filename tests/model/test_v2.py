@@ -128,8 +128,11 @@ def test_residual_pooling_adds_the_queries_and_the_class_token_s_only_where_aske
         "pool_kv": halve,
         "class_token": True,
         "residual_class_token": with_class_token,
+        "qkv_bias": True,
+        "reversible": "none",
         "relative_grids": None,
         "drop_path": 0.0,
+        "is_first_of_stage": False,
         "is_last_of_stage": False,
     }
     grid = (2, 4, 4)

@@ -27,7 +27,7 @@ def test_what_was_saved_is_loaded(tmp_path: Path):
     checkpoint.save(tmp_path, 5, tensors(1.5), META)
     loaded = checkpoint.load_latest(tmp_path, silent)
     assert loaded is not None
-    assert (loaded.step, loaded.meta) == (5, META)
+    assert (loaded.serial, loaded.meta) == (5, META)
     assert {name: tensor.tolist() for name, tensor in loaded.tensors.items()} == {
         name: tensor.tolist() for name, tensor in tensors(1.5).items()
     }
@@ -65,7 +65,7 @@ def test_damage_is_named_and_the_one_before_is_taken_aloud(tmp_path: Path, name:
     said: list[str] = []
     loaded = checkpoint.load_latest(tmp_path, said.append)
     assert loaded is not None
-    assert loaded.step == 1
+    assert loaded.serial == 1
     assert len(said) == 1
     assert str(last) in said[0]
     assert name in said[0]
@@ -152,11 +152,11 @@ def test_a_kill_at_any_moment_leaves_one_to_go_on_from(tmp_path: Path, monkeypat
                 saved = step
         assert saved < 3
         loaded = checkpoint.load_latest(folder, silent)
-        assert saved <= (loaded.step if loaded else 0) <= saved + 1
+        assert saved <= (loaded.serial if loaded else 0) <= saved + 1
         checkpoint.save(folder, 9, tensors(9), META)
         after = checkpoint.load_latest(folder, silent)
         assert after is not None
-        assert after.step == 9
+        assert after.serial == 9
         assert len(list(folder.iterdir())) <= checkpoint.KEEP
 
 

@@ -105,6 +105,6 @@ def test_ctrl_c_with_a_decoding_process_and_going_on_without(
     with process(replace(long, train=replace(long.train, workers=1)), videos, run) as child:
         os.killpg(child.pid, signal.SIGINT)
         out, err = child.communicate(timeout=60)
-        assert f"saved: go on with --out {run} --resume" in out
+        assert f"saved: the same command with --out {run} --resume goes on" in out
         assert err.strip().endswith("Interrupted"), err
     assert_ends_alike(run, undisturbed, long, listing)

@@ -42,8 +42,8 @@ def test_an_unused_meter_divides_by_nothing():
 
 
 def test_waiting_long_for_data_gets_a_sentence():
-    assert advice(Meter(clips=100, waited_seconds=1, worked_seconds=9), 2) is None
-    sentence = advice(Meter(clips=1000, waited_seconds=60, worked_seconds=40), 2)
+    assert advice(Meter(clips=100, waited_seconds=1, ended_seconds=9), 2) is None
+    sentence = advice(Meter(clips=1000, waited_seconds=60, ended_seconds=40), 2)
     assert sentence is not None
     assert sentence.startswith("60% of the training time was spent waiting for data: 10 clips/s")
     assert "the model could take 25" in sentence

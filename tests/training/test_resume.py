@@ -84,7 +84,10 @@ def test_a_signal_saves_in_the_middle_of_an_epoch(
         with pytest.raises(KeyboardInterrupt):
             loop.train(recipe, listing, tmp_path / "run", echo=said.append)
     assert signal.getsignal(which) is before
-    assert said[-1] == f"stopped in epoch 2 and saved: go on with --out {tmp_path / 'run'} --resume"
+    assert said[-1] == (
+        "stopped in epoch 2, of which 2 of 3 steps are done, and saved: "
+        f"the same command with --out {tmp_path / 'run'} --resume goes on"
+    )
     said.clear()
     loop.train(recipe, listing, tmp_path / "run", resume=True, echo=said.append)
     assert "going on in epoch 2, of which 2 of 3 steps are done" in said

@@ -44,7 +44,7 @@ class Scan:
 def scan(
     samples: Iterable[Sample], *, workers: int | None = None, progress: Callable[[int, int], None] | None = None
 ) -> Scan:
-    """Open every file and decode its first, middle and last frame, on `workers` processes (all usable cores).
+    """Open every file and decode its first, middle and last frame, on `workers` processes (None: all usable cores).
 
     `progress` is told how many files of how many are done. A file on which the decoder crashes is unreadable too.
     """
@@ -52,7 +52,9 @@ def scan(
     cores = available_cores() if workers is None else workers
     result = Scan()
     # Two processes look at 2,400 clips of 32 small frames in 5 s; as many threads take 8 s, holding each other up.
-    outcomes = _in_processes(_look, paths, cores) if len(paths) > FEW else ((path, _look(path)) for path in paths)
+    outcomes = (
+        _in_processes(_look, paths, cores) if cores and len(paths) > FEW else ((path, _look(path)) for path in paths)
+    )
     for number, (path, outcome) in enumerate(outcomes, start=1):
         if isinstance(outcome, str):
             result.unreadable[path] = outcome
@@ -82,10 +84,16 @@ def summary(listing: Listing, found: Scan, sampling: ClipSampling) -> list[str]:
         frames = [video.frames for video in facts]
         sizes = Counter(f"{video.width}x{video.height}" for video in facts)
         rates = Counter(f"{video.fps:.4g}" for video in facts)
-        lines.append(
-            f"frames a video: {_range(frames)}; frames a second: {_most_common(rates)}; pixels: {_most_common(sizes)}"
-        )
-        lines.append(_padding(facts, sampling))
+        if max(frames) == 1:
+            lines.append(f"images of {_most_common(sizes)} pixels")
+            if sampling.frames > 1:
+                lines.append(f"each is repeated to {sampling.frames} frames: set data.frames=1 to learn from images")
+        else:
+            lines.append(
+                f"frames a video: {_range(frames)}; frames a second: {_most_common(rates)}; "
+                f"pixels: {_most_common(sizes)}"
+            )
+            lines.append(_padding(facts, sampling))
     if found.unreadable:
         lines.append(f"{len(found.unreadable):,} of {len(facts) + len(found.unreadable):,} files cannot be read:")
         lines += [f"  {path}: {reason}" for path, reason in list(found.unreadable.items())[:NAMED]]

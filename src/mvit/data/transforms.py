@@ -32,14 +32,14 @@ class Augmentation:
             share = name != "ratio"
             if not 0 < low <= high or (share and high > 1):
                 allowed = "in (0, 1]" if share else "above 0"
-                raise ValueError(f"{name} is {(low, high)}, but must be two rising numbers {allowed}")
+                raise ValueError(f"augment.{name} is {(low, high)}, but must be two rising numbers {allowed}")
         if self.flip not in ("auto", "on", "off"):
-            raise ValueError(f"flip is {self.flip!r}, but must be 'auto', 'on' or 'off'")
+            raise ValueError(f"augment.flip is {self.flip!r}, but must be 'auto', 'on' or 'off'")
         for name in ("brightness", "contrast"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, but must lie between 0 and 1")
+                raise ValueError(f"augment.{name} is {getattr(self, name)}, but must lie between 0 and 1")
         if not 0 <= self.rotation_degrees <= 180:
-            raise ValueError(f"rotation_degrees is {self.rotation_degrees}, but must lie between 0 and 180")
+            raise ValueError(f"augment.rotation_degrees is {self.rotation_degrees}, but must lie between 0 and 180")
 
 
 def augment(

@@ -109,9 +109,9 @@ class MultiscaleAttention(nn.Module):
         self.head_width = config.width_attention // config.heads
         self.scale = self.head_width**-0.5
         self.fused = True
-        self.q = nn.Linear(config.width, config.width_attention)
-        self.k = nn.Linear(config.width, config.width_attention)
-        self.v = nn.Linear(config.width, config.width_attention)
+        self.q = nn.Linear(config.width, config.width_attention, bias=config.qkv_bias)
+        self.k = nn.Linear(config.width, config.width_attention, bias=config.qkv_bias)
+        self.v = nn.Linear(config.width, config.width_attention, bias=config.qkv_bias)
         self.proj = nn.Linear(config.width_attention, config.width_attention)
         self.pool_q = self._pool(config.pool_q)
         self.pool_k = self._pool(config.pool_kv)

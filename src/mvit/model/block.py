@@ -18,21 +18,24 @@ class StochasticDepth(nn.Module):
         super().__init__()
         self.rate = rate
 
-    def forward(self, x: Tensor) -> Tensor:  # (B, N, C) -> (B, N, C)
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:  # (B, N, C) -> (B, N, C)
+        mask = self.mask(x) if mask is None else mask
+        return x if mask is None else x * mask / (1 - self.rate)
+
+    def mask(self, x: Tensor) -> Tensor | None:
+        """1 for each sample that is kept and 0 for each that is dropped, (B, 1, 1); None: nothing is dropped."""
         if not self.training or self.rate == 0:
-            return x
-        keep = 1 - self.rate
-        mask = torch.empty(x.shape[0], 1, 1, dtype=x.dtype, device=x.device).bernoulli_(keep)
-        return x * mask / keep
+            return None
+        return torch.empty(x.shape[0], 1, 1, dtype=x.dtype, device=x.device).bernoulli_(1 - self.rate)
 
 
 class MLP(nn.Module):
     """Two linear layers and an exact GELU; the second may widen."""
 
-    def __init__(self, width: int, width_out: int) -> None:
+    def __init__(self, width: int, width_out: int, ratio: int = MLP_RATIO) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(width, MLP_RATIO * width)
-        self.fc2 = nn.Linear(MLP_RATIO * width, width_out)
+        self.fc1 = nn.Linear(width, ratio * width)
+        self.fc2 = nn.Linear(ratio * width, width_out)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, N, C) -> (B, N, C')
         return self.fc2(F.gelu(self.fc1(x)))

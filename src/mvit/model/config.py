@@ -15,6 +15,7 @@ Positions = Literal["none", "space", "joint", "separate"]
 Initialisation = Literal["official", "torch"]
 Widening = Literal["mlp", "attention"]
 RelativePositions = Literal["none", "grid", "floor"]
+Reversible = Literal["none", "average", "mlp"]
 
 MLP_RATIO = 4
 
@@ -79,11 +80,14 @@ class BlockConfig:
     pool_q: PoolConfig
     pool_kv: PoolConfig
     class_token: bool
+    qkv_bias: bool
     residual_pooling: bool
     residual_class_token: bool
+    reversible: Reversible
     relative_grids: tuple[Triple, Triple] | None
     """The grids of queries and of keys that the tables of relative positions are made for; None: no such tables."""
     drop_path: float
+    is_first_of_stage: bool
     is_last_of_stage: bool
 
 
@@ -92,6 +96,7 @@ _CHOICES = {
     "pooling": Pooling,
     "positions": Positions,
     "relative_positions": RelativePositions,
+    "reversible": Reversible,
     "init": Initialisation,
 }
 
@@ -151,6 +156,12 @@ class MViTConfig:
     """The pooled queries are added to what the attention gives (MViTv2, section 4.1)."""
     residual_class_token: bool = False
     """Also to what the class token gets: in the image models that have one (facebookresearch/mvit), not for clips."""
+    qkv_bias: bool = True
+    reversible: Reversible = "none"
+    """Two streams, whose blocks' inputs are computed again for gradients instead of kept (Mangalam et al., CVPR 2022).
+
+    The first block of each further stage fuses the streams: by their "average", or by an "mlp" of both.
+    """
     drop_path: float = 0.2
     """Rate of stochastic depth in the last block; it grows linearly from 0 in the first."""
     head_dropout: float = 0.5
@@ -180,7 +191,7 @@ class MViTConfig:
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in get_args(choices):
                 raise ValueError(f"{name} is {getattr(self, name)!r}: choose one of {', '.join(get_args(choices))}")
-        for name in ("pool_every_query", "class_token", "residual_pooling", "residual_class_token"):
+        for name in ("pool_every_query", "class_token", "residual_pooling", "residual_class_token", "qkv_bias"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} is {getattr(self, name)!r}: expected true or false")
         if not _is_int(self.num_classes) or self.num_classes < 1:
@@ -189,6 +200,11 @@ class MViTConfig:
             rate = getattr(self, name)
             if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate < 1:
                 raise ValueError(f"{name} is {rate!r}: a rate is at least 0 and below 1")
+        if self.reversible != "none" and (self.widen_in != "attention" or self.stride_q[0] != (1, 1, 1)):
+            raise ValueError(
+                f"reversible is {self.reversible!r} with widen_in {self.widen_in!r} and stride_q {self.stride_q[0]} in "
+                "the first stage: reversible blocks keep width and grid, so set 'attention' and (1, 1, 1)"
+            )
         self._check_pools()
 
     def _check_stages(self, name: str, values: Any, stages: int) -> None:
@@ -243,9 +259,10 @@ class MViTConfig:
                     self.widths[stage + 1] if self.widen_in == "mlp" and last and stage + 1 < self.stages else attention
                 )
                 tables = None if self.relative_positions == "none" else (grid_q, self._table_grid(pool_kv, grid))
+                fused_by_mlp = self.reversible == "mlp" and stage > 0 and place == 0
                 yield BlockConfig(
                     stage=stage,
-                    width=width,
+                    width=2 * width if fused_by_mlp else width,
                     width_attention=attention,
                     width_out=out,
                     heads=self.heads[stage],
@@ -253,10 +270,13 @@ class MViTConfig:
                     pool_q=pool_q,
                     pool_kv=pool_kv,
                     class_token=self.class_token,
+                    qkv_bias=self.qkv_bias,
                     residual_pooling=self.residual_pooling,
                     residual_class_token=self.residual_class_token,
+                    reversible=self.reversible,
                     relative_grids=tables,
                     drop_path=self.drop_path * index / max(depth - 1, 1),
+                    is_first_of_stage=place == 0,
                     is_last_of_stage=last,
                 )
                 index += 1

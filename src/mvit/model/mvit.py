@@ -3,14 +3,18 @@
 B batch, T frames, H height, W width, N tokens (a class token first), C channels.
 """
 
+from collections.abc import Iterator
+from itertools import islice
+
 import torch
 from torch import Tensor, nn
 
 from mvit.model.attention import NORM_EPS, TokenPool, tokens, volume
 from mvit.model.block import MultiscaleBlock
-from mvit.model.config import MViTConfig, Triple
+from mvit.model.config import BlockConfig, MViTConfig, Triple
 from mvit.model.positions import PositionEmbedding
 from mvit.model.relative import RelativePositions
+from mvit.model.reversible import ReversibleBlock, TransitionBlock, run_reversibly
 
 INIT_STD = 0.02
 
@@ -28,16 +32,17 @@ class MViT(nn.Module):
         self.stem = nn.Conv3d(3, width, config.stem_kernel, config.stem_stride, config.stem_padding)
         self.class_token = nn.Parameter(torch.zeros(1, 1, width)) if config.class_token else None
         self.positions = PositionEmbedding(config.positions, config.grid, width, class_token=config.class_token)
-        self.blocks = nn.ModuleList(MultiscaleBlock(block) for block in config.blocks())
-        self.norm = nn.LayerNorm(config.widths[-1], eps=NORM_EPS)
+        self.blocks = nn.ModuleList(_block(block) for block in config.blocks())
+        width = config.widths[-1] * (1 if config.reversible == "none" else 2)
+        self.norm = nn.LayerNorm(width, eps=NORM_EPS)
         self.dropout = nn.Dropout(config.head_dropout)
-        self.head = nn.Linear(config.widths[-1], config.num_classes)
+        self.head = nn.Linear(width, config.num_classes)
         initialise(self)
 
     def forward(self, clips: Tensor) -> Tensor:  # (B, 3, T, H, W) -> (B, classes)
         x, grid = self._embed(clips)
-        for block in self.blocks:
-            x, grid = block(x, grid)
+        for blocks in self._stages():
+            x, grid = self._run(blocks, x, grid)
         x = self.norm(x[:, 0]) if self.config.class_token else self.norm(x).mean(dim=1)
         return self.head(self.dropout(x))
 
@@ -45,15 +50,29 @@ class MViT(nn.Module):
         """The pyramid: the output of every stage's last block, (B, 3, T, H, W) -> [(B, C, T', H', W'), ...].
 
         Where the MLP widens, a stage's last block has done so, and its channels are those of the stage that follows;
-        the last entry is not normalised.
+        a reversible model gives both streams, one after the other; the last entry is not normalised.
         """
         x, grid = self._embed(clips)
         pyramid = []
-        for block, config in zip(self.blocks, self.config.blocks(), strict=True):
-            x, grid = block(x, grid)
-            if config.is_last_of_stage:
-                pyramid.append(volume(x[:, int(config.class_token) :], grid))
+        for blocks in self._stages():
+            x, grid = self._run(blocks, x, grid)
+            pyramid.append(volume(x[:, int(self.config.class_token) :], grid))
         return pyramid
+
+    def _stages(self) -> Iterator[list[nn.Module]]:
+        blocks = iter(self.blocks)
+        return (list(islice(blocks, depth)) for depth in self.config.depths)
+
+    def _run(self, blocks: list[nn.Module], x: Tensor, grid: Triple) -> tuple[Tensor, Triple]:
+        """One stage: (B, N, C) -> (B, Q, C')."""
+        reversible = [block for block in blocks if isinstance(block, ReversibleBlock)]
+        if not reversible or not torch.is_grad_enabled():
+            for block in blocks:
+                x, grid = block(x, grid)
+            return x, grid
+        if len(reversible) < len(blocks):
+            x, grid = blocks[0](x, grid)
+        return run_reversibly(x, grid, reversible), grid
 
     def _embed(self, clips: Tensor) -> tuple[Tensor, Triple]:
         """Tokens with their positions, (B, 3, T, H, W) -> (B, N, C), and their grid."""
@@ -63,7 +82,8 @@ class MViT(nn.Module):
         x = tokens(x)
         if self.class_token is not None:
             x = torch.cat([self.class_token.expand(x.shape[0], -1, -1).to(x.dtype), x], dim=1)
-        return self.positions(x, grid), grid
+        x = self.positions(x, grid)
+        return x if self.config.reversible == "none" else torch.cat([x, x], dim=-1), grid
 
     def _check(self, clips: Tensor) -> None:
         if clips.ndim != 5 or clips.shape[1] != 3 or not clips.is_floating_point():
@@ -71,6 +91,12 @@ class MViT(nn.Module):
                 f"clips are {tuple(clips.shape)} {clips.dtype}: expected floats (batch, 3, frames, height, width); "
                 "an image is a clip of one frame"
             )
+
+
+def _block(config: BlockConfig) -> nn.Module:
+    if config.reversible == "none":
+        return MultiscaleBlock(config)
+    return TransitionBlock(config) if config.is_first_of_stage and config.stage else ReversibleBlock(config)
 
 
 @torch.no_grad()
@@ -87,7 +113,8 @@ def initialise(model: MViT) -> None:
     for module in model.modules():
         if isinstance(module, nn.Linear):
             nn.init.trunc_normal_(module.weight, std=INIT_STD)
-            nn.init.constant_(module.bias, bias)
+            if module.bias is not None:
+                nn.init.constant_(module.bias, bias)
         elif isinstance(module, nn.LayerNorm):
             nn.init.ones_(module.weight)
             nn.init.constant_(module.bias, bias)

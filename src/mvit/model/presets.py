@@ -123,6 +123,15 @@ PRESETS: dict[str, MViTConfig] = {
     "mvitv2_s_16x4": _MVITV2_S_16x4,
     "mvitv2_b_32x3": replace(_MVITV2_S_16x4, clip=(32, 224, 224), **_DEPTH_24),
     "mvitv2_l_40x3": replace(_MVITV2_S_16x4, clip=(40, 312, 312), **_V2_L, relative_positions="floor", drop_path=0.75),
+    "rev_mvit_b_16x4": replace(
+        _MVIT_B_16x4,
+        class_token=False,
+        widen_in="attention",
+        qkv_bias=False,
+        reversible="average",
+        drop_path=0.05,
+    ),
+    "rev_mvit_b_16_image": replace(_MVIT_B_16_IMAGE, class_token=False, widen_in="attention", reversible="mlp"),
     # The paper's columnar baseline: one stage of 12 blocks, nothing pooled.
     "vit_b_8x8": replace(
         _MVIT_B_16x4,

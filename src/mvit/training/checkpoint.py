@@ -1,7 +1,8 @@
 """Checkpoints: tensors as safetensors beside a manifest with checksums, whole or not there, and nothing executed.
 
-``checkpoints/<step>/`` holds tensors.safetensors and manifest.json. It is written under another name, brought to disk
-and renamed, so a folder with a step's name is complete; what happens to it later is found by its checksums.
+``checkpoints/<serial>/`` holds tensors.safetensors and manifest.json; serials grow with what was learned. It is written
+under another name, brought to disk and renamed, so a folder with a number is complete; what happens to it later is
+found by its checksums.
 """
 
 import hashlib
@@ -29,35 +30,42 @@ class DamagedError(ValueError):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What was saved at a step: tensors by name, and plain values."""
+    """What was saved: tensors by name, and plain values."""
 
-    step: int
+    serial: int
     tensors: dict[str, Tensor]
     meta: dict[str, Any]
 
 
-def save(folder: Path, step: int, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> Path:
-    """Write the checkpoint of a step, read it back, and only then drop those before the last two.
+def save(folder: Path, serial: int, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> Path:
+    """Write a checkpoint, read it back, and only then drop those before the last two.
 
     ``meta`` holds what JSON can. A kill at any moment leaves the earlier ones as they were.
     """
     folder.mkdir(parents=True, exist_ok=True)
     _clear_unfinished(folder)
     content = safetensors.torch.save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
-    manifest = {"format": FORMAT, "step": step, "bytes": len(content), "sha256": _digest(content), "meta": dict(meta)}
+    manifest = {
+        "format": FORMAT,
+        "serial": serial,
+        "bytes": len(content),
+        "sha256": _digest(content),
+        "meta": dict(meta),
+    }
     sealed = manifest | {"seal": _seal(manifest)}
-    unfinished = folder / f".{step:08d}.unfinished"
+    unfinished = folder / f".{serial:08d}.unfinished"
     unfinished.mkdir()
     _write(unfinished / TENSORS, content)
     _write(unfinished / MANIFEST, json.dumps(sealed, indent=2).encode())
     _sync_folder(unfinished)
-    final = folder / f"{step:08d}"
-    if final.exists():  # damaged before, and now trained again
-        shutil.rmtree(final)
+    final = folder / f"{serial:08d}"
+    if final.exists():  # damaged and trained again, or nothing was learned since: put aside until the new one stands
+        final.rename(folder / f".{serial:08d}.replaced.unfinished")
     unfinished.rename(final)
     _sync_folder(folder)
     _verify(final)
-    paths = _steps(folder)
+    _clear_unfinished(folder)
+    paths = _finished(folder)
     place = paths.index(final)  # what lies beyond was found damaged, or the run would not have come here again
     for path in paths[place + 1 :] + paths[: max(place + 1 - KEEP, 0)]:
         shutil.rmtree(path)
@@ -67,7 +75,7 @@ def save(folder: Path, step: int, tensors: Mapping[str, Tensor], meta: Mapping[s
 def load(path: Path) -> Checkpoint:
     """Read one checkpoint; raises ``DamagedError`` for anything but what was written."""
     manifest, content = _verify(path)
-    return Checkpoint(manifest["step"], safetensors.torch.load(content), manifest["meta"])
+    return Checkpoint(manifest["serial"], safetensors.torch.load(content), manifest["meta"])
 
 
 def load_latest(folder: Path, echo: Callable[[str], None]) -> Checkpoint | None:
@@ -75,7 +83,7 @@ def load_latest(folder: Path, echo: Callable[[str], None]) -> Checkpoint | None:
 
     Raises ``DamagedError`` where there are some and none is whole.
     """
-    paths = _steps(folder)[::-1]
+    paths = _finished(folder)[::-1]
     for path in paths:
         try:
             return load(path)
@@ -112,7 +120,7 @@ def _verify(path: Path) -> tuple[dict[str, Any], bytes]:
     return manifest, content
 
 
-def _steps(folder: Path) -> list[Path]:
+def _finished(folder: Path) -> list[Path]:
     """Finished checkpoints, oldest first."""
     return sorted(path for path in folder.glob("*") if path.name.isdigit()) if folder.is_dir() else []
 

@@ -24,6 +24,7 @@ from mvit.training.parts import Parts, divide, look_through
 from mvit.training.progress import Meter, StatusLine, advice, duration
 from mvit.training.recipe import Recipe
 from mvit.training.run import Run
+from mvit.weights import hub
 
 MOST_SKIPPED_IN_A_ROW = 8
 """Steps with a loss or gradient that is not finite, after which the run is given up."""
@@ -45,15 +46,19 @@ def train(
     ``ValueError`` for a folder in use, a changed recipe, no readable video, a training that diverges.
     """
     run, machine = Run(Path(out)), hardware.choose(recipe.train)
+    config = recipe.model_config(len(listing.classes))
     preprocessing, augmentation = recipe.data.preprocessing(), Augmentation(**asdict(recipe.augment))
 
     # ---- data ----
+    start = None
     if resume:
         run.require_same(recipe, listing)
         unreadable = run.left_out(found_in="scan")  # and not what can be read today: the order of batches hangs on it
     else:
         run.require_new()
-        unreadable = look_through(listing, preprocessing.sampling, echo)
+        if recipe.model.weights:
+            start = weights.read(hub.located(recipe.model.name, recipe.model.weights), config=config)
+        unreadable = look_through(listing, preprocessing.sampling, echo, recipe.train.workers)
     parts = divide(listing, unreadable, recipe.train)
     loader = TrainLoader(
         parts.train,
@@ -68,10 +73,10 @@ def train(
     with torch.random.fork_rng():
         # ---- model: from scratch, from weights, or from the last checkpoint ----
         torch.manual_seed(recipe.train.seed)
-        model = MViT(recipe.model_config(len(parts.classes)))
+        model = MViT(config)
         saved = checkpoint.load_latest(run.checkpoints, echo) if resume else None
-        if recipe.model.weights and saved is None:
-            _, state, report = weights.read(recipe.model.weights, config=model.config)
+        if start is not None:
+            _, state, report = start
             echo(str(weights.fit(model, state, report)))
         pupil = learner(model, recipe.optim, machine, preprocessing)
         if saved is not None:
@@ -90,7 +95,7 @@ def train(
             echo(f"warning: {remark}")
         if resume:
             run.forget_after(position.epoch)
-            echo(f"going on in epoch {position.epoch + 1}, of which {position.batch} of {len(loader)} steps are done")
+            echo(f"going on {_whereabouts(position, recipe, len(loader))}")
         else:
             run.create(recipe, listing, unreadable)
 
@@ -106,7 +111,8 @@ def train(
                 course.report()
             except Interrupted:
                 course.save()
-                echo(f"stopped in epoch {course.position.epoch + 1} and saved: go on with --out {run.folder} --resume")
+                where = _whereabouts(course.position, recipe, len(loader))
+                echo(f"stopped {where}, and saved: the same command with --out {run.folder} --resume goes on")
                 raise
     return run.folder
 
@@ -313,6 +319,12 @@ class Course:
                 f"warning: always answering {label!r} would be right for {count / len(outcome.samples):.1%}: nothing "
                 "was learned that holds for other videos. Train longer (train.epochs), or start from model.weights"
             )
+
+
+def _whereabouts(position: Position, recipe: Recipe, steps: int) -> str:
+    if position.epoch == recipe.train.epochs:
+        return "after the last epoch, with the evaluation"
+    return f"in epoch {position.epoch + 1}, of which {position.batch} of {steps} steps are done"
 
 
 def step_seed(seed: int, epoch: int, batch: int) -> int:

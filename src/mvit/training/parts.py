@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from mvit.data.dataset import Listing, Sample, split
 from mvit.data.sampling import ClipSampling
@@ -27,14 +28,21 @@ class Parts:
         )
 
 
-def look_through(listing: Listing, sampling: ClipSampling, echo: Callable[[str], None]) -> dict[Path, str]:
+def look_through(
+    listing: Listing, sampling: ClipSampling, echo: Callable[[str], None], workers: int | Literal["auto"]
+) -> dict[Path, str]:
     """Open every video, say what there is, and return the unreadable ones with their reasons."""
     echo(listing.how)
     for note in listing.notes:
         echo(f"note: {note}")
     samples = (*listing.train, *listing.val)
     with StatusLine(echo) as status:
-        found = scan(samples, progress=lambda done, total: status.show(lambda: f"scanning {done} of {total} videos"))
+        processes = None if workers == "auto" else workers
+        found = scan(
+            samples,
+            workers=processes,
+            progress=lambda done, total: status.show(lambda: f"scanning {done} of {total} videos"),
+        )
     for line in summary(listing, found, sampling):
         echo(line)
     return dict(found.unreadable)

@@ -25,7 +25,10 @@ class Meter:
     clips: int = 0
     steps: int = 0
     waited_seconds: float = 0.0
-    worked_seconds: float = 0.0
+    ended_seconds: float = 0.0
+    """Worked on steps that have ended."""
+    begun: float | None = None
+    """When the step under way began."""
 
     def timed(self, batches: Iterable[Item]) -> Iterator[Item]:
         """Pass batches on; the time until each is there is waiting, the time until the next is asked for is work."""
@@ -38,10 +41,10 @@ class Meter:
                 return
             finally:
                 self.waited_seconds += self.clock() - asked
-            given = self.clock()
-            yield batch
-            self.worked_seconds += self.clock() - given
+            self.begun = self.clock()
             self.steps += 1
+            yield batch
+            self.ended_seconds, self.begun = self.worked_seconds, None
 
     def __add__(self, other: Self) -> Self:
         """Both together."""
@@ -50,8 +53,14 @@ class Meter:
             clips=self.clips + other.clips,
             steps=self.steps + other.steps,
             waited_seconds=self.waited_seconds + other.waited_seconds,
-            worked_seconds=self.worked_seconds + other.worked_seconds,
+            ended_seconds=self.worked_seconds + other.worked_seconds,
+            begun=None,
         )
+
+    @property
+    def worked_seconds(self) -> float:
+        """Worked, on the step under way too."""
+        return self.ended_seconds + (0.0 if self.begun is None else self.clock() - self.begun)
 
     @property
     def seconds(self) -> float:

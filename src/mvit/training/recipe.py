@@ -27,7 +27,8 @@ class ModelRecipe:
     name: str = DEFAULT_MODEL
     """A preset; ``mvit.list_models()`` names them."""
     weights: str = ""
-    """Trained weights to start from: a run folder, a model.safetensors or an official .pyth. Empty: from scratch."""
+    """Trained weights to start from: a run folder, a checkpoint, or the name of published ones, such as "k400", which
+    `mvit info NAME` lists. Empty: from scratch."""
     fields: Mapping[str, Any] = field(default_factory=dict)
     """Fields of ``MViTConfig`` that replace the preset's."""
 
@@ -266,7 +267,10 @@ def _resolve(values: Mapping[str, Mapping[str, Any]]) -> Recipe:
         optim=OptimRecipe(**given["optim"]),
         train=TrainRecipe(**given["train"]),
     )
-    recipe.model_config(classes=1)
+    try:
+        recipe.model_config(classes=1)
+    except ValueError as why:
+        raise ValueError(f"the section [model] makes no model: {why}") from why
     return recipe
 
 

@@ -8,8 +8,9 @@ from typing import Any
 from mvit.model.config import MViTConfig
 from mvit.model.mvit import MViT
 from mvit.model.presets import get_config, nearest
+from mvit.weights import hub
 from mvit.weights.fit import Inflation, fit
-from mvit.weights.read import read
+from mvit.weights.read import CheckpointError, read
 
 
 def create_model(
@@ -22,23 +23,34 @@ def create_model(
 ) -> MViT:
     """A model in evaluation mode if it has weights, else freshly initialised.
 
-    ``weights`` is a run folder or a checkpoint in any dialect; positions of another size are interpolated and a head of
-    other classes starts anew, with a warning that names them. ``inflate`` ("centre", "repeat" or "mean") lets a model
-    for clips start from an image model's weights. Other keywords replace fields of the configuration.
-    Raises ``ValueError`` for an unknown name or field (the nearest is named) and for weights that do not fit.
+    ``weights`` is a run folder, a checkpoint in any dialect, or the name of weights published for the preset, such as
+    ``"k400"`` (``mvit info NAME`` lists them), which are downloaded once and bring their number of classes; positions
+    of another size are interpolated and a head of other classes starts anew, with a warning that names them.
+    ``inflate`` ("centre", "repeat" or "mean") lets a model for clips start from an image model's weights. Other
+    keywords replace fields of the configuration.
+    Raises ``ValueError`` for an unknown name or field (the nearest is named) and for weights that do not fit, and
+    ``OSError`` for those that cannot be read or downloaded.
     """
     config = get_config(name_or_config) if isinstance(name_or_config, str) else name_or_config
     known = [field.name for field in fields(MViTConfig)]
     for field_name in config_fields:
         if field_name not in known:
             raise ValueError(f"MViTConfig has no field {field_name!r}: {nearest(field_name, known)}")
+    published = None if weights is None else hub.named(name_or_config, weights)
+    if published is not None:
+        config = published.config(config)
     if num_classes is not None:
         config_fields["num_classes"] = num_classes
     config = MViTConfig.from_dict(config.to_dict() | config_fields)
     model = MViT(config)
     if weights is not None:
-        _, state, report = read(weights, config=config)
-        fit(model, state, report, inflate)
+        _, state, report = read(hub.fetch(published) if published else weights, config=config)
+        try:
+            fit(model, state, report, inflate)
+        except CheckpointError as error:
+            if published is None or not published.note:
+                raise
+            raise CheckpointError(f"{error} ({published.note})") from error
         if report.resized or report.reinitialised:
             warnings.warn(str(report), stacklevel=2)
         model.eval()

@@ -18,6 +18,10 @@ def _everywhere(config: MViTConfig) -> Iterator[str]:
     pools = [pool for block in config.blocks() for pool in (block.pool_q, block.pool_kv)]
     if any(pad != kernel // 2 for pool in pools for pad, kernel in zip(pool.padding, pool.kernel, strict=True)):
         yield "its pools are padded by something else than half their kernel"
+    if config.reversible != "none":
+        yield "it is reversible, for which only this package's own names are known here"
+    if not config.qkv_bias:
+        yield "its queries, keys and values have no bias"
     if config.positions == "space":
         yield "it has positions in space alone"
     if (relative or config.positions != "none") and config.clip[1] != config.clip[2]:

@@ -1,0 +1,136 @@
+"""Reversible models against the same model run plainly: values, gradients, random state, memory."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mvit import create_model
+from mvit.model.reversible import ReversibleBlock
+
+REVERSIBLE = {"widen_in": "attention", "class_token": False, "reversible": "average"}
+
+
+def plainly(x, grid, blocks):
+    for block in blocks:
+        x, grid = block(x, grid)
+    return x
+
+
+def gradients(model, clips, seed):
+    torch.manual_seed(seed)
+    model.zero_grad()
+    output = model(clips)
+    output.square().sum().backward()
+    grads = {name: parameter.grad.clone() for name, parameter in model.named_parameters() if parameter.requires_grad}
+    return output.detach(), grads, torch.get_rng_state()
+
+
+@settings(max_examples=20)
+@given(
+    fusion=st.sampled_from(["average", "mlp"]),
+    class_token=st.booleans(),
+    relative=st.sampled_from(["none", "grid"]),
+    residual=st.booleans(),
+    every=st.booleans(),
+    bias=st.booleans(),
+    pooling=st.sampled_from(["conv", "max"]),
+    drop_path=st.sampled_from([0.0, 0.5]),
+    depths=st.tuples(st.integers(1, 3), st.integers(1, 3)),
+    seed=st.integers(0, 99),
+)
+def test_gradients_are_those_of_the_plain_run(
+    fusion, class_token, relative, residual, every, bias, pooling, drop_path, depths, seed
+):
+    torch.manual_seed(seed)
+    model = create_model(
+        "mvit_test_4x32",
+        num_classes=3,
+        widen_in="attention",
+        reversible=fusion,
+        class_token=class_token,
+        relative_positions=relative,
+        residual_pooling=residual,
+        pool_every_query=every,
+        qkv_bias=bias,
+        pooling=pooling,
+        drop_path=drop_path,
+        depths=depths,
+    )
+    model.double().train()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    clips = torch.randn(3, 3, 3, 20, 28, dtype=torch.float64)
+    output, grads, state = gradients(model, clips, seed)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mvit.model.mvit.run_reversibly", plainly)
+        expected, expected_grads, expected_state = gradients(model, clips, seed)
+    torch.testing.assert_close(output, expected, rtol=1e-9, atol=1e-9)
+    for name, grad in expected_grads.items():
+        torch.testing.assert_close(grads[name], grad, rtol=1e-6, atol=1e-8 * max(1.0, grad.abs().max().item()))
+    assert torch.equal(state, expected_state)
+    with torch.no_grad():
+        features = model.eval().features(clips)
+    assert [feature.shape[1] for feature in features] == [32, 64]
+
+
+def test_frozen_parameters_get_no_gradient_and_the_others_theirs():
+    model = create_model("mvit_test_4x32", num_classes=3, depths=(2, 2), **REVERSIBLE).train()
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_("attn" not in name)
+    model(torch.randn(2, 3, 4, 32, 32)).sum().backward()
+    for name, parameter in model.named_parameters():
+        assert (parameter.grad is None) == ("attn" in name), name
+
+
+def kept_bytes(depth):
+    model = create_model("mvit_test_4x32", num_classes=3, depths=(depth, 1), **REVERSIBLE).train()
+    parameters = {parameter.data_ptr() for parameter in model.parameters()}
+    kept = {}
+
+    def pack(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in parameters:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        output = model(torch.randn(2, 3, 4, 32, 32))
+    assert output.requires_grad
+    return sum(kept.values())
+
+
+def test_depth_costs_no_memory():
+    assert kept_bytes(12) == kept_bytes(2)
+
+
+def test_bfloat16_autocast_is_replayed():
+    torch.manual_seed(0)
+    model = create_model("mvit_test_4x32", num_classes=3, depths=(2, 2), **REVERSIBLE).train()
+    clips = torch.randn(2, 3, 4, 32, 32)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = model(clips).float().square().sum()
+    loss.backward()
+    mixed = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+    model.zero_grad()
+    model(clips).square().sum().backward()
+    for name, parameter in model.named_parameters():
+        assert mixed[name].dtype == torch.float32
+        if parameter.grad.norm() > 1e-4:
+            assert torch.cosine_similarity(mixed[name].flatten(), parameter.grad.flatten(), dim=0) > 0.98, name
+
+
+def test_one_block_is_undone_exactly():
+    block = create_model("mvit_test_4x32", depths=(1, 1), **REVERSIBLE).double().blocks[0]
+    assert isinstance(block, ReversibleBlock)
+    grid = (2, 4, 4)
+    x = torch.randn(2, 32, 32, dtype=torch.float64)
+    first, second = block(x, grid)[0].chunk(2, dim=-1)
+    second = second - block.g(first, None)
+    first = first - block.f(second, grid, None)
+    torch.testing.assert_close(torch.cat([first, second], dim=-1), x)
+
+
+def test_a_reversible_model_must_widen_in_attention():
+    with pytest.raises(ValueError, match="reversible blocks keep width"):
+        create_model("mvit_test_4x32", reversible="mlp")
