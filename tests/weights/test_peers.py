@@ -6,9 +6,11 @@ The libraries come with the extra ``peers``; `make test-all` installs it.
 import importlib
 import json
 import os
+from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from mvit import create_model
 from mvit.model.presets import get_config
@@ -17,21 +19,26 @@ from mvit.weights.write import write_dialect
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
+_CLASS_TOKEN = {"class_token": True, "residual_class_token": True, "widen_in": "attention"}
 MODELS = {
-    "torchvision mvit_v1_b": "mvit_b_16x4",
-    "torchvision mvit_v2_s": "mvitv2_s_16x4",
-    "pytorchvideo mvit_base_16x4": "mvit_b_16x4",
-    "pytorchvideo mvit_base_16": None,
-    "timm mvitv2_tiny": "mvitv2_t_image",
-    "timm mvitv2_small": "mvitv2_s_image",
-    "timm mvitv2_base": "mvitv2_b_image",
-    "timm mvitv2_large": "mvitv2_l_image",
-    "timm mvitv2_small_cls": None,
-    "timm mvitv2_base_cls": None,
+    "torchvision mvit_v1_b": get_config("mvit_b_16x4"),
+    "torchvision mvit_v2_s": get_config("mvitv2_s_16x4"),
+    "pytorchvideo mvit_base_16x4": get_config("mvit_b_16x4"),
+    "pytorchvideo mvit_base_32x3": get_config("mvit_b_32x3"),
+    "pytorchvideo mvit_base_16": replace(get_config("mvit_b_16_image"), positions="separate"),
+    "timm mvitv2_tiny": get_config("mvitv2_t_image"),
+    "timm mvitv2_small": get_config("mvitv2_s_image"),
+    "timm mvitv2_base": get_config("mvitv2_b_image"),
+    "timm mvitv2_large": get_config("mvitv2_l_image"),
+    "timm mvitv2_small_cls": replace(get_config("mvitv2_s_image"), **_CLASS_TOKEN),
+    "timm mvitv2_base_cls": replace(get_config("mvitv2_b_image"), **_CLASS_TOKEN),
+    "timm mvitv2_large_cls": replace(get_config("mvitv2_l_image"), **_CLASS_TOKEN),
 }
+"""mvitv2_huge_cls is left out: its 0.7 billion parameters, held four times over, are more than test machines have, and
+it differs from large_cls in numbers only."""
 
 
-def peer_of(library: str, name: str) -> torch.nn.Module:
+def peer_of(library: str, name: str) -> nn.Module:
     """A model of another library; without the library the test is skipped, or fails where nothing may be skipped."""
     try:
         if library == "torchvision":
@@ -47,7 +54,7 @@ def peer_of(library: str, name: str) -> torch.nn.Module:
     return getattr(hub, name)()
 
 
-def shaken(peer: torch.nn.Module) -> torch.nn.Module:
+def shaken(peer: nn.Module) -> nn.Module:
     """Random weights of which none has a special value, small enough for logits of the usual size."""
     with torch.no_grad():
         for name, parameter in sorted(peer.named_parameters()):
@@ -71,16 +78,15 @@ def test_logits_are_the_peer_s_and_its_weights_come_back(named, tmp_path):
 
     config, ours, report = read(tmp_path / "theirs.pth")
     assert report.dialect == library
-    preset = MODELS[named]
-    if preset is not None:
-        same = {"drop_path": 0, "head_dropout": 0, "init": "torch", "num_classes": 7}
-        assert config.to_dict() | same == get_config(preset).to_dict() | same
+    trained_alike = {"drop_path": 0.0, "head_dropout": 0.0, "num_classes": ours["head.bias"].numel()}
+    assert replace(config, **trained_alike) == replace(MODELS[named], **trained_alike)
     model = create_model(config, weights=tmp_path / "theirs.pth")
     clip = torch.randn(1, 3, *config.clip)
     image = library == "timm" or name == "mvit_base_16"
     with torch.no_grad():
         expected = peer(clip[:, :, 0] if image else clip)
         logits = model(clip)
+    # pytorchvideo's pools norm with an eps of 1e-5, where the official code has 1e-6: alike to 7e-7 otherwise.
     off = ((logits - expected).abs().max() / expected.abs().max()).item()
     print(json.dumps({"peer": named, "parameters": sum(t.numel() for t in ours.values()), "largest difference": off}))
     assert off <= 1e-5

@@ -205,7 +205,7 @@ def to_dialect(state: Mapping[str, Tensor], config: MViTConfig, dialect: str) ->
 
 
 def splits_projections(config: MViTConfig) -> bool:
-    """Whether the official code, which can do either, is told to split queries, keys and values, as for its releases."""
+    """Whether the official code, which can do either, splits queries, keys and values: as in what it released."""
     return config.reversible != "none" and config.clip[0] == 1
 
 
