@@ -181,6 +181,7 @@ def test_the_adaptive_stride_of_the_cfg(families, random, tmp_path):
         ("MVIT:\n  NUM_HEADS: many\n", "MVIT.HEAD_MUL"),
         ("MVIT:\n  NUM_HEADS: 1\n  HEAD_MUL: [3]\n", "MVIT.HEAD_MUL"),
         ("MVIT:\n  POOL_FIRST: true\n", "MVIT.POOL_FIRST"),
+        ("MVIT:\n  MODE: conv_unshared\n", "'conv_unshared' as MVIT.MODE"),
         ("MVIT:\n  USE_MEAN_POOLING: true\n", "MVIT.USE_MEAN_POOLING"),
         ("MVIT:\n  DROPPATH_RATE: much\n", "drop_path is 'much'"),
     ],

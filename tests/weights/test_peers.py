@@ -86,7 +86,7 @@ def test_logits_are_the_peer_s_and_its_weights_come_back(named, tmp_path):
     with torch.no_grad():
         expected = peer(clip[:, :, 0] if image else clip)
         logits = model(clip)
-    # pytorchvideo's pools norm with an eps of 1e-5, where the official code has 1e-6: alike to 7e-7 otherwise.
+    # The pools of pytorchvideo 0.1.5 norm with an eps of 1e-5, where its later code has 1e-6: alike to 7e-7 otherwise.
     off = ((logits - expected).abs().max() / expected.abs().max()).item()
     print(json.dumps({"peer": named, "parameters": sum(t.numel() for t in ours.values()), "largest difference": off}))
     assert off <= 1e-5

@@ -167,6 +167,8 @@ def _pools(
         assumed.append("no pooling at all, as its width never changes")
         return "conv", [NO_POOL] * depth, [NO_POOL] * depth
     mode = {"avg": "average"}.get(keys.get("MVIT.MODE", "max"), keys.get("MVIT.MODE", "max"))
+    if learned and keys.get("MVIT.MODE", "conv") != "conv":
+        raise ValueError(f"its cfg has {keys['MVIT.MODE']!r} as MVIT.MODE, and its pools have weights: expected 'conv'")
     pooling = "conv" if learned else mode
     if not learned and "MVIT.MODE" not in keys:
         assumed.append("pooling max, as it has no pools with weights")
