@@ -15,10 +15,14 @@ help:  ## list the targets
 quickstart: .venv/installed  ## make a demo set, train on it, evaluate, probe, report, predict (about 10 minutes)
 	$(BIN)/mvit quickstart
 
+.venv/installed-extras: .venv/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev,baselines,peers]'
+	@touch $@
+
 test: .venv/installed  ## the tests, offline, a process per core of two
 	$(BIN)/pytest -n 2 -m "not slow"
 
-test-all: .venv/installed  ## also the slow ones: full-size models and a whole training
+test-all: .venv/installed-extras  ## also the slow ones, with other people's libraries: full-size models, a whole training
 	$(BIN)/pytest -n 2
 
 check: .venv/installed  ## format, lint, types

@@ -75,14 +75,14 @@ def train(
 
     from mvit import runs
     from mvit.data.dataset import find
-    from mvit.training.recipe import load
+    from mvit.training.recipe import load, path_of
 
     chosen = [f"model.name={json.dumps(model)}", *overrides] if model else overrides
     begun_with = out / "recipe.toml" if resume and out else None
     if resume and (begun_with is None or not begun_with.is_file()):
         found = f"; {out} holds no recipe.toml" if out else ""
         raise ValueError(f"--resume goes on with a run: name its folder with --out{found}")
-    resolved = load(_recipe_path(recipe) if recipe else begun_with, chosen)
+    resolved = load(path_of(recipe) if recipe else begun_with, chosen)
     listing = find(data, val=val, val_fraction=resolved.data.val_fraction, seed=resolved.train.seed)
 
     from mvit.analysis.report import report as write_report  # these import torch: a wrong word is answered before that
@@ -257,25 +257,54 @@ def fetch(preset: str, weights: str, /, *, out: Path | None = None, classes: Pat
     return DONE
 
 
-def complexity(names: tuple[str, ...], /, *, clip: str | None = None, json: bool = False) -> int:
-    """Count parameters and multiply-adds, block by block.
+def complexity(
+    names: tuple[str, ...] = (),
+    /,
+    *,
+    clip: str | None = None,
+    views: str = "1x1",
+    paper: bool = False,
+    plot: Path | None = None,
+    csv: bool = False,
+    json: bool = False,
+) -> int:
+    """Count parameters, multiply-adds, activations and memory, block by block, without running the model.
 
     Args:
-        names: presets, run folders or checkpoints
+        names: presets, run folders, checkpoints, or other people's models such as swin_t
         clip: frames x height x width, such as 16x224x224; the model's own if not given
+        views: clips x crops of a video, such as 5x1: what a video costs
+        paper: print the papers' tables, each printed figure beside ours, and what the papers claim
+        plot: SVG file to draw, of printed accuracy against cost; those named stand out
+        csv: print rows with a header
         json: print an object a line
     """
     from json import dumps
 
     from mvit import runs
-    from mvit.analysis import complexity as counting
+    from mvit.analysis import tables
 
-    if not names:
+    if not (names or paper or plot):
         raise ValueError("complexity needs at least one name: mvit complexity NAME...; mvit info lists the presets")
     size = _numbers(clip, "frames x height x width, such as 16x224x224", 3) if clip else None
-    for name in names:
-        counted = counting.complexity(runs.architecture(name), size)
-        print(dumps({"name": name, **counted.to_dict()}) if json else f"{name}\n{counting.describe(counted)}")
+    seen = _numbers(views, "clips x crops, such as 5x1", 2)
+    counted = {name: runs.cost(name, size, seen) for name in names}
+    if csv and counted:
+        print(tables.as_csv([row for name, cost in counted.items() for row in tables.rows(name, cost)]))
+    for name, cost in () if csv else counted.items():
+        print(dumps({"name": name, **cost.to_dict()}) if json else tables.describe(name, cost))
+    if paper:
+        from mvit.analysis import paper as papers
+
+        compared = papers.compare()
+        if csv:
+            print(tables.as_csv(papers.rows(compared)))
+        else:
+            print("\n".join(map(dumps, papers.rows(compared))) if json else papers.describe(compared))
+    if plot:
+        from mvit.analysis import scatter
+
+        print(f"Wrote {scatter.write(plot, names)}", file=sys.stderr)
     return DONE
 
 
@@ -311,23 +340,6 @@ def doctor() -> int:
 
 
 # ---- what several commands share -----------------------------------------------------------------------------------
-
-
-def _recipe_path(name: str) -> Path:
-    """A recipe by path, or by name among those that come with the package (beside src/ in a checkout)."""
-    if Path(name).is_file():
-        return Path(name)
-    inside, beside = Path(__file__).parent / "recipes", Path(__file__).parents[2] / "recipes"
-    known = {path.stem: path for path in sorted((inside if inside.is_dir() else beside).glob("*.toml"))}
-    if name not in known:
-        if name.endswith(".toml"):
-            raise FileNotFoundError(
-                f"{name} does not exist: give a recipe in TOML, or the name of one of {', '.join(known)}"
-            )
-        from mvit.model.presets import nearest
-
-        raise ValueError(f"there is no recipe file {name!r} and none of that name: {nearest(name, list(known))}")
-    return known[name]
 
 
 def _name_left_out(unreadable: Mapping[Any, str]) -> None:

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from mvit import weights
-from mvit.analysis.complexity import complexity
+from mvit import baselines, weights
+from mvit.analysis import counter
+from mvit.analysis.complexity import Complexity, Counted, complexity
+from mvit.baselines import BASELINES
 from mvit.data.dataset import Sample, find_all
-from mvit.model.config import MViTConfig
+from mvit.model.config import MViTConfig, Triple
 from mvit.model.mvit import MViT
 from mvit.model.presets import get_config
 from mvit.weights import hub
@@ -41,6 +43,13 @@ def _read(name: str) -> tuple[MViTConfig, weights.LoadingReport | None]:
         config, _, report = weights.read(name)
         return config, report
     return get_config(name), None
+
+
+def cost(name: str, clip: Triple | None, views: tuple[int, int]) -> Complexity | Counted:
+    """What a model costs on a clip, its own unless given: ours by arithmetic, a baseline counted while it runs."""
+    if name not in BASELINES:
+        return complexity(architecture(name), clip, views)
+    return counter.count(lambda: baselines.create(name), clip or BASELINES[name].clip, views)
 
 
 def facts(name: str) -> dict[str, Any]:

@@ -1,10 +1,12 @@
 """The commands as people type them: what they leave, and what they print."""
 
+import csv
+import io
 import json
 
 import pytest
 
-from mvit import cli
+from mvit.analysis import published
 
 
 def test_train_leaves_a_whole_run_folder(run):
@@ -158,6 +160,38 @@ def test_complexity(mvit):
     assert "8x48x64" in out
 
 
+def test_complexity_of_views_as_csv_and_of_others(mvit, tmp_path):
+    code, out, _ = mvit("complexity", "mvit_test_4x32", "swin_t", "--views", "5x3", "--csv")
+    assert code == 0
+    totals = {row["name"]: row for row in csv.DictReader(io.StringIO(out)) if row["part"] == "total"}
+    assert totals["swin_t"]["parameters"] == "28288354"
+    for row in totals.values():
+        assert int(row["macs_per_video"]) == 15 * int(row["macs_with_norms"])
+    code, _, err = mvit("complexity", "--plot", tmp_path / "plot.svg")
+    assert code == 0
+    assert "plot.svg" in err
+    assert (tmp_path / "plot.svg").read_text(encoding="utf-8").startswith("<svg")
+    assert mvit("complexity", "mvit_test_4x32", "--views", "5")[0] == 2
+    assert mvit("complexity")[0] == 2
+
+
+@pytest.mark.slow
+def test_the_papers_tables(mvit):
+    """With the extra or without: a row whose library is missing is printed too."""
+    code, out, _ = mvit("complexity", "--paper")
+    assert code == 0
+    assert "MViT-B 64x3" in out
+    assert "SlowFast R50 8x8" in out
+
+
+def test_the_papers_tables_for_programs(mvit, monkeypatch):
+    monkeypatch.setattr("mvit.analysis.paper.TABLES", {"MViT": published.MVIT})
+    by_json, by_csv = (mvit("complexity", "--paper", how) for how in ("--json", "--csv"))
+    objects = [json.loads(line) for line in by_json[1].splitlines()]
+    assert [row["system"] for row in objects] == [row.system for row in published.MVIT]
+    assert [row["system"] for row in csv.DictReader(io.StringIO(by_csv[1]))] == [row["system"] for row in objects]
+
+
 def test_doctor_is_well_here(mvit):
     code, out, _ = mvit("doctor")
     assert code == 0, out
@@ -172,7 +206,7 @@ def test_quickstart_shows_the_commands_it_runs(mvit, tmp_path, monkeypatch):
     monkeypatch.setattr(demo, "make", lambda folder: made(folder, train=8, val=8, size=32))
     short = tmp_path / "short.toml"
     short.write_text('[model]\nname = "mvit_test_4x32"\n[train]\nepochs = 1\nbatch = 4\nworkers = 0\n')
-    monkeypatch.setattr(cli, "_recipe_path", lambda name: short)
+    monkeypatch.setattr("mvit.training.recipe.path_of", lambda name: short)
     out, times = tmp_path / "quickstart", []
     for n in (1, 2):
         code, printed, err = mvit("quickstart", "--out", out)

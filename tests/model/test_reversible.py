@@ -1,12 +1,16 @@
 """Reversible models against the same model run plainly: values, gradients, random state, memory."""
 
+from dataclasses import replace
+
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mvit import create_model
+from mvit.model.mvit import MViT
 from mvit.model.reversible import ReversibleBlock, TransitionBlock
+from strategies import CLIPS, configurations
 
 REVERSIBLE = {"widen_in": "attention", "class_token": False, "reversible": "average"}
 
@@ -22,56 +26,33 @@ def gradients(model, clips, seed):
     model.zero_grad()
     output = model(clips)
     output.square().sum().backward()
-    grads = {name: parameter.grad.clone() for name, parameter in model.named_parameters() if parameter.requires_grad}
+    grads = {name: parameter.grad for name, parameter in model.named_parameters() if parameter.requires_grad}
+    grads = {name: torch.zeros(()) if grad is None else grad.clone() for name, grad in grads.items()}
     return output.detach(), grads, torch.get_rng_state()
 
 
-@settings(max_examples=20)
 @given(
-    fusion=st.sampled_from(["average", "mlp"]),
-    class_token=st.booleans(),
-    relative=st.sampled_from(["none", "grid"]),
-    residual=st.booleans(),
-    every=st.booleans(),
-    bias=st.booleans(),
-    pooling=st.sampled_from(["conv", "max"]),
+    config=configurations(reversible=True),
+    clip=CLIPS,
     drop_path=st.sampled_from([0.0, 0.5]),
-    depths=st.tuples(st.integers(1, 3), st.integers(1, 3)),
-    seed=st.integers(0, 99),
+    seed=st.integers(0, 999),
 )
-def test_gradients_are_those_of_the_plain_run(
-    fusion, class_token, relative, residual, every, bias, pooling, drop_path, depths, seed
-):
+def test_gradients_are_those_of_the_plain_run(config, clip, drop_path, seed):
+    """In float64, with stochastic depth, and the random state is left the same."""
     torch.manual_seed(seed)
-    model = create_model(
-        "mvit_test_4x32",
-        num_classes=3,
-        widen_in="attention",
-        reversible=fusion,
-        class_token=class_token,
-        relative_positions=relative,
-        residual_pooling=residual,
-        pool_every_query=every,
-        qkv_bias=bias,
-        pooling=pooling,
-        drop_path=drop_path,
-        depths=depths,
-    )
-    model.double().train()
+    model = MViT(replace(config, drop_path=drop_path)).double().train()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
-    clips = torch.randn(3, 3, 3, 20, 28, dtype=torch.float64)
+    clips = torch.randn(2, 3, *clip, dtype=torch.float64)
     output, grads, state = gradients(model, clips, seed)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("mvit.model.mvit.run_reversibly", plainly)
         expected, expected_grads, expected_state = gradients(model, clips, seed)
-    torch.testing.assert_close(output, expected, rtol=1e-9, atol=1e-9)
+    assert torch.equal(output, expected)
+    scale = max(1.0, *(grad.abs().max().item() for grad in expected_grads.values()))
     for name, grad in expected_grads.items():
-        torch.testing.assert_close(grads[name], grad, rtol=1e-6, atol=1e-8 * max(1.0, grad.abs().max().item()))
+        torch.testing.assert_close(grads[name], grad, rtol=1e-6, atol=1e-8 * scale, msg=name)
     assert torch.equal(state, expected_state)
-    with torch.no_grad():
-        features = model.eval().features(clips)
-    assert [feature.shape[1] for feature in features] == [32, 64]
 
 
 def test_frozen_parameters_get_no_gradient_and_the_others_theirs():
@@ -111,7 +92,7 @@ def test_bfloat16_autocast_is_replayed():
     with torch.autocast("cpu", torch.bfloat16):
         loss = model(clips).float().square().sum()
     loss.backward()
-    mixed = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+    mixed = {name: parameter.grad for name, parameter in model.named_parameters()}
     model.zero_grad()
     model(clips).square().sum().backward()
     for name, parameter in model.named_parameters():

@@ -2,12 +2,10 @@
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from mvit import create_model
 from mvit.model.attention import MultiscaleAttention
-from mvit.model.config import BlockConfig, MViTConfig, PoolConfig
+from mvit.model.config import BlockConfig, PoolConfig
 from mvit.model.relative import RelativePositions
 
 V2 = {
@@ -68,50 +66,6 @@ def test_images_have_no_table_for_time_and_run_as_clips():
     assert not [name for name in model.state_dict() if name.endswith("relative.time")]
     with torch.no_grad():
         assert model(torch.randn(2, 3, 5, 32, 40)).shape == (2, 3)
-
-
-configurations = st.fixed_dictionaries(
-    {
-        "positions": st.sampled_from(["none", "space", "joint", "separate"]),
-        "relative_positions": st.sampled_from(["none", "grid", "floor"]),
-        "residual_pooling": st.booleans(),
-        "residual_class_token": st.booleans(),
-        "widen_in": st.sampled_from(["mlp", "attention"]),
-        "pool_every_query": st.booleans(),
-        "class_token": st.booleans(),
-        "pooling": st.sampled_from(["conv", "max", "average"]),
-        "clip": st.tuples(st.sampled_from([1, 4, 5]), st.sampled_from([24, 32, 36]), st.sampled_from([32, 44])),
-    }
-)
-
-
-@settings(max_examples=40)
-@given(
-    fields=configurations,
-    frames=st.integers(1, 6),
-    height=st.integers(4, 40),
-    width=st.integers(4, 40),
-    seed=st.integers(0, 99),
-)
-def test_fused_and_explicit_attention_agree_at_any_size(fields, frames, height, width, seed):
-    torch.manual_seed(seed)
-    model = create_model("mvit_test_4x32", num_classes=4, **fields).double().eval()
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.3)
-    clips = torch.randn(1, 3, frames, height, width, dtype=torch.float64)
-    with torch.no_grad():
-        fused = model(clips)
-        pyramid = model.features(clips)
-        for module in model.modules():
-            if isinstance(module, MultiscaleAttention):
-                module.fused = False
-        torch.testing.assert_close(model(clips), fused, rtol=1e-9, atol=1e-9)
-    channels = (32, 32) if fields["widen_in"] == "mlp" else (16, 32)
-    assert tuple(feature.shape[1] for feature in pyramid) == channels
-    again = create_model(MViTConfig.from_dict(model.config.to_dict())).double().eval()
-    again.load_state_dict(model.state_dict())
-    with torch.no_grad():
-        assert torch.equal(again(clips), fused)
 
 
 @pytest.mark.parametrize("with_class_token", [False, True])

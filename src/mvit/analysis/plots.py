@@ -98,7 +98,7 @@ def curves(
             parts.append(tag("text", line.name, x=at, y=14.0, class_=f"end key-{number}"))
             at -= 13 * GLYPH * len(line.name) + 14
         parts.append(_line(x, line.values, across, down, number))
-    return _figure(width, height, f"{title} by epoch", parts)
+    return figure(width, height, f"{title} by epoch", parts)
 
 
 def bars(rows: Sequence[Bar], marks: Sequence[tuple[str, float]]) -> Html:
@@ -138,7 +138,7 @@ def bars(rows: Sequence[Bar], marks: Sequence[tuple[str, float]]) -> Html:
         parts.append(tag("line", x1=place(share), x2=place(share), y1=top - 6, y2=bottom, class_="chance"))
         parts.append(tag("text", f"{name} {percent(share)}", x=place(share), y=top - 12, class_="middle small"))
     said = "; ".join(f"{row.label} {percent(row.share)}" for row in rows)
-    return _figure(width, bottom + 26, said, parts)
+    return figure(width, bottom + 26, said, parts)
 
 
 def strip(share: float, low: float, high: float) -> Html:
@@ -148,7 +148,7 @@ def strip(share: float, low: float, high: float) -> Html:
     def place(value: float) -> float:
         return 4 + (width - 8) * value
 
-    return _figure(
+    return figure(
         width,
         height,
         f"{percent(share)}, {percent(low)} to {percent(high)}",
@@ -191,7 +191,7 @@ def matrix(classes: Sequence[str], counts: Sequence[Sequence[int]]) -> Html:
     overhang = longest * 0.72 if named and upright and cell >= NUMBERED_CELL else 0
     body = tag("g", parts, transform=f"translate({left:.1f} {top:.1f})")
     said = f"confusion matrix of {size} classes"
-    return _figure(
+    return figure(
         left + side + max(overhang - cell / 2, 0) + 8, top + side + 2, said, [body], style=f"font-size:{font:.1f}px"
     )
 
@@ -283,7 +283,8 @@ def _whisker(low: float, high: float, y: float) -> str:
     return f"M{low:.1f} {y:.1f}H{high:.1f}{ends}"
 
 
-def _figure(width: float, height: float, label: str, parts: Sequence[Child], **attributes: str) -> Html:
+def figure(width: float, height: float, label: str, parts: Sequence[Child], **attributes: str) -> Html:
+    """Parts as one SVG of so many pixels, with what it shows in words."""
     return tag(
         "svg",
         parts,

@@ -18,6 +18,7 @@ RelativePositions = Literal["none", "grid", "floor"]
 Reversible = Literal["none", "average", "mlp"]
 
 MLP_RATIO = 4
+FUSION_RATIO = 2
 
 
 def convolved(size: Triple, kernel: Triple, stride: Triple, padding: Triple) -> Triple:
@@ -89,6 +90,11 @@ class BlockConfig:
     drop_path: float
     is_first_of_stage: bool
     is_last_of_stage: bool
+
+    @property
+    def is_transition(self) -> bool:
+        """Whether it is the block of a reversible model that fuses the streams, and cannot be reversed."""
+        return self.reversible != "none" and self.is_first_of_stage and self.stage > 0
 
 
 _CHOICES = {

@@ -96,7 +96,7 @@ class MViT(nn.Module):
 def _block(config: BlockConfig) -> nn.Module:
     if config.reversible == "none":
         return MultiscaleBlock(config)
-    return TransitionBlock(config) if config.is_first_of_stage and config.stage else ReversibleBlock(config)
+    return TransitionBlock(config) if config.is_transition else ReversibleBlock(config)
 
 
 @torch.no_grad()

@@ -15,9 +15,7 @@ from torch import Tensor, nn
 
 from mvit.model.attention import NORM_EPS, MultiscaleAttention
 from mvit.model.block import MLP, StochasticDepth
-from mvit.model.config import BlockConfig, Triple
-
-FUSION_RATIO = 2
+from mvit.model.config import FUSION_RATIO, BlockConfig, Triple
 
 
 class ReversibleBlock(nn.Module):

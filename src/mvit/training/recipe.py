@@ -206,6 +206,24 @@ _KEYS["model"] = {"name": str, "weights": str} | _MODEL_FIELDS
 # ---- reading -------------------------------------------------------------------------------------------------------
 
 
+def path_of(name: str) -> Path:
+    """A recipe by path, or by name among those that come with the package (beside src/ in a checkout).
+
+    Raises ``ValueError`` for a name that is none of them, and ``FileNotFoundError`` for a path where there is no file.
+    """
+    if Path(name).is_file():
+        return Path(name)
+    inside, beside = Path(__file__).parents[1] / "recipes", Path(__file__).parents[3] / "recipes"
+    known = {path.stem: path for path in sorted((inside if inside.is_dir() else beside).glob("*.toml"))}
+    if name in known:
+        return known[name]
+    if name.endswith(".toml"):
+        raise FileNotFoundError(
+            f"{name} does not exist: give a recipe in TOML, or the name of one of {', '.join(known)}"
+        )
+    raise ValueError(f"there is no recipe file {name!r} and none of that name: {nearest(name, list(known))}")
+
+
 def load(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe of a TOML file (None: the defaults) with ``section.key=value`` replaced, resolved and checked.
 

@@ -1,0 +1,67 @@
+"""Other people's models under their names; where a library is missing, what to install.
+
+``peers`` may be left out of an environment: each library is asked for where it is needed.
+"""
+
+import importlib.util
+import os
+
+import pytest
+import torch
+
+from mvit import baselines
+from mvit.analysis.counter import count
+from mvit.baselines import BASELINES
+
+
+def needs(library):
+    """Skip without the library, or fail where nothing may be skipped."""
+    if importlib.util.find_spec(library) is not None:
+        return
+    reason = f"needs {library}, which the extra 'baselines' installs"
+    if os.environ.get("MVIT_REQUIRE_PEERS") == "1":
+        pytest.fail(f"{reason}, and MVIT_REQUIRE_PEERS=1 forbids skipping")
+    pytest.skip(reason)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "gmac"),
+    [("vgg16", 138_357_544, 15.47), ("swin_t", 28_288_354, 4.49), ("video_swin_t", 28_158_070, 88.06)],
+)
+def test_counts_of_models_that_torchvision_builds(name, parameters, gmac):
+    """torchvision's own figures; those of Video Swin are counted with LayerNorms."""
+    counted = count(lambda: baselines.create(name), BASELINES[name].clip)
+    assert counted.parameters == parameters
+    assert min(abs(macs / 1e9 / gmac - 1) for macs in (counted.macs, counted.macs_with_norms)) < 1e-3
+
+
+def test_an_image_model_takes_clips_of_one_frame():
+    model = baselines.create("resnet50").eval()
+    with torch.no_grad():
+        images = torch.randn(2, 3, 64, 64)
+        assert torch.equal(model(images[:, :, None]), model.model(images))
+    with pytest.raises(ValueError, match="clips have 2 frames"):
+        model(torch.zeros(1, 3, 2, 64, 64))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # what the libraries warn of is theirs
+@pytest.mark.parametrize("name", BASELINES)
+def test_every_baseline_goes_from_a_clip_to_logits(name):
+    needs(BASELINES[name].library)
+    with torch.device("meta"):
+        model = baselines.create(name).eval()
+        with torch.no_grad():
+            logits = model(torch.empty(2, 3, *BASELINES[name].clip))
+    assert logits.shape == (2, 1000 if BASELINES[name].clip[0] == 1 else 400)
+
+
+def test_an_unknown_baseline_names_all():
+    with pytest.raises(ValueError, match=r"no baseline is called 'swin_x': there are .*swin_t"):
+        baselines.create("swin_x")
+
+
+def test_a_missing_library_says_what_to_install(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"deit_b is built by timm, which is not installed: pip install 'mvit\[bas"):
+        baselines.create("deit_b")
