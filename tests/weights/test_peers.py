@@ -3,9 +3,8 @@
 The libraries come with the extra ``peers``; `make test-all` installs it.
 """
 
-import importlib
 import json
-import os
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -38,20 +37,20 @@ MODELS = {
 it differs from large_cls in numbers only."""
 
 
-def peer_of(library: str, name: str) -> nn.Module:
-    """A model of another library; without the library the test is skipped, or fails where nothing may be skipped."""
-    try:
-        if library == "torchvision":
-            return getattr(importlib.import_module("torchvision.models.video"), name)()
-        if library == "timm":
-            return importlib.import_module("timm").create_model(name)
-        hub = importlib.import_module("pytorchvideo.models.hub.vision_transformers")
-    except ImportError as missing:
-        reason = f"needs {library}, which the extra 'peers' installs ({missing})"
-        if os.environ.get("MVIT_REQUIRE_PEERS") == "1":
-            pytest.fail(f"{reason}, and MVIT_REQUIRE_PEERS=1 forbids skipping")
-        pytest.skip(reason)
-    return getattr(hub, name)()
+@pytest.fixture
+def peer_of(library) -> Callable[[str, str], nn.Module]:
+    """Makes a model of another library."""
+
+    def make(name_of_library: str, name: str) -> nn.Module:
+        if name_of_library == "timm":
+            return library("timm", "peers").create_model(name)
+        module = {
+            "torchvision": "torchvision.models.video",
+            "pytorchvideo": "pytorchvideo.models.hub.vision_transformers",
+        }[name_of_library]
+        return getattr(library(module, "peers"), name)()
+
+    return make
 
 
 def shaken(peer: nn.Module) -> nn.Module:
@@ -70,7 +69,7 @@ def shaken(peer: nn.Module) -> nn.Module:
 
 @pytest.mark.parametrize("named", MODELS)
 @pytest.mark.filterwarnings("ignore")  # what the libraries warn of is theirs
-def test_logits_are_the_peer_s_and_its_weights_come_back(named, tmp_path):
+def test_logits_are_the_peer_s_and_its_weights_come_back(named, peer_of, tmp_path):
     library, name = named.split()
     peer = shaken(peer_of(library, name))
     theirs = {key: tensor.clone() for key, tensor in peer.state_dict().items()}
@@ -104,7 +103,7 @@ def test_logits_are_the_peer_s_and_its_weights_come_back(named, tmp_path):
         assert torch.equal(peer(clip[:, :, 0] if image else clip), expected)
 
 
-def test_a_peer_runs_what_was_made_here():
+def test_a_peer_runs_what_was_made_here(peer_of):
     """The other direction: a model of ours, through torchvision's names, in torchvision's code."""
     ours = shaken(create_model("mvit_b_16x4"))
     peer = peer_of("torchvision", "mvit_v1_b").eval()
