@@ -1,9 +1,12 @@
 """What every test shares: one thread, fixed randomness, and the way to data that lies beside the checkout."""
 
+import importlib
 import os
 import random
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 # xdist runs a process per core, so each computes on one thread; set before torch or numpy are imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -44,3 +47,19 @@ def shared() -> Path:
             pytest.fail(f"{reason}, and MVIT_REQUIRE_DATA=1 forbids skipping")
         pytest.skip(reason)
     return folder
+
+
+@pytest.fixture(scope="session")
+def library() -> Callable[[str, str], ModuleType]:
+    """Imports a module of a library that an extra installs; without the library the test is skipped."""
+
+    def imported(module: str, extra: str) -> ModuleType:
+        try:
+            return importlib.import_module(module)
+        except ImportError as missing:
+            reason = f"needs {module}, which the extra {extra!r} installs ({missing})"
+            if os.environ.get("MVIT_REQUIRE_PEERS") == "1":
+                pytest.fail(f"{reason}, and MVIT_REQUIRE_PEERS=1 forbids skipping")
+            pytest.skip(reason)
+
+    return imported

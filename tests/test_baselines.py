@@ -1,10 +1,6 @@
-"""Other people's models under their names; where a library is missing, what to install.
-
-``peers`` may be left out of an environment: each library is asked for where it is needed.
-"""
+"""Other people's models under their names; where a library is missing, what to install."""
 
 import importlib.util
-import os
 
 import pytest
 import torch
@@ -12,16 +8,6 @@ import torch
 from mvit import baselines
 from mvit.analysis.counter import count
 from mvit.baselines import BASELINES
-
-
-def needs(library):
-    """Skip without the library, or fail where nothing may be skipped."""
-    if importlib.util.find_spec(library) is not None:
-        return
-    reason = f"needs {library}, which the extra 'baselines' installs"
-    if os.environ.get("MVIT_REQUIRE_PEERS") == "1":
-        pytest.fail(f"{reason}, and MVIT_REQUIRE_PEERS=1 forbids skipping")
-    pytest.skip(reason)
 
 
 @pytest.mark.parametrize(
@@ -47,8 +33,8 @@ def test_an_image_model_takes_clips_of_one_frame():
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # what the libraries warn of is theirs
 @pytest.mark.parametrize("name", BASELINES)
-def test_every_baseline_goes_from_a_clip_to_logits(name):
-    needs(BASELINES[name].library)
+def test_every_baseline_goes_from_a_clip_to_logits(name, library):
+    library(BASELINES[name].library, "baselines")
     with torch.device("meta"):
         model = baselines.create(name).eval()
         with torch.no_grad():

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from mvit import create_model
 from mvit.model.mvit import MViT
-from mvit.model.reversible import ReversibleBlock
+from mvit.model.reversible import ReversibleBlock, TransitionBlock
 from strategies import CLIPS, configurations
 
 REVERSIBLE = {"widen_in": "attention", "class_token": False, "reversible": "average"}
@@ -110,6 +110,28 @@ def test_one_block_is_undone_exactly():
     second = second - block.g(first, None)
     first = first - block.f(second, grid, None)
     torch.testing.assert_close(torch.cat([first, second], dim=-1), x)
+
+
+@pytest.mark.parametrize("fusion", ["average", "mlp"])
+def test_a_stage_begins_as_in_the_official_code(fusion):
+    """StageTransitionBlock of facebookresearch/SlowFast, whose fusing MLP is a residual one, written out."""
+    model = create_model("mvit_test_4x32", depths=(1, 2), **REVERSIBLE | {"reversible": fusion}).double().eval()
+    block, grid = model.blocks[1], (2, 8, 8)
+    assert isinstance(block, TransitionBlock)
+    for parameter in block.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    x = torch.randn(2, 128, 32, dtype=torch.float64)
+    if fusion == "mlp":
+        fused = block.fuse.fc2(torch.nn.functional.gelu(block.fuse.fc1(x))) + x
+    else:
+        fused = (x[..., :16] + x[..., 16:]) / 2
+    skip = block.proj(fused) if block.proj else fused
+    heads = skip.unflatten(1, grid).permute(0, 4, 1, 2, 3).unflatten(1, (2, 16)).flatten(0, 1)  # (B*h, d, T, H, W)
+    pooled = torch.nn.functional.conv3d(heads, block.attn.pool_q.weight, None, (1, 2, 2), 1, groups=16)
+    pooled = block.attn.pool_q.norm(pooled.flatten(2).mT).unflatten(0, (2, 2)).transpose(1, 2).flatten(2)
+    expected = pooled + block.attn(block.norm1(fused), grid)[0]
+    expected = expected + block.mlp(block.norm2(expected))
+    torch.testing.assert_close(block(x, grid)[0], torch.cat([expected, expected], dim=-1))
 
 
 def test_a_reversible_model_must_widen_in_attention():

@@ -63,6 +63,32 @@ FAMILIES = {
     "v2 images": _V2_IMAGE,
     "v2 images, class token": replace(_V2_IMAGE, class_token=True, residual_class_token=True),
     "v2 images, widened in the MLP": replace(_V2_IMAGE, widen_in="mlp"),
+    "reversible clips": replace(
+        _V1, depths=(1, 2, 3, 2), widen_in="attention", class_token=False, reversible="average", qkv_bias=False
+    ),
+    "reversible images": replace(
+        _V1_IMAGE,
+        depths=(1, 2, 3, 2),
+        widen_in="attention",
+        class_token=False,
+        reversible="mlp",
+        positions="joint",
+    ),
+    "reversible images, columnar": replace(
+        _V1,
+        clip=(1, 224, 224),
+        stem_kernel=(1, 16, 16),
+        stem_stride=(1, 16, 16),
+        stem_padding=(0, 0, 0),
+        depths=(3,),
+        widths=(128,),
+        heads=(2,),
+        widen_in="attention",
+        class_token=False,
+        reversible="average",
+        positions="joint",
+        **dict.fromkeys(("stride_q", "kernel_q", "stride_kv", "kernel_kv"), ((1, 1, 1),)),
+    ),
     "columnar": replace(
         _V1,
         clip=(8, 224, 224),

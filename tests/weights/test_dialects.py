@@ -25,6 +25,9 @@ SPOKEN = {
         "v2 images",
         "v2 images, class token",
         "v2 images, widened in the MLP",
+        "reversible clips",
+        "reversible images",
+        "reversible images, columnar",
         "columnar",
     ),
     "torchvision": ("v1 clips", "v1 clips, kernels of stride + 1", "v1 images, separate", "v2 clips"),
@@ -80,6 +83,18 @@ NAMES = {
         blocks.0.attn.pool_k.norm_act.0.weight blocks.0.attn.project.0.weight blocks.0.mlp.0.weight blocks.0.mlp.3.bias
         norm.bias head.1.weight""",
     ),
+    "official, reversible": (
+        "reversible images",
+        """pos_embed patch_embed.proj.bias rev_backbone.layers.0.F.norm.weight rev_backbone.layers.1.F.attn.q.weight
+        rev_backbone.layers.1.F.attn.pool_q.weight rev_backbone.layers.1.F.attn.norm_q.bias
+        rev_backbone.layers.0.F.attn.norm_k.weight rev_backbone.layers.2.F.attn.proj.weight
+        rev_backbone.layers.2.G.norm.bias rev_backbone.layers.2.G.mlp.fc1.weight
+        rev_backbone.layers.3.pre_q_fuse.fuse_fn.fc2.weight norm.weight head.projection.weight""",
+    ),
+    "official, reversible clips": (
+        "reversible clips",
+        """pos_embed_temporal rev_backbone.layers.0.F.attn.qkv.weight rev_backbone.layers.1.res_proj.bias""",
+    ),
     "pytorchvideo-head": (
         "v1 clips",
         """patch_embed.patch_model.weight cls_positional_encoding.cls_token cls_positional_encoding.pos_embed_spatial
@@ -106,6 +121,7 @@ NAMES = {
 @pytest.mark.parametrize("dialect", NAMES)
 def test_names_and_shapes_are_theirs(dialect, families, random):
     family, names = NAMES[dialect]
+    dialect = dialect.split(",")[0]
     model = random(families[family])
     theirs = dialects.to_dialect(model.state_dict(), model.config, dialect)
     assert not set(names.split()) - set(theirs)
@@ -198,11 +214,15 @@ REFUSED = {
             "pools over time",
         ),
         ({"relative_positions": "grid", "clip": (4, 72, 72)}, "odd grids"),
+        ({"reversible": "average", "widen_in": "attention"}, "reversible and has a class token"),
+        ({"reversible": "average", "widen_in": "attention", "class_token": False}, "there would be one stream"),
     ],
     "torchvision": [
         ({"pooling": "max"}, "pooling is max"),
         ({"class_token": False}, "no class token"),
         ({"positions": "joint"}, "positions are joint"),
+        ({"qkv_bias": False}, "have no bias"),
+        ({"reversible": "average", "widen_in": "attention"}, "it is reversible"),
         ({"positions": "none", "relative_positions": "grid", "clip": (1, 64, 64)}, "made for images"),
     ],
     "pytorchvideo": [({"residual_pooling": True}, "an MViTv2"), ({"positions": "none"}, "no positions")],

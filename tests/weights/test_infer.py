@@ -29,6 +29,9 @@ FAMILIES = (
     "v2 images",
     "v2 images, class token",
     "v2 images, widened in the MLP",
+    "reversible clips",
+    "reversible images",
+    "reversible images, columnar",
     "columnar",
 )
 
@@ -63,6 +66,8 @@ def test_published_families_without_cfg(family, families, random, logits, tmp_pa
         ("mvitv2_s_16x4", {}),
         ("mvitv2_l_40x3", {}),
         ("vit_b_8x8", {}),
+        ("rev_mvit_b_16x4", {}),
+        ("rev_mvit_b_16_image", {}),
     ],
 )
 def test_presets_by_their_shapes_alone(name, cannot_be_told):
@@ -176,6 +181,7 @@ def test_the_adaptive_stride_of_the_cfg(families, random, tmp_path):
         ("MVIT:\n  NUM_HEADS: many\n", "MVIT.HEAD_MUL"),
         ("MVIT:\n  NUM_HEADS: 1\n  HEAD_MUL: [3]\n", "MVIT.HEAD_MUL"),
         ("MVIT:\n  POOL_FIRST: true\n", "MVIT.POOL_FIRST"),
+        ("MVIT:\n  MODE: conv_unshared\n", "'conv_unshared' as MVIT.MODE"),
         ("MVIT:\n  USE_MEAN_POOLING: true\n", "MVIT.USE_MEAN_POOLING"),
         ("MVIT:\n  DROPPATH_RATE: much\n", "drop_path is 'much'"),
     ],
@@ -184,6 +190,46 @@ def test_a_cfg_that_cannot_be_followed_is_refused(cfg, match, families, random, 
     official(tmp_path / "m.pyth", random(families["v1 clips"]), cfg=cfg)
     with pytest.raises(CheckpointError, match=match):
         read(tmp_path / "m.pyth")
+
+
+def test_mean_pooling_without_a_class_token_is_another_model(families, random, tmp_path):
+    """Its mean is taken before the norm, where a model without a class token has it after."""
+    official(tmp_path / "m.pyth", random(families["v2 images"]), cfg="MVIT:\n  USE_MEAN_POOLING: true\n")
+    with pytest.raises(CheckpointError, match=r"MVIT\.USE_MEAN_POOLING"):
+        read(tmp_path / "m.pyth")
+
+
+@pytest.mark.parametrize(
+    ("cfg", "match"),
+    [
+        ("RES_PATH: max", "'max' as MVIT.REV.RES_PATH, and this package knows 'conv' only"),
+        ("PRE_Q_FUSION: max", "'max' as MVIT.REV.PRE_Q_FUSION"),
+        ("BUFFER_LAYERS:\n    - 1\n    - 3", r"\[1, 3\] as MVIT.REV.BUFFER_LAYERS"),
+    ],
+)
+def test_reversible_models_of_another_kind_are_refused(cfg, match, families, random, tmp_path):
+    official(tmp_path / "m.pyth", random(families["reversible clips"]), cfg=f"MVIT:\n  REV:\n    {cfg}\n  DEPTH: 8\n")
+    with pytest.raises(CheckpointError, match=match):
+        read(tmp_path / "m.pyth")
+
+
+def test_a_reversible_model_whose_streams_end_as_one_is_refused(families, random, tmp_path):
+    model = random(families["reversible clips"])
+    theirs = dialects.to_dialect(model.state_dict(), model.config, "official")
+    narrow = {name: theirs[name][..., :64] for name in ("norm.weight", "norm.bias", "head.projection.weight")}
+    torch.save(theirs | narrow, tmp_path / "m.pyth")
+    with pytest.raises(CheckpointError, match="not as wide as two streams"):
+        read(tmp_path / "m.pyth")
+
+
+@pytest.mark.parametrize(("name", "tensors"), [("rev_mvit_b_16x4", 295), ("rev_mvit_b_16_image", 380)])
+def test_reversible_presets_have_the_official_number_of_tensors(name, tensors):
+    wanted = get_config(name)
+    with torch.device("meta"):
+        state = create_model(wanted).state_dict()
+    theirs = dialects.to_dialect(state, wanted, "official")
+    assert len(theirs) == tensors
+    assert dialects.to_ours(theirs, "official")[0].keys() == state.keys()
 
 
 def test_pools_left_out_of_the_last_blocks(families, random, logits, tmp_path):

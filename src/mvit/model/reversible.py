@@ -55,8 +55,8 @@ class ReversibleBlock(nn.Module):
 class TransitionBlock(nn.Module):
     """The first block of a further stage: it fuses the streams, coarsens the grid, widens, and makes two streams again.
 
-    "average" takes the mean of the streams; "mlp" fuses them side by side, so that attention starts from 2C. The skip
-    is pooled by what pools the queries, its norm included. No such block can be reversed.
+    "average" takes the mean of the streams; "mlp" adds an MLP of the two side by side to them, so that attention starts
+    from 2C. The skip is pooled by what pools the queries, its norm included. No such block can be reversed.
     """
 
     def __init__(self, config: BlockConfig) -> None:
@@ -70,7 +70,7 @@ class TransitionBlock(nn.Module):
         self.drop_path = StochasticDepth(config.drop_path)
 
     def forward(self, x: Tensor, grid: Triple) -> tuple[Tensor, Triple]:  # (B, N, 2C) -> (B, Q, 2C')
-        x = self.fuse(x) if self.fuse else torch.stack(x.chunk(2, dim=-1)).mean(dim=0)
+        x = x + self.fuse(x) if self.fuse else torch.stack(x.chunk(2, dim=-1)).mean(dim=0)
         attended, new_grid = self.attn(self.norm1(x), grid)
         x = self.proj(x) if self.proj else x
         if self.attn.pool_q:

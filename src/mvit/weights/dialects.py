@@ -37,6 +37,19 @@ _OFFICIAL = {
     **_RELATIVE,
     "head": "head.projection",
 }
+_REVERSIBLE = {
+    "blocks.#.fuse": "rev_backbone.layers.#.pre_q_fuse.fuse_fn",
+    "blocks.#.norm1": "rev_backbone.layers.#.F.norm",
+    **{
+        ours: theirs.replace("blocks.#", "rev_backbone.layers.#.F")
+        for ours, theirs in (_POOL_NORMS | _RELATIVE | {"blocks.#.attn": "blocks.#.attn"}).items()
+    },
+    "blocks.#.norm2": "rev_backbone.layers.#.G.norm",
+    "blocks.#.mlp": "rev_backbone.layers.#.G.mlp",
+    "blocks.#.proj": "rev_backbone.layers.#.res_proj",
+}
+"""The blocks of a reversible model, which only the official code has."""
+
 _PYTORCHVIDEO = {
     "stem": "patch_embed.patch_model",
     "class_token": "cls_positional_encoding.cls_token",
@@ -132,7 +145,8 @@ def to_ours(state: Mapping[str, Tensor], dialect: str) -> tuple[dict[str, Tensor
         if _name_of_alias(name) not in state or not torch.equal(state[name], state[_name_of_alias(name)]):
             raise ValueError(f"{name} is not the same as {_name_of_alias(name)}, of which it is a second name")
     depths = _depths(state)
-    table = _table(dialect, mlp=any(".shortcut_proj_mlp." in name for name in state))
+    reversible = any(name.startswith("rev_backbone.") for name in state)
+    table = _table(dialect, mlp=any(".shortcut_proj_mlp." in name for name in state), reversible=reversible)
     back = {theirs: ours for ours, theirs in table.items()}
     ours: dict[str, Tensor] = {}
     for name, tensor in state.items():
@@ -153,13 +167,24 @@ def to_ours(state: Mapping[str, Tensor], dialect: str) -> tuple[dict[str, Tensor
                 ours[f"{fused[1]}.{part}.{fused[2]}"] = piece.clone()
         else:
             ours[new] = tensor
+    if reversible and not _has_two_streams(ours):
+        raise ValueError(
+            "its norm is not as wide as two streams side by side, the only end known of a reversible model"
+        )
     return ours, aliases
+
+
+def _has_two_streams(ours: Mapping[str, Tensor]) -> bool:
+    """Whether a model, of which this is all that shows it, ends with its streams side by side."""
+    widths = [tensor.numel() for name, tensor in ours.items() if re.fullmatch(r"blocks\.\d+\.norm2\.bias", name)]
+    return "norm.bias" in ours and ours["norm.bias"].numel() == 2 * max(widths, default=0)
 
 
 def to_dialect(state: Mapping[str, Tensor], config: MViTConfig, dialect: str) -> dict[str, Tensor]:
     """Tensors in a dialect's names and shapes: what ``to_ours`` reads back bit for bit."""
-    table = _table(dialect, mlp=config.widen_in == "mlp")
+    table = _table(dialect, mlp=config.widen_in == "mlp", reversible=config.reversible != "none")
     flat_stem = config.clip[0] == 1 and config.stem_kernel[0] == 1 and dialect in ("official", "timm", *_SPLIT)
+    split = dialect in _SPLIT or (dialect == "official" and splits_projections(config))
     theirs: dict[str, Tensor] = {}
     for name, tensor in state.items():
         if name.startswith(("class_token", "positions.")) and dialect == "torchvision":
@@ -167,7 +192,7 @@ def to_dialect(state: Mapping[str, Tensor], config: MViTConfig, dialect: str) ->
         elif (name == "stem.weight" and flat_stem) or (name.endswith(_POOLS) and dialect == "timm"):
             tensor = tensor.squeeze(2)
         part = re.fullmatch(r"(blocks\.\d+\.attn)\.([qkv])\.(weight|bias)", name)
-        if part and dialect not in _SPLIT:
+        if part and not split:
             if part[2] != "q":
                 continue
             tensor = torch.cat([state[f"{part[1]}.{each}.{part[3]}"] for each in "qkv"])
@@ -179,8 +204,15 @@ def to_dialect(state: Mapping[str, Tensor], config: MViTConfig, dialect: str) ->
     return theirs
 
 
-def _table(dialect: str, *, mlp: bool) -> Table:
+def splits_projections(config: MViTConfig) -> bool:
+    """Whether the official code, which can do either, splits queries, keys and values: as in what it released."""
+    return config.reversible != "none" and config.clip[0] == 1
+
+
+def _table(dialect: str, *, mlp: bool, reversible: bool) -> Table:
     table = _TABLES[dialect]
+    if dialect == "official" and reversible:
+        return {**_REVERSIBLE, **table, **_REVERSIBLE}  # first in order, and last in what counts
     if dialect == "timm" and mlp:
         return {**table, "blocks.#.proj": "blocks.#.shortcut_proj_mlp"}
     return table

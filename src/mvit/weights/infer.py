@@ -11,11 +11,11 @@ from typing import Any
 
 from torch import Tensor
 
-from mvit.model.config import NO_POOL, MViTConfig, PoolConfig, Positions, Triple
+from mvit.model.config import NO_POOL, MViTConfig, PoolConfig, Positions, Reversible, Triple
 from mvit.weights import slowfast
 from mvit.weights.slowfast import one_more
 
-_ELSEWHERE = ("MVIT.POOL_FIRST", "MVIT.USE_FIXED_SINCOS_POS", "MVIT.USE_MEAN_POOLING", "MVIT.REV.ENABLE")
+_ELSEWHERE = ("MVIT.POOL_FIRST", "MVIT.USE_FIXED_SINCOS_POS", "MVIT.USE_MEAN_POOLING")
 """What the official code can do and this package cannot, although the tensors look alike."""
 
 PUBLISHED_CROPS = (224, 160, 256, 312, 320, 384, 112)
@@ -31,7 +31,7 @@ def infer_config(state: Mapping[str, Tensor], keys: Mapping[str, Any] | None = N
     keys = keys or {}
     assumed: list[str] = []
     for key in _ELSEWHERE:
-        if keys.get(key) and not (key == "MVIT.USE_MEAN_POOLING" and "class_token" not in state):
+        if keys.get(key):
             raise ValueError(f"its cfg has {key}, which this package does not know")
     numbers = {name.split(".")[1] for name in state if name.startswith("blocks.")}
     depth = 1 + max((int(number) for number in numbers if number.isdecimal()), default=-1)
@@ -55,6 +55,7 @@ def infer_config(state: Mapping[str, Tensor], keys: Mapping[str, Any] | None = N
         or pools_q[index].stride != (1, 1, 1)
         or (pools_q[index].kernel != pools_q[index - 1].kernel and not pools_q[index].is_identity)
     ]
+    reversible = _reversible(state, attention, starts, keys, assumed)
     class_token = "class_token" in state
     residual = _said(keys, "MVIT.RESIDUAL_POOLING", relative, "residual_pooling", assumed)
     from_mvit = clip[0] == 1 and "MVIT.PATCH_2D" not in keys  # of the two official codes, that for images
@@ -74,7 +75,7 @@ def infer_config(state: Mapping[str, Tensor], keys: Mapping[str, Any] | None = N
         stem_padding=stem_padding,
         depths=tuple(end - start for start, end in zip(starts, [*starts[1:], depth], strict=True)),
         widths=tuple(attention[start] for start in starts),
-        widen_in="mlp" if entering == attention else "attention",
+        widen_in="mlp" if entering == attention and reversible == "none" else "attention",
         heads=tuple(heads[start] for start in starts),
         stride_q=tuple(pools_q[start].stride for start in starts),
         kernel_q=tuple(pools_q[start].kernel for start in starts),
@@ -87,6 +88,8 @@ def infer_config(state: Mapping[str, Tensor], keys: Mapping[str, Any] | None = N
         relative_positions="grid" if relative else "none",
         residual_pooling=residual,
         residual_class_token=residual and class_token and from_mvit,
+        qkv_bias="blocks.0.attn.q.bias" in state,
+        reversible=reversible,
         drop_path=drop_path,
         head_dropout=head_dropout,
     )
@@ -108,6 +111,34 @@ def _said(keys: Mapping[str, Any], key: str, otherwise: Any, what: str, assumed:
     if otherwise:
         assumed.append(f"{what} {str(otherwise).lower()}")
     return otherwise
+
+
+def _reversible(
+    state: Mapping[str, Tensor],
+    attention: Sequence[int],
+    starts: Sequence[int],
+    keys: Mapping[str, Any],
+    assumed: list[str],
+) -> Reversible:
+    """Whether two streams run side by side, which the last norm shows, and what fuses them where a stage begins."""
+    if _shape(state, "norm.weight", 1)[0] != 2 * attention[-1]:
+        return "none"
+    fused_by: Reversible = "mlp" if any(".fuse." in name for name in state) else "average"
+    if len(starts) == 1:
+        return fused_by
+    known = {
+        "MVIT.REV.PRE_Q_FUSION": slowfast.FUSIONS[fused_by],
+        "MVIT.REV.RES_PATH": "conv",
+        "MVIT.REV.BUFFER_LAYERS": list(starts[1:]),
+    }
+    for key, value in known.items():
+        if keys.get(key, value) != value:
+            raise ValueError(f"its cfg has {keys[key]!r} as {key}, and this package knows {value!r} only")
+    if "MVIT.REV.PRE_Q_FUSION" not in keys and fused_by == "average":
+        assumed.append("streams fused by their average, as no tensors fuse them")
+    if "MVIT.REV.RES_PATH" not in keys:
+        assumed.append("the skip where a stage begins is pooled as the queries are")
+    return fused_by
 
 
 def _stem(state: Mapping[str, Tensor], keys: Mapping[str, Any], assumed: list[str]) -> tuple[Triple, Triple, Triple]:
@@ -136,6 +167,8 @@ def _pools(
         assumed.append("no pooling at all, as its width never changes")
         return "conv", [NO_POOL] * depth, [NO_POOL] * depth
     mode = {"avg": "average"}.get(keys.get("MVIT.MODE", "max"), keys.get("MVIT.MODE", "max"))
+    if learned and keys.get("MVIT.MODE", "conv") != "conv":
+        raise ValueError(f"its cfg has {keys['MVIT.MODE']!r} as MVIT.MODE, and its pools have weights: expected 'conv'")
     pooling = "conv" if learned else mode
     if not learned and "MVIT.MODE" not in keys:
         assumed.append("pooling max, as it has no pools with weights")

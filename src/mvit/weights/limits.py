@@ -10,7 +10,10 @@ from mvit.weights.slowfast import kernel_of_all
 
 def refusals(config: MViTConfig, dialect: str) -> list[str]:
     """Why a model cannot be written in a dialect, each the rest of a sentence about it; empty where it can."""
-    return [] if dialect == "mvit" else [*_everywhere(config), *_LIMITS[dialect](config)]
+    if dialect == "mvit":
+        return []
+    unknown = [] if dialect == "official" else _unknown_to_others(config)
+    return [*_everywhere(config), *unknown, *_LIMITS[dialect](config)]
 
 
 def _everywhere(config: MViTConfig) -> Iterator[str]:
@@ -18,10 +21,6 @@ def _everywhere(config: MViTConfig) -> Iterator[str]:
     pools = [pool for block in config.blocks() for pool in (block.pool_q, block.pool_kv)]
     if any(pad != kernel // 2 for pool in pools for pad, kernel in zip(pool.padding, pool.kernel, strict=True)):
         yield "its pools are padded by something else than half their kernel"
-    if config.reversible != "none":
-        yield "it is reversible, for which only this package's own names are known here"
-    if not config.qkv_bias:
-        yield "its queries, keys and values have no bias"
     if config.positions == "space":
         yield "it has positions in space alone"
     if (relative or config.positions != "none") and config.clip[1] != config.clip[2]:
@@ -36,10 +35,22 @@ def _everywhere(config: MViTConfig) -> Iterator[str]:
         yield "it has relative positions and pools over time"
 
 
+def _unknown_to_others(config: MViTConfig) -> Iterator[str]:
+    """What the official code alone has."""
+    if config.reversible != "none":
+        yield "it is reversible"
+    if not config.qkv_bias:
+        yield "its queries, keys and values have no bias"
+
+
 def _official(config: MViTConfig) -> Iterator[str]:
     image = config.clip[0] == 1 and config.stem_kernel[0] == 1
     if config.residual_pooling and config.class_token and config.residual_class_token and not image:
         yield "the queries are added to what a clip's class token gets"
+    if config.reversible != "none" and config.class_token:
+        yield "it is reversible and has a class token"
+    if config.reversible != "none" and min(config.depths[1:], default=2) < 2:
+        yield "it is reversible and a further stage has a single block, after which there would be one stream"
     yield from _one_kernel(config)
 
 

@@ -11,11 +11,14 @@ from itertools import pairwise
 from typing import Any
 
 from mvit.model.config import MViTConfig, PoolConfig, Triple
+from mvit.weights.dialects import splits_projections
 
 Keys = Mapping[str, Any]
 """Values by section and key: {"MVIT.DEPTH": 16}."""
 
 SECTIONS = ("DATA", "MODEL", "MVIT")
+FUSIONS = {"average": "avg", "mlp": "concat_linear_2"}
+"""What fuses the streams of a reversible model, in our words and in theirs."""
 
 
 def parse(text: str) -> Keys:
@@ -24,15 +27,22 @@ def parse(text: str) -> Keys:
     for section in SECTIONS:
         body = re.search(rf"^{section}:[ \t]*\n((?:[ \t]+.*\n|[ \t]*#.*\n|[ \t]*\n)*)", text + "\n", re.MULTILINE)
         lines = [line for line in re.sub(r"(^|\s)#.*", "", body[1]).splitlines() if line.strip()] if body else []
-        if not lines:
-            continue
-        indent = len(lines[0]) - len(lines[0].lstrip())
-        starts = [n for n, line in enumerate(lines) if re.match(rf"[ ]{{{indent}}}\w+:", line)]
-        for start, end in zip(starts, [*starts[1:], len(lines)], strict=True):
-            name, value = lines[start].strip().split(":", 1)
-            rest = lines[start + 1 : end]
-            if not re.match(rf"[ ]{{{indent}}}[ ]+\w+:", rest[0] if rest else ""):  # a section within is none of ours
-                keys[f"{section}.{name}"] = _value(value.strip(), rest)
+        keys |= _section(section, lines) if lines else {}
+    return keys
+
+
+def _section(section: str, lines: list[str]) -> dict[str, Any]:
+    """Values by the dotted names of a section and of those within it."""
+    keys: dict[str, Any] = {}
+    indent = len(lines[0]) - len(lines[0].lstrip())
+    starts = [n for n, line in enumerate(lines) if re.match(rf"[ ]{{{indent}}}\w+[ ]*:", line)]
+    for start, end in pairwise([*starts, len(lines)]):
+        name, value = (part.strip() for part in lines[start].split(":", 1))
+        rest = lines[start + 1 : end]
+        if re.match(rf"[ ]{{{indent}}}[ ]+\w+[ ]*:", rest[0] if rest else ""):
+            keys |= _section(f"{section}.{name}", rest)
+        else:
+            keys[f"{section}.{name}"] = _value(value, rest)
     return keys
 
 
@@ -53,7 +63,9 @@ def _value(text: str, rest: list[str]) -> Any:
 
 
 def _scalar(text: str) -> Any:
-    """A number, truth value, null or list in brackets; anything else is a string."""
+    """A number, truth value, null or list in brackets or, as a tuple is written, parentheses; else it is a string."""
+    if re.fullmatch(r"\(.*\)", text):
+        text = f"[{text[1:-1].rstrip(', ')}]"
     known = {"": None, "~": None, "True": True, "False": False, "None": None}
     try:
         return known[text] if text in known else json.loads(text)
@@ -137,18 +149,41 @@ def dump(config: MViTConfig) -> str:
             "POOL_KV_STRIDE": [[i, *pool.stride] for i, pool in kv],
             "POOL_KV_STRIDE_ADAPTIVE": None,
             "POOL_Q_STRIDE": [[i, *pool.stride] for i, pool in q],
-            "QKV_BIAS": True,
+            "QKV_BIAS": config.qkv_bias,
             "REL_POS_SPATIAL": relative,
             "REL_POS_TEMPORAL": relative and config.grid[0] > 1,
             "RESIDUAL_POOLING": config.residual_pooling,
+            **_reversible(config),
+            "SEPARATE_QKV": splits_projections(config),
             "SEP_POS_EMBED": config.positions == "separate",
             "USE_ABS_POS": config.positions != "none",
         },
     }
-    return "".join(
-        f"{section}:\n" + "".join(f"  {key}: {json.dumps(value)}\n" for key, value in keys.items())
-        for section, keys in sections.items()
-    )
+    return "".join(_dumped(sections, ""))
+
+
+def _reversible(config: MViTConfig) -> dict[str, Any]:
+    if config.reversible == "none":
+        return {}
+    starts = [i for i, block in enumerate(config.blocks()) if i and block.is_first_of_stage]
+    return {
+        "REV": {
+            "BUFFER_LAYERS": starts,
+            "ENABLE": True,
+            "PRE_Q_FUSION": FUSIONS[config.reversible],
+            "RESPATH_FUSE": "concat",
+            "RES_PATH": "conv",
+        }
+    }
+
+
+def _dumped(keys: Mapping[str, Any], indent: str) -> Iterator[str]:
+    for key, value in keys.items():
+        if isinstance(value, dict):
+            yield f"{indent}{key}:\n"
+            yield from _dumped(value, indent + "  ")
+        else:
+            yield f"{indent}{key}: {json.dumps(value)}\n"
 
 
 def kernel_of_all(pools: list[PoolConfig]) -> Triple | None:
