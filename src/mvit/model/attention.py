@@ -63,7 +63,9 @@ class TokenPool(nn.Module):
             return self._normed(x.to(torch.promote_types(self.weight.dtype, torch.float32))).to(x.dtype)
 
     def _normed(self, x: Tensor) -> Tensor:
-        return self.norm(x.unflatten(-1, (self.heads, -1))).flatten(-2)
+        x = x.unflatten(-1, (self.heads, -1))
+        scale, shift = self.norm.weight.to(x.dtype), self.norm.bias.to(x.dtype)  # torch refuses narrower ones on a CPU
+        return F.layer_norm(x, x.shape[-1:], scale, shift, NORM_EPS).flatten(-2)
 
 
 def _without_autocast(device: str) -> AbstractContextManager[object]:
