@@ -13,6 +13,8 @@ from torch.nn import functional as F
 
 from mvit.model.config import BlockConfig, PoolConfig, Pooling, Triple
 from mvit.model.depthwise import depthwise_conv3d
+from mvit.model.kernels import serve
+from mvit.model.kernels.pooling import pool_and_norm
 from mvit.model.relative import RelativePositions
 
 NORM_EPS = 1e-6
@@ -41,6 +43,9 @@ class TokenPool(nn.Module):
         config = self.config.packed if packed else self.config
         if self.pooling != "conv":
             return pool_tokens(x, grid, config, self.pooling, class_token=self.class_token)
+        if serve(x):
+            scale, shift = self.norm.weight, self.norm.bias
+            return pool_and_norm(x, self.weight, scale, shift, grid, config, class_token=self.class_token, eps=NORM_EPS)
         kind = x.dtype
         # In float32 also under autocast: torch's depthwise bfloat16 convolution runs its backward on a CPU five times
         # slower than float32's, and norms want the precision.
