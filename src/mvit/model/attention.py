@@ -205,7 +205,8 @@ class MultiscaleAttention(nn.Module):
     def _read(self, x: Tensor, grid: Triple) -> tuple[Tensor, Triple]:
         """The class token and the tokens that windows of keys and values read, and the grid these make."""
         first = int(self.config.class_token)
-        t, h, w = (torch.tensor(axis, device=x.device) for axis in self.config.pool_kv.places_read(grid))
+        pool = self.config.pool_kv
+        t, h, w = (places_on(pool, axis, size, x.device) for axis, size in enumerate(grid))
         places = (((t[:, None] * grid[1] + h)[..., None] * grid[2] + w) + first).flatten()
         if first:
             places = torch.cat([places.new_zeros(1), places])
@@ -213,3 +214,11 @@ class MultiscaleAttention(nn.Module):
 
     def _heads(self, x: Tensor) -> Tensor:  # (B, N, A) -> (B, h, N, d)
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+def places_on(pool: PoolConfig, axis: int, size: int, device: torch.device) -> Tensor:
+    """``PoolConfig.places_read`` along an axis, made on the device: a copy from the host would wait for the GPU."""
+    window, stride, padding = pool.packed.stride[axis], pool.stride[axis], pool.padding[axis]
+    count = len(pool.places_read((size,) * 3)[axis])
+    place = torch.arange(padding, padding + count, device=device)  # on the padded axis without its gaps
+    return place // window * stride + place % window - padding
