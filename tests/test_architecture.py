@@ -52,9 +52,12 @@ ROOMS = _rooms()
 
 
 def _module(path: Path) -> tuple[str, str]:
-    """Room and file of a source path; a file beside the rooms is a room of one file, an __init__ comes last in its."""
+    """Room and file of a source path; an __init__ comes last in its room.
+
+    A file beside the rooms is a room of one file; a folder inside a room counts as one file.
+    """
     parts = path.relative_to(SOURCE).with_suffix("").parts
-    return parts[0], parts[-1]
+    return parts[0], parts[:2][-1]
 
 
 def _imports(path: Path) -> Iterator[str]:
@@ -100,7 +103,7 @@ def test_imports_are_those_of_the_table(path: Path):
             only = room.packages[package]
             assert only is None or file in only, f"{path} imports {package}, which only {only} of {name} may"
         elif inner and inner != ["__version__"] and inner[0] == name:
-            assert inner[1] in before, f"{path} imports {imported}, which stands to its right"
+            assert inner[1] in {file, *before}, f"{path} imports {imported}, which stands to its right"
         elif inner and inner != ["__version__"]:
             assert inner[0] in room.rooms, f"{path} imports {imported}, a room that {name} may not"
 

@@ -208,3 +208,14 @@ def test_unknown_fields_name_the_nearest():
 def test_lists_are_taken_for_tuples():
     assert create_model(TEST, depths=[1, 2]).config.depths == (1, 2)
     assert isinstance(create_model(MViTConfig(), depths=[1, 1, 1, 1], num_classes=2).config, MViTConfig)
+
+
+@pytest.mark.parametrize("pooling", ["conv", "max"])
+def test_a_model_in_bfloat16_runs_on_a_cpu(pooling):
+    model = create_model("mvit_test_4x32", pooling=pooling).eval()
+    clips = torch.randn(1, 3, 4, 32, 32)
+    with torch.no_grad():
+        expected = model(clips)
+        logits = model.bfloat16()(clips.bfloat16())
+    assert logits.dtype == torch.bfloat16
+    torch.testing.assert_close(logits.float(), expected, rtol=0.1, atol=0.05)

@@ -47,6 +47,8 @@ def test_the_bias_is_the_official_code_s(class_tokens, grid_q, grid_k):
     torch.testing.assert_close(relative.bias(q, keys, grid_q, grid_k), expected)
     long_q, long_k = relative.extend(q, k, grid_q, grid_k, 0.3)
     torch.testing.assert_close(0.3 * long_q @ long_k.mT, 0.3 * q @ k.mT + expected)
+    assert long_q.shape[-1] == long_k.shape[-1]
+    assert long_q.shape[-1] % 8 == 0, "flash attention on a GPU wants that"
 
 
 def test_tables_of_another_grid_are_interpolated():

@@ -16,9 +16,9 @@ state, what a kernel needs inside itself, and dropout's masks are not in it; a b
 N tokens in, Q queries, K keys and values, with the class token; C channels in, A of the attention, D out.
 """
 
-from math import prod
+from math import ceil, prod
 
-from mvit.model.config import FUSION_RATIO, MLP_RATIO, BlockConfig, MViTConfig, PoolConfig, Triple
+from mvit.model.config import FUSION_RATIO, MLP_RATIO, WIDTH_MULTIPLE, BlockConfig, MViTConfig, PoolConfig, Triple
 
 INDEX_ELEMENTS = 2  # an int64 beside float32
 STATISTICS = 2  # a mean and a deviation
@@ -53,7 +53,7 @@ def block_training(block: BlockConfig, grid: Triple) -> int:
     if block.relative_grids is None:
         kept += (2 * Q + 2 * K) * A  # queries, result, keys, values
     else:
-        extended = A + block.heads * sum(grid_k)
+        extended = block.heads * ceil((A // block.heads + sum(grid_k)) / WIDTH_MULTIPLE) * WIDTH_MULTIPLE
         kept += (2 * Q + 2 * K) * extended + Q * A  # and the result again, cut to the heads' width
         kept += sum(prod(grid_q) * A + n_q * n_k * A // block.heads for n_q, n_k in _tables(block, grid_q, grid_k))
     kept += Q * block.heads  # log-sums

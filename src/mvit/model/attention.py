@@ -13,6 +13,8 @@ from torch.nn import functional as F
 
 from mvit.model.config import BlockConfig, PoolConfig, Pooling, Triple
 from mvit.model.depthwise import depthwise_conv3d
+from mvit.model.kernels import serve
+from mvit.model.kernels.pooling import pool_and_norm
 from mvit.model.relative import RelativePositions
 
 NORM_EPS = 1e-6
@@ -41,15 +43,16 @@ class TokenPool(nn.Module):
         config = self.config.packed if packed else self.config
         if self.pooling != "conv":
             return pool_tokens(x, grid, config, self.pooling, class_token=self.class_token)
+        if serve(x):
+            scale, shift = self.norm.weight, self.norm.bias
+            return pool_and_norm(x, self.weight, scale, shift, grid, config, class_token=self.class_token, eps=NORM_EPS)
         kind = x.dtype
         # In the type of the weights also under autocast: torch's depthwise bfloat16 convolution runs its backward on a
         # CPU five times slower than float32's, and norms want the precision.
         with _without_autocast(x.device.type):
             class_token, body = split_class_token(x.to(self.weight.dtype), self.class_token)
             clip = volume(body, grid)
-            weight = self.weight.repeat(
-                self.heads, 1, 1, 1, 1
-            )  # one kernel for all heads: no copy of the tokens is needed
+            weight = self.weight.repeat(self.heads, 1, 1, 1, 1)  # one kernel for all heads: the tokens are not copied
             clip = depthwise_conv3d(clip, weight, config.stride, config.padding)
             grid = (clip.shape[2], clip.shape[3], clip.shape[4])
             x = join_class_token(class_token, tokens(clip))
@@ -199,7 +202,8 @@ class MultiscaleAttention(nn.Module):
     def _read(self, x: Tensor, grid: Triple) -> tuple[Tensor, Triple]:
         """The class token and the tokens that windows of keys and values read, and the grid these make."""
         first = int(self.config.class_token)
-        t, h, w = (torch.tensor(axis, device=x.device) for axis in self.config.pool_kv.places_read(grid))
+        pool = self.config.pool_kv
+        t, h, w = (places_on(pool, axis, size, x.device) for axis, size in enumerate(grid))
         places = (((t[:, None] * grid[1] + h)[..., None] * grid[2] + w) + first).flatten()
         if first:
             places = torch.cat([places.new_zeros(1), places])
@@ -207,3 +211,11 @@ class MultiscaleAttention(nn.Module):
 
     def _heads(self, x: Tensor) -> Tensor:  # (B, N, A) -> (B, h, N, d)
         return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+
+def places_on(pool: PoolConfig, axis: int, size: int, device: torch.device) -> Tensor:
+    """``PoolConfig.places_read`` along an axis, made on the device: a copy from the host would wait for the GPU."""
+    window, stride, padding = pool.packed.stride[axis], pool.stride[axis], pool.padding[axis]
+    count = len(pool.places_read((size,) * 3)[axis])
+    place = torch.arange(padding, padding + count, device=device)  # on the padded axis without its gaps
+    return place // window * stride + place % window - padding

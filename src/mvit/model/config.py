@@ -19,6 +19,8 @@ Reversible = Literal["none", "average", "mlp"]
 
 MLP_RATIO = 4
 FUSION_RATIO = 2
+WIDTH_MULTIPLE = 8
+"""Of what queries and keys are extended to by relative positions (``relative.py``)."""
 
 
 def convolved(size: Triple, kernel: Triple, stride: Triple, padding: Triple) -> Triple:

@@ -41,9 +41,8 @@ class PositionEmbedding(nn.Module):
     def table(self, grid: Triple) -> Tensor:
         """Positions for a grid: (1, N, D); kept between calls while no gradient is wanted."""
         parameters = list(self.parameters())
-        untracked = any(table.is_inference() for table in parameters)  # such tensors do not say when they change
-        if torch.compiler.is_compiling() or untracked:
-            return self._table(grid)
+        if torch.compiler.is_compiling() or any(table.is_inference() for table in parameters):
+            return self._table(grid)  # a graph holds no cache, and inference tensors do not say when they change
         if torch.is_grad_enabled():
             self._cache.clear()  # weights are about to move, and a fused optimiser does not count that in _version
             return self._table(grid)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mvit.model.config import Triple
+from mvit.model.config import WIDTH_MULTIPLE, Triple
 
 
 class RelativePositions(nn.Module):
@@ -39,13 +39,15 @@ class RelativePositions(nn.Module):
 
         Along an axis the distance depends on the key by one coordinate only, so the bias is a dot product as well: of
         the query's products with the rows for every coordinate, and the key's coordinates, one-hot. Fused attention
-        takes that without a (Q, K) bias. (B, h, Q, d), (B, h, K, d) -> (B, h, Q, d + E), (B, h, K, d + E).
+        takes that without a (Q, K) bias. (B, h, Q, d), (B, h, K, d) -> (B, h, Q, d + E), (B, h, K, d + E). Zeros make
+        d + E a multiple of 8, as flash attention on a GPU wants it: torch would add them by copies.
         """
         products = torch.cat(self._products(q, grid_q, grid_k), dim=-1) / scale
-        products = F.pad(products, (0, 0, q.shape[2] - products.shape[2], 0))
+        zeros = -(q.shape[-1] + products.shape[-1]) % WIDTH_MULTIPLE
+        products = F.pad(products, (0, zeros, q.shape[2] - products.shape[2], 0))
         places = torch.cartesian_prod(*(torch.arange(n, device=k.device) for n in grid_k))  # (T*H*W, 3)
         one_hot = torch.cat([F.one_hot(places[:, axis], n) for axis, n in enumerate(grid_k)], dim=-1).to(k.dtype)
-        one_hot = F.pad(one_hot, (0, 0, k.shape[2] - one_hot.shape[0], 0)).expand(*k.shape[:2], -1, -1)
+        one_hot = F.pad(one_hot, (0, zeros, k.shape[2] - one_hot.shape[0], 0)).expand(*k.shape[:2], -1, -1)
         return torch.cat([q, products], dim=-1), torch.cat([k, one_hot], dim=-1)
 
     def _products(self, q: Tensor, grid_q: Triple, grid_k: Triple) -> tuple[Tensor, Tensor, Tensor]:
@@ -77,5 +79,6 @@ def _rows(table: Tensor, queries: int, keys: int) -> Tensor:
     length = 2 * max(queries, keys) - 1
     table = resized_rows(table, length)
     step_q, step_k = max(keys / queries, 1.0), max(queries / keys, 1.0)
-    distance = torch.arange(queries)[:, None] * step_q - torch.arange(keys)[None, :] * step_k + (keys - 1) * step_k
-    return table[distance.long().to(table.device)]
+    of_query, of_key = (torch.arange(n, device=table.device) for n in (queries, keys))
+    distance = of_query[:, None] * step_q - of_key[None, :] * step_k + (keys - 1) * step_k
+    return table[distance.long()]

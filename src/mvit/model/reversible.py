@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from mvit.model.attention import NORM_EPS, MultiscaleAttention
 from mvit.model.block import MLP, StochasticDepth
@@ -81,8 +82,15 @@ class TransitionBlock(nn.Module):
 
 
 def run_reversibly(x: Tensor, grid: Triple, blocks: Sequence[ReversibleBlock]) -> Tensor:
-    """Blocks one after the other, of which autograd keeps the last output only: (B, N, 2C) -> (B, N, 2C)."""
+    """Blocks one after the other, of which autograd keeps the last output only: (B, N, 2C) -> (B, N, 2C).
+
+    Compiled, it keeps each block's input: torch traces no gradient that is taken inside a backward pass.
+    """
     masks = [(block.drop_path.mask(x), block.drop_path.mask(x)) for block in blocks]
+    if torch.compiler.is_compiling():
+        for block, (mask_f, mask_g) in zip(blocks, masks, strict=True):
+            x = checkpoint(block.step, x, grid, mask_f, mask_g, use_reentrant=False)
+        return x
     parameters = [parameter for block in blocks for parameter in (*block.f_parameters(), *block.g_parameters())]
     output: Tensor = _Reversible.apply(x, grid, blocks, masks, *parameters)  # type: ignore[no-untyped-call]
     return output
