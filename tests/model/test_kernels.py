@@ -48,6 +48,7 @@ SMALL = MViTConfig(
 )
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.skipif(INTERPRETED, reason="this is the process that interprets")
 def test_under_the_interpreter():
     environment = os.environ | {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
@@ -83,7 +84,8 @@ def pools(draw):
 
 
 @on_device
-@settings(max_examples=8 if INTERPRETED else 200)
+@pytest.mark.timeout(900)  # a GPU compiles four kernels for each example
+@settings(max_examples=8 if INTERPRETED else 25)
 @given(
     pool=pools(),
     batch=st.integers(1, 2),
@@ -160,6 +162,12 @@ def test_torch_s_own_checks_of_an_operator():
     arguments = (x, module.weight, module.norm.weight, module.norm.bias)
     settings = ([1, 2, 3], [1, 2, 1], [0, 1, 0], True, 1e-6)
     torch.library.opcheck(torch.ops.mvit.pool_and_norm.default, (*arguments, *settings))
+    backward = (torch.randn(1, 5, 6, dtype=torch.float64, device=DEVICE), *arguments[:3], *settings)
+    torch.library.opcheck(
+        torch.ops.mvit.pool_and_norm_backward.default,
+        [each.detach() if isinstance(each, torch.Tensor) else each for each in backward],
+        test_utils=("test_schema", "test_faketensor"),
+    )
     assert torch.autograd.gradcheck(lambda *t: torch.ops.mvit.pool_and_norm(*t, *settings), arguments, fast_mode=True)
 
 

@@ -1,9 +1,11 @@
 """Operators that are fused for GPUs in Triton; the plain path beside each of them says what it computes.
 
 One switch: ``MVIT_KERNELS=0`` in the environment, or ``mvit.model.kernels.enabled = False`` in a program, takes the
-plain path everywhere. Without Triton, and for tensors that are not on a GPU, that path is taken anyway.
+plain path everywhere. Without Triton, for tensors that are not on a GPU, and in a model that is being exported, that
+path is taken anyway.
 
-What torch runs fused by itself (LayerNorm, exact GELU, softmax attention) is not written again here.
+What torch fuses by itself is not written again here: LayerNorm, exact GELU and softmax attention are single kernels,
+and ``torch.compile`` fuses the first two with the sum or bias beside them.
 """
 
 import os
@@ -20,4 +22,4 @@ enabled = os.environ.get("MVIT_KERNELS", "1") != "0"
 
 def serve(x: Tensor) -> bool:
     """Whether a tensor goes through the kernels."""
-    return enabled and installed and x.is_cuda and x.dtype in DTYPES
+    return enabled and installed and x.is_cuda and x.dtype in DTYPES and not torch.compiler.is_exporting()

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mvit.model.config import PoolConfig, Triple, convolved
 
-PROGRAMS = 256
+PROGRAMS = 1024
 """How many share a sum over all rows: a constant, so that a gradient is the same to the bit in every run."""
 TILE = 1024
 """Numbers that a program holds of one tensor."""
@@ -131,14 +131,15 @@ def _pool_backward(
 
         rows = grad.shape[0] * (grad.shape[1] - class_token) * geometry.heads
         rows_at_once = max(1, geometry.rows // TAPS)
-        programs = min(PROGRAMS, _ceil(rows, rows_at_once))
+        tap_groups = _ceil(by_tap.shape[0], TAPS)
+        programs = min(_ceil(PROGRAMS, tap_groups), _ceil(rows, rows_at_once))
         of_weight = x.new_empty(programs, *by_tap.shape, dtype=sums)
-        device.weight_backward[(programs, _ceil(by_tap.shape[0], TAPS))](
+        device.weight_backward[(programs, tap_groups)](
             x, grad_pooled, of_weight,
             rows, geometry.heads, x.stride(0), x.stride(1), *geometry.grids,
             **geometry.constants, ROWS=rows_at_once, TAPS=TAPS,
         )  # fmt: skip
-    grad_weight = of_weight.sum(dim=0).T.reshape(weight.shape).to(weight.dtype, memory_format=torch.contiguous_format)
+    grad_weight = of_weight.sum(dim=0).T.reshape(weight.shape).to(weight.dtype).contiguous()
     return grad_x, grad_weight, of_scale.sum(dim=0).to(scale.dtype), of_shift.sum(dim=0).to(scale.dtype)
 
 
