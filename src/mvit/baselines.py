@@ -207,12 +207,15 @@ def create(name: str) -> nn.Module:
     """
     if name not in BASELINES:
         raise ValueError(f"no baseline is called {name!r}: there are {', '.join(BASELINES)}")
-    baseline = BASELINES[name]
+    require_installed(name)
+    return BASELINES[name].build()
+
+
+def require_installed(name: str) -> None:
+    """Raise ``ValueError`` where the library of a baseline is missing."""
     if not is_installed(name):
-        raise ValueError(
-            f"{name} is built by {baseline.library}, which is not installed: pip install 'mvit[baselines]'"
-        )
-    return baseline.build()
+        library = BASELINES[name].library
+        raise ValueError(f"{name} is built by {library}, which is not installed: pip install 'mvit[baselines]'")
 
 
 def is_installed(name: str) -> bool:
