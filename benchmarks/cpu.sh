@@ -17,11 +17,11 @@ bench() { # NAME, then the command's words
 
 torchvision=torchvision_mvit_b_16x4
 bench forward-1 model mvit_b_16x4 --against $torchvision --dtype bfloat16 float32
-bench forward-4 model mvit_b_16x4 --against $torchvision --dtype bfloat16 float32 --batch 4 --runs 9
+bench forward-4 model mvit_b_16x4 --against $torchvision --dtype bfloat16 float32 --batch 4 --runs 7
 bench v2-forward-1 model mvitv2_s_16x4 --against torchvision_mvitv2_s_16x4
-bench train-1 model mvit_b_16x4 --against $torchvision --train --dtype autocast float32 --runs 9 --memory
+bench train-1 model mvit_b_16x4 --against $torchvision --train --dtype autocast float32 --runs 7 --memory
 bench train-8 model mvit_b_16x4 --against $torchvision --train --dtype autocast --batch 8 --runs 3 --memory
-bench v2-train-1 model mvitv2_s_16x4 --against torchvision_mvitv2_s_16x4 --train --dtype autocast --runs 7 --memory
+bench v2-train-1 model mvitv2_s_16x4 --against torchvision_mvitv2_s_16x4 --train --dtype autocast --runs 5 --memory
 bench long-train model mvit_b_64x3 --train --dtype autocast --runs 3 --memory
 bench growth model mvit_b_16x4 --clip 16x224x224 32x224x224 64x224x224 16x320x320 --runs 7
 bench rivals model mvit_b_16x4 mvitv2_s_16x4 vit_b_8x8 \
@@ -29,6 +29,6 @@ bench rivals model mvit_b_16x4 mvitv2_s_16x4 vit_b_8x8 \
 bench peers-clips model mvit_b_16x4 --against pytorchvideo_mvit_b_16x4 --runs 9
 bench peers-images model mvit_b_16_image mvitv2_s_image mvitv2_b_image \
     --against pytorchvideo_mvit_b_16_image timm_mvitv2_s_image timm_mvitv2_b_image vit_b_16 --batch 8 --runs 9
-bench plan plan mvit_b_16x4 --train --dtype autocast --memory 16GB
+bench plan plan mvit_b_16x4 --train --dtype autocast --memory 16GB --runs 3
 
 python benchmarks/table.py

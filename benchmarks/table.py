@@ -91,6 +91,7 @@ def _tables(records: Mapping[str, Record]) -> Iterator[str]:
 
 def main() -> None:
     """Read the records and write the page."""
+    RESULTS.mkdir(exist_ok=True)
     records = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))}
     (RESULTS / "README.md").write_text(page(records), encoding="utf-8")
     print(f"Wrote {RESULTS / 'README.md'} from {len(records)} records")

@@ -76,7 +76,7 @@ def bench_plan(
     dtype: str = "float32",
     train: bool = False,
     device: str | None = None,
-    batches: tuple[int, ...] = (1, 2, 3, 6),
+    batches: tuple[int, ...] = (1, 2, 4),
     runs: int = 5,
     out: Path | None = None,
     json: bool = False,

@@ -172,12 +172,22 @@ class Subject:
         self.optimizer.zero_grad(set_to_none=not keep_gradients)
 
 
+def is_lack_of_memory(error: Exception) -> bool:
+    """Whether torch failed for want of memory; on a CPU it says so in words alone."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
 @contextmanager
 def loaded(chosen: Sequence[Case]) -> Iterator[list[Subject]]:
-    """All of these in memory at once, and out of it afterwards."""
-    subjects = [Subject(case) for case in chosen]
+    """All of these in memory at once, and out of it afterwards; raises ``ValueError`` where memory does not suffice."""
+    subjects: list[Subject] = []
     try:
+        subjects += [Subject(case) for case in chosen]
         yield subjects
+    except RuntimeError as why:
+        if not is_lack_of_memory(why):
+            raise
+        raise ValueError("the memory of this machine does not suffice: name fewer models or a smaller --batch") from why
     finally:
         subjects.clear()
         gc.collect()

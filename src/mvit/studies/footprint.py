@@ -17,7 +17,7 @@ from typing import Any
 
 import torch
 
-from mvit.studies.cases import Case, Subject
+from mvit.studies.cases import Case, Subject, is_lack_of_memory
 
 STATUS, CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 RESET_PEAK = "5"
@@ -79,10 +79,8 @@ def _measure(case: Case, threads: int, answer: Connection) -> None:
     torch.set_num_threads(threads)
     try:
         found: Any = _of_a_step(case)
-    except torch.OutOfMemoryError:
-        return
     except Exception as why:  # the process that asked is to tell it
-        if "can't allocate memory" in str(why):
+        if is_lack_of_memory(why):
             return
         found = f"{case.name} failed in a process of its own: {type(why).__name__}: {why}"
     answer.send(found)

@@ -39,7 +39,7 @@ def plan(
     dtype: str = "float32",
     train: bool = False,
     device: str | None = None,
-    batches: Sequence[int] = (1, 2, 3, 6),
+    batches: Sequence[int] = (1, 2, 4),
     runs: int = 5,
     progress: Progress = lambda done, of: None,
 ) -> dict[str, Any]:
