@@ -42,13 +42,14 @@ class TokenPool(nn.Module):
         if self.pooling != "conv":
             return pool_tokens(x, grid, config, self.pooling, class_token=self.class_token)
         kind = x.dtype
-        # In float32 also under autocast: torch's depthwise bfloat16 convolution runs its backward on a CPU five times
-        # slower than float32's, and norms want the precision.
+        # In the type of the weights also under autocast: torch's depthwise bfloat16 convolution runs its backward on a
+        # CPU five times slower than float32's, and norms want the precision.
         with _without_autocast(x.device.type):
-            weight = self.weight.to(torch.promote_types(self.weight.dtype, torch.float32))
-            class_token, body = split_class_token(x.to(weight.dtype), self.class_token)
+            class_token, body = split_class_token(x.to(self.weight.dtype), self.class_token)
             clip = volume(body, grid)
-            weight = weight.repeat(self.heads, 1, 1, 1, 1)  # one kernel for all heads: no copy of the tokens is needed
+            weight = self.weight.repeat(
+                self.heads, 1, 1, 1, 1
+            )  # one kernel for all heads: no copy of the tokens is needed
             clip = depthwise_conv3d(clip, weight, config.stride, config.padding)
             grid = (clip.shape[2], clip.shape[3], clip.shape[4])
             x = join_class_token(class_token, tokens(clip))
@@ -60,7 +61,7 @@ class TokenPool(nn.Module):
         if self.pooling != "conv":
             return x
         with _without_autocast(x.device.type):
-            return self._normed(x.to(torch.promote_types(self.weight.dtype, torch.float32))).to(x.dtype)
+            return self._normed(x.to(self.weight.dtype)).to(x.dtype)
 
     def _normed(self, x: Tensor) -> Tensor:
         return self.norm(x.unflatten(-1, (self.heads, -1))).flatten(-2)

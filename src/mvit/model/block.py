@@ -20,7 +20,7 @@ class StochasticDepth(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:  # (B, N, C) -> (B, N, C)
         mask = self.mask(x) if mask is None else mask
-        return x if mask is None else x * mask / (1 - self.rate)
+        return x if mask is None else x * (mask / (1 - self.rate))
 
     def mask(self, x: Tensor) -> Tensor | None:
         """1 for each sample that is kept and 0 for each that is dropped, (B, 1, 1); None: nothing is dropped."""

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mvit.model.attention import NORM_EPS, TokenPool, tokens, volume
 from mvit.model.block import MultiscaleBlock
 from mvit.model.config import BlockConfig, MViTConfig, Triple
+from mvit.model.inference import packed
 from mvit.model.positions import PositionEmbedding
 from mvit.model.relative import RelativePositions
 from mvit.model.reversible import ReversibleBlock, TransitionBlock, run_reversibly
@@ -65,6 +66,14 @@ class MViT(nn.Module):
             x, grid = self._run(blocks, x, grid)
             pyramid.append(volume(x[:, int(self.config.class_token) :], grid))
         return pyramid
+
+    def optimize_for_inference(self) -> "MViT":
+        """A copy in evaluation mode for inference alone, with its weights laid out for the CPU they are on.
+
+        Pack last: after the weights are loaded, moved and cast. The copy cannot be trained, saved or moved, and what it
+        computes differs from the model's own by rounding. On a GPU there is nothing to lay out, and it is a plain copy.
+        """
+        return packed(self).eval().requires_grad_(False)
 
     def _stages(self) -> Iterator[list[nn.Module]]:
         blocks = iter(self.blocks)
