@@ -178,9 +178,10 @@ def test_documented_commands_exist(document: Path):
 
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     for code in _code(document):
-        command = re.match(r"(?:\.venv/bin/)?(mvit|make) ([a-z]\S*)", code)
+        command = re.match(r"(?:\.venv/bin/)?(mvit|make) ([a-z]\S*)(?: ([a-z]+))?", code)
         if command:
-            assert command[2] in (COMMANDS if command[1] == "mvit" else targets), f"{document.name}: {code}"
+            known = {*COMMANDS} if command[1] == "mvit" else {*targets}
+            assert known & {command[2], f"{command[2]} {command[3]}"}, f"{document.name}: {code}"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

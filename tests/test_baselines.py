@@ -1,13 +1,16 @@
 """Other people's models under their names; where a library is missing, what to install."""
 
 import importlib.util
+from dataclasses import replace
 
 import pytest
 import torch
 
 from mvit import baselines
+from mvit.analysis.complexity import complexity
 from mvit.analysis.counter import count
 from mvit.baselines import BASELINES
+from mvit.model.presets import PRESETS, get_config
 
 
 @pytest.mark.parametrize(
@@ -19,6 +22,19 @@ def test_counts_of_models_that_torchvision_builds(name, parameters, gmac):
     counted = count(lambda: baselines.create(name), BASELINES[name].clip)
     assert counted.parameters == parameters
     assert min(abs(macs / 1e9 / gmac - 1) for macs in (counted.macs, counted.macs_with_norms)) < 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # what the libraries warn of is theirs
+@pytest.mark.parametrize("name", [name for name in BASELINES if name.partition("_")[2] in PRESETS])
+def test_a_preset_by_another_library_costs_what_ours_does(name, library):
+    library(BASELINES[name].library, "baselines")
+    config = get_config(name.partition("_")[2])
+    if name == "pytorchvideo_mvit_b_16_image":  # the one that differs: its positions are a table for each axis
+        config = replace(config, positions="separate")
+    ours = complexity(config)
+    counted = count(lambda: baselines.create(name), BASELINES[name].clip)
+    assert (counted.parameters, counted.macs) == (ours.parameters, ours.macs)
 
 
 def test_an_image_model_takes_clips_of_one_frame():

@@ -106,12 +106,13 @@ def _pvt(*depths: int) -> nn.Module:
     return Images(Logits(PvtForImageClassification(PvtConfig(depths=list(depths), num_labels=1000))))
 
 
-def _pytorchvideo(name: str) -> nn.Module:
+def _pytorchvideo(name: str, **fields: Any) -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it imports what its own dependencies have renamed
         from pytorchvideo.models import hub
 
-    return getattr(hub, name)(pretrained=False)
+    with _SizesInMemory():
+        return getattr(hub, name)(pretrained=False, **fields)
 
 
 def _hiera(name: str) -> nn.Module:
@@ -119,15 +120,18 @@ def _hiera(name: str) -> nn.Module:
         warnings.simplefilter("ignore")  # as above
         import hiera
 
-    with _RatesInMemory():
+    with _SizesInMemory():
         return getattr(hiera, name)(pretrained=False, num_classes=400)
 
 
-class _RatesInMemory(TorchFunctionMode):
-    """Has ``linspace`` make real numbers also where tensors have no memory: Hiera reads its drop rates from one."""
+class _SizesInMemory(TorchFunctionMode):
+    """Has ``linspace`` and ``ones`` make real numbers also where tensors have no memory.
+
+    Hiera and PyTorchVideo read their drop rates from the one, PyTorchVideo its widths from the other.
+    """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return func(*args, **(kwargs or {}) | ({"device": "cpu"} if func is torch.linspace else {}))
+        return func(*args, **(kwargs or {}) | ({"device": "cpu"} if func in (torch.linspace, torch.ones) else {}))
 
 
 _LARGE = {"hidden_size": 1024, "num_hidden_layers": 24, "num_attention_heads": 16, "intermediate_size": 4096}
@@ -144,7 +148,7 @@ class Baseline:
 
 
 _IMAGE, _IMAGE_384 = (1, 224, 224), (1, 384, 384)
-_SWIN_CLIP, _SLOWFAST_CLIP = (32, 224, 224), (32, 256, 256)
+_MVIT_CLIP, _SWIN_CLIP, _SLOWFAST_CLIP = (16, 224, 224), (32, 224, 224), (32, 256, 256)
 
 BASELINES: dict[str, Baseline] = {
     "vgg16": Baseline("torchvision", _IMAGE, lambda: Images(_torchvision("vgg16"))),
@@ -181,6 +185,18 @@ BASELINES: dict[str, Baseline] = {
     "x3d_m": Baseline("pytorchvideo", (16, 256, 256), lambda: _pytorchvideo("x3d_m")),
     "hiera_b": Baseline("hiera", (16, 224, 224), lambda: _hiera("hiera_base_16x224")),
     "hiera_l": Baseline("hiera", (16, 224, 224), lambda: _hiera("hiera_large_16x224")),
+    # The presets by other libraries: LIBRARY_PRESET.
+    "torchvision_mvit_b_16x4": Baseline("torchvision", _MVIT_CLIP, lambda: _torchvision("mvit_v1_b")),
+    "torchvision_mvitv2_s_16x4": Baseline("torchvision", _MVIT_CLIP, lambda: _torchvision("mvit_v2_s")),
+    "pytorchvideo_mvit_b_16x4": Baseline("pytorchvideo", _MVIT_CLIP, lambda: _pytorchvideo("mvit_base_16x4")),
+    "pytorchvideo_mvit_b_32x3": Baseline("pytorchvideo", (32, 224, 224), lambda: _pytorchvideo("mvit_base_32x3")),
+    "pytorchvideo_mvit_b_16_image": Baseline(
+        "pytorchvideo", _IMAGE, lambda: Images(_pytorchvideo("mvit_base_16", head_num_classes=1000))
+    ),
+    "timm_mvitv2_t_image": Baseline("timm", _IMAGE, lambda: _timm("mvitv2_tiny")),
+    "timm_mvitv2_s_image": Baseline("timm", _IMAGE, lambda: _timm("mvitv2_small")),
+    "timm_mvitv2_b_image": Baseline("timm", _IMAGE, lambda: _timm("mvitv2_base")),
+    "timm_mvitv2_l_image": Baseline("timm", _IMAGE, lambda: _timm("mvitv2_large")),
 }
 
 
@@ -191,12 +207,15 @@ def create(name: str) -> nn.Module:
     """
     if name not in BASELINES:
         raise ValueError(f"no baseline is called {name!r}: there are {', '.join(BASELINES)}")
-    baseline = BASELINES[name]
+    require_installed(name)
+    return BASELINES[name].build()
+
+
+def require_installed(name: str) -> None:
+    """Raise ``ValueError`` where the library of a baseline is missing."""
     if not is_installed(name):
-        raise ValueError(
-            f"{name} is built by {baseline.library}, which is not installed: pip install 'mvit[baselines]'"
-        )
-    return baseline.build()
+        library = BASELINES[name].library
+        raise ValueError(f"{name} is built by {library}, which is not installed: pip install 'mvit[baselines]'")
 
 
 def is_installed(name: str) -> bool:

@@ -1,13 +1,13 @@
 """Every command, thin: what it does is done elsewhere, and imported only when the command runs."""
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mvit import commandline
-from mvit.commandline import DONE, USERS_INPUT, users_fault
+from mvit.bench import bench_model, bench_plan
+from mvit.commandline import DONE, USERS_INPUT, numbers, progress_bar, users_fault
 
 # ---- the commands --------------------------------------------------------------------------------------------------
 # Each one's docstring is its help: the first line in `mvit --help`, all of it in `mvit COMMAND --help`.
@@ -109,11 +109,11 @@ def evaluate(run: Path, data: Path, /, *, views: str | None = None, out: Path | 
     from mvit.evaluation import evaluate as evaluation
 
     predictor = load(run)
-    clips, crops = _numbers(views, "clips x crops, such as 5x1", 2) if views else predictor.views
+    clips, crops = numbers(views, "clips x crops, such as 5x1", 2) if views else predictor.views
     samples, folder = runs.to_judge(run, data, predictor.classes)
     if (clips, crops) != tuple(predictor.views):
         folder /= f"views-{clips}x{crops}"
-    with _progress("evaluating") as progress:
+    with progress_bar("evaluating") as progress:
         outcome = evaluation.evaluate(
             predictor.logits,
             samples,
@@ -143,7 +143,7 @@ def probe(run: Path, data: Path, /, *, orders: int = 10, seed: int = 0) -> int:
 
     predictor = load(run)
     samples, folder = runs.to_judge(run, data, predictor.classes)
-    with _progress("probing") as progress:
+    with progress_bar("probing") as progress:
         found = probes.probe(
             predictor.logits,
             samples,
@@ -286,8 +286,8 @@ def complexity(
 
     if not (names or paper or plot):
         raise ValueError("complexity needs at least one name: mvit complexity NAME...; mvit info lists the presets")
-    size = _numbers(clip, "frames x height x width, such as 16x224x224", 3) if clip else None
-    seen = _numbers(views, "clips x crops, such as 5x1", 2)
+    size = numbers(clip, "frames x height x width, such as 16x224x224", 3) if clip else None
+    seen = numbers(views, "clips x crops, such as 5x1", 2)
     counted = {name: runs.cost(name, size, seen) for name in names}
     if csv and counted:
         print(tables.as_csv([row for name, cost in counted.items() for row in tables.rows(name, cost)]))
@@ -347,18 +347,6 @@ def _name_left_out(unreadable: Mapping[Any, str]) -> None:
         print(f"left out: {path} cannot be read: {reason}", file=sys.stderr)
 
 
-@contextmanager
-def _progress(doing: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on standard error where that is a terminal; gives what to call with how many are done, of how many."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(doing, total=None)
-        yield lambda done, of: bar.update(task, completed=done, total=of)
-
-
 def _listed(facts: Mapping[str, Any]) -> Iterator[str]:
     """Facts for people, a line each; those that are mappings themselves stand indented below their name."""
     for name, value in facts.items():
@@ -370,17 +358,9 @@ def _listed(facts: Mapping[str, Any]) -> Iterator[str]:
             yield f"{name:15} {said:,}" if type(said) is int else f"{name:15} {said}"
 
 
-def _numbers(text: str, what: str, count: int) -> Any:
-    """A tuple of ``count`` whole numbers above 0 that are joined by x; raises ``ValueError`` for anything else."""
-    parts = text.split("x")
-    if len(parts) != count or not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise ValueError(f"{text!r} is not {what}")
-    return tuple(int(part) for part in parts)
-
-
+_EVERYDAY = (quickstart, train, evaluate, probe, predict, report, info, fetch, complexity, convert, doctor)
 COMMANDS: dict[str, commandline.Command] = {
-    command.__name__: command
-    for command in (quickstart, train, evaluate, probe, predict, report, info, fetch, complexity, convert, doctor)
+    command.__name__.replace("_", " "): command for command in (*_EVERYDAY, bench_model, bench_plan)
 }
 
 

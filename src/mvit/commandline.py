@@ -1,6 +1,7 @@
 """From a command line to the call of a function, and from an error to an exit code; knows no command.
 
-A command is a function that returns its exit code: its signature is the interface, its docstring the help.
+A command is a function that returns its exit code: its signature is the interface, its docstring the help. Its name is
+a word, or two where several commands share the first: ``mvit bench model``.
 """
 
 import inspect
@@ -8,9 +9,10 @@ import itertools
 import os
 import select
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, get_origin, get_type_hints
+from typing import Annotated, Any, get_origin, get_type_hints
 
 from mvit import __version__
 
@@ -48,6 +50,8 @@ def run(commands: Commands, args: Sequence[str]) -> int:
     if name == "--version":
         print(f"mvit {__version__}")
         return DONE
+    if rest and any(known.startswith(f"{name} ") for known in commands):
+        name, rest = f"{name} {rest[0]}", rest[1:]
     if name not in commands:
         from mvit.model.presets import nearest
 
@@ -81,8 +85,28 @@ def users_fault(error: ValueError | OSError) -> str:
     return str(error)
 
 
+def numbers(text: str, what: str, count: int) -> Any:
+    """A tuple of ``count`` whole numbers above 0 that are joined by x; raises ``ValueError`` for anything else."""
+    parts = text.split("x")
+    if len(parts) != count or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise ValueError(f"{text!r} is not {what}")
+    return tuple(int(part) for part in parts)
+
+
+@contextmanager
+def progress_bar(doing: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on standard error where that is a terminal; gives what to call with how many are done, of how many."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(doing, total=None)
+        yield lambda done, of: bar.update(task, completed=done, total=of)
+
+
 def _help(commands: Commands) -> str:
-    summaries = (f"  {name:12}{(command.__doc__ or '').splitlines()[0]}" for name, command in commands.items())
+    summaries = (f"  {name:13}{(command.__doc__ or '').splitlines()[0]}" for name, command in commands.items())
     return "\n".join(
         [
             "usage: mvit COMMAND ...",
@@ -113,17 +137,24 @@ def _options_last(args: list[str], command: Command) -> list[str]:
     """The same arguments with options behind positionals: tyro takes positionals only in one piece."""
     if "--" in args:
         return args
-    flags = {f"--{name}" for name, hint in get_type_hints(command).items() if hint is bool}
+    hints = get_type_hints(command)
+    flags = {f"--{name}" for name, hint in hints.items() if hint is bool}
+    many = {f"--{name}" for name, hint in hints.items() if get_origin(hint) is tuple}
     options: list[str] = []
     positionals: list[str] = []
-    rest = iter(args)
-    for argument in rest:
+    rest = list(args)
+    while rest:
+        argument = rest.pop(0)
         if not argument.startswith("-"):
             positionals.append(argument)
             continue
         options.append(argument)
-        if argument not in flags | {"-h", "--help"} and "=" not in argument:
-            options.extend(itertools.islice(rest, 1))
+        if argument in many:
+            values = list(itertools.takewhile(lambda value: not value.startswith("-"), rest))
+        else:
+            values = [] if argument in flags | {"-h", "--help"} or "=" in argument else rest[:1]
+        options += values
+        del rest[: len(values)]
     return positionals + options
 
 

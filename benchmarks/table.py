@@ -1,0 +1,101 @@
+"""Writes results/README.md from the records beside it: what was aimed at, then every record as a table."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mvit.studies import plan, table
+from mvit.studies.spread import Spread, ratios
+
+RESULTS = Path(__file__).parent / "results"
+Record = Mapping[str, Any]
+OURS, TORCHVISION = "mvit_b_16x4", "torchvision_mvit_b_16x4"
+
+
+@dataclass(frozen=True)
+class Aim:
+    """That one model, in one type of numbers, takes at least ``wanted`` times as much as another in the same record."""
+
+    record: str
+    over: tuple[str, str]
+    under: tuple[str, str]
+    wanted: float
+    activations: bool = False
+
+    def found(self, record: Record) -> Spread | None:
+        """The ratio; None where the record does not hold both."""
+        places = {(case["name"], case["dtype"]): place for place, case in enumerate(record["cases"])}
+        if not {self.over, self.under} <= places.keys():
+            return None
+        over, under = places[self.over], places[self.under]
+        if not self.activations:
+            return ratios(*(record["milliseconds"][f"case {place}"] for place in (over, under)))
+        held = [record["cases"][place].get("memory_bytes") for place in (over, under)]
+        if None in held:
+            return None
+        ratio = held[0]["activations"] / held[1]["activations"]
+        return Spread(ratio, ratio, ratio)
+
+
+AIMS = (
+    Aim("cpu-forward-1", (TORCHVISION, "float32"), (OURS, "float32"), 1.6),
+    Aim("cpu-forward-1", (TORCHVISION, "bfloat16"), (OURS, "bfloat16"), 2.2),
+    Aim("cpu-forward-1", (TORCHVISION, "float32"), (OURS, "bfloat16"), 6.0),
+    Aim("cpu-forward-4", (TORCHVISION, "float32"), (OURS, "float32"), 1.5),
+    Aim("cpu-forward-4", (TORCHVISION, "bfloat16"), (OURS, "bfloat16"), 1.8),
+    Aim("cpu-v2-forward-1", ("torchvision_mvitv2_s_16x4", "float32"), ("mvitv2_s_16x4", "float32"), 1.6),
+    Aim("cpu-train-1", (TORCHVISION, "autocast"), (OURS, "autocast"), 1.8),
+    Aim("cpu-train-8", (TORCHVISION, "autocast"), (OURS, "autocast"), 1.8),
+    Aim("cpu-train-8", (TORCHVISION, "autocast"), (OURS, "autocast"), 1 / 0.6, activations=True),
+)
+
+
+def page(records: Mapping[str, Record]) -> str:
+    """The page as Markdown; ``records`` by the names of their files."""
+    return "\n".join([*_head(), *_aims(records), *_tables(records)]) + "\n"
+
+
+def _head() -> Iterator[str]:
+    yield "# Results"
+    yield ""
+    yield "Made from the records in this folder by `python benchmarks/table.py`; [how to repeat them](../README.md)."
+
+
+def _aims(records: Mapping[str, Record]) -> Iterator[str]:
+    rows = [(aim, aim.found(records[aim.record])) for aim in AIMS if aim.record in records]
+    if not any(found for _, found in rows):
+        return
+    yield from ("", "## What was aimed at", "")
+    yield "How many times as much the first takes as the second, and quartiles over the rounds."
+    yield from ("", "| record | what | first | second | times | aim | |", "|---|---|---|---|---|---|---|")
+    for aim, found in rows:
+        if found:
+            first, second = (f"`{name}` {dtype}" for name, dtype in (aim.over, aim.under))
+            met = "met" if found.median >= aim.wanted else "not met"
+            yield (
+                f"| [{aim.record}]({aim.record}.json) | {'activations' if aim.activations else 'time'} | {first} "
+                f"| {second} | {found.median:.2f} [{found.low:.2f}, {found.high:.2f}] | {aim.wanted:.2f} | {met} |"
+            )
+
+
+def _tables(records: Mapping[str, Record]) -> Iterator[str]:
+    for name, record in records.items():
+        said = table.describe(record) if "cases" in record else plan.describe(record)
+        yield from ("", f"## {name}", "")
+        yield f"`{record['command']}`, {record['date'][:10]}, commit {(record['commit'] or 'unknown')[:12]}, "
+        yield f"load {record['hardware']['load']} before, [record]({name}.json)"
+        yield from ("", "```", said, "```")
+
+
+def main() -> None:
+    """Read the records and write the page."""
+    RESULTS.mkdir(exist_ok=True)
+    records = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(RESULTS.glob("*.json"))}
+    (RESULTS / "README.md").write_text(page(records), encoding="utf-8")
+    print(f"Wrote {RESULTS / 'README.md'} from {len(records)} records")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,127 @@
+"""The commands that measure, thin as those of ``cli``, which lists them."""
+
+import json as json_of
+import shlex
+import sys
+from pathlib import Path
+
+from mvit.commandline import DONE, numbers, progress_bar
+
+CLIP = "frames x height x width, such as 16x224x224"
+
+
+def bench_model(
+    names: tuple[str, ...] = (),
+    /,
+    *,
+    against: tuple[str, ...] = (),
+    clip: tuple[str, ...] = (),
+    batch: tuple[int, ...] = (1,),
+    dtype: tuple[str, ...] = ("float32",),
+    train: bool = False,
+    compile: bool = False,  # noqa: A002
+    device: str | None = None,
+    runs: int = 15,
+    memory: bool = False,
+    out: Path | None = None,
+    json: bool = False,
+) -> int:
+    """Time models beside each other, run after run in one process: milliseconds, clips/s, ratios, shares of the peak.
+
+    Args:
+        names: presets, or other people's models: torchvision_mvit_b_16x4, hiera_b, video_swin_t, ...
+        against: more of them, behind the others in the table
+        clip: frames x height x width, one or several, such as 16x224x224; each model's own if not given
+        batch: clips at once, one or several numbers
+        dtype: float32, bfloat16 or autocast (float32 weights, bfloat16 products); one or several
+        train: a step of training (forward, cross-entropy, backward, AdamW) instead of a forward pass
+        compile: each one compiled by torch.compile as well
+        device: cpu or cuda; cuda where there is one if not given
+        runs: how often each is timed
+        memory: measure the memory of each too, in a process of its own
+        out: JSON file for the record: every time, hardware, versions, commit
+        json: print the record instead of the table
+    """
+    if not names:
+        raise ValueError("bench model needs at least one name: mvit bench model NAME...; mvit info lists the presets")
+    sizes = [numbers(size, CLIP, 3) for size in clip]
+
+    from mvit.studies import table
+    from mvit.studies.cases import cases
+    from mvit.studies.measure import measure
+    from mvit.studies.provenance import require_writable, write
+
+    if out:
+        require_writable(out)
+    chosen = cases((*names, *against), sizes, batch, dtype, device=device, train=train, compiled=compile)
+    with progress_bar("measuring") as progress:
+        record = measure(chosen, runs=runs, memory=memory, progress=progress)
+    record = {"command": _command(), **record}
+    if out:
+        write(record, out)
+    print(json_of.dumps(record) if json else table.describe(record))
+    if out:
+        print(f"Wrote {out}", file=sys.stderr)
+    if not record["complete"]:
+        raise KeyboardInterrupt
+    return DONE
+
+
+def bench_plan(
+    name: str,
+    /,
+    *,
+    memory: str,
+    clip: str | None = None,
+    dtype: str = "float32",
+    train: bool = False,
+    device: str | None = None,
+    batches: tuple[int, ...] = (1, 2, 4),
+    runs: int = 5,
+    out: Path | None = None,
+    json: bool = False,
+) -> int:
+    """Say which batch fits into a memory and how fast it would be, from small batches measured on this machine.
+
+    Args:
+        name: a preset
+        memory: such as 24GB, for weights, gradients, the optimiser's state and activations
+        clip: frames x height x width, such as 16x224x224; the model's own if not given
+        dtype: float32, bfloat16 or autocast (float32 weights, bfloat16 products)
+        train: a step of training (forward, cross-entropy, backward, AdamW) instead of a forward pass
+        device: cpu or cuda; cuda where there is one if not given
+        batches: clips at once, three numbers or more; the largest checks what the others foretell
+        runs: how often each batch is timed
+        out: JSON file for the record: every time, hardware, versions, commit
+        json: print the record instead of the sentences
+    """
+    size = numbers(clip, CLIP, 3) if clip else None
+
+    from mvit.studies.plan import bytes_of, describe, plan
+    from mvit.studies.provenance import require_writable, write
+
+    limit = bytes_of(memory)
+    if out:
+        require_writable(out)
+    with progress_bar("measuring") as progress:
+        record = plan(
+            name,
+            limit,
+            clip=size,
+            dtype=dtype,
+            train=train,
+            device=device,
+            batches=batches,
+            runs=runs,
+            progress=progress,
+        )
+    record = {"command": _command(), **record}
+    if out:
+        write(record, out)
+        print(f"Wrote {out}", file=sys.stderr)
+    print(json_of.dumps(record) if json else describe(record))
+    return DONE
+
+
+def _command() -> str:
+    return shlex.join(["mvit", *sys.argv[1:]])

@@ -1,0 +1,70 @@
+"""Medians, ratios and lines, by tables of known numbers."""
+
+import pytest
+
+from mvit.studies.plan import bytes_of, largest
+from mvit.studies.spread import Line, Spread, line, ratios, spread
+
+
+@pytest.mark.parametrize(
+    ("values", "median", "low", "high"),
+    [
+        ([3.0], 3, 3, 3),
+        ([4.0, 2.0], 3, 2.5, 3.5),
+        ([5.0, 1.0, 3.0], 3, 2, 4),
+        ([1.0, 2.0, 3.0, 4.0, 100.0], 3, 2, 4),
+        ([10.0, 20.0, 30.0, 40.0], 25, 17.5, 32.5),
+    ],
+)
+def test_median_and_quartiles(values, median, low, high):
+    assert spread(values) == Spread(median=median, low=low, high=high)
+
+
+def test_no_number_has_no_median():
+    with pytest.raises(ValueError, match="no number"):
+        spread([])
+
+
+def test_a_ratio_is_taken_within_rounds():
+    """The second round was ten times slower for both, the third for one alone."""
+    assert ratios([2.0, 20.0, 2.0], [1.0, 10.0, 10.0]).median == 2
+    with pytest.raises(ValueError, match="shorter"):
+        ratios([1.0, 2.0], [1.0])
+
+
+@pytest.mark.parametrize(
+    ("points", "at_zero", "slope"),
+    [([(1, 5.0), (3, 9.0)], 3, 2), ([(1, 1.0), (2, 2.0), (3, 3.0)], 0, 1), ([(0, 0.0), (1, 3.0), (2, 0.0)], 1, 0)],
+)
+def test_line(points, at_zero, slope):
+    fitted = line(points)
+    assert (fitted.at_zero, fitted.slope) == pytest.approx((at_zero, slope))
+    assert fitted.at(10) == pytest.approx(at_zero + 10 * slope)
+
+
+def test_a_line_needs_two_places():
+    with pytest.raises(ValueError, match="two different places"):
+        line([(2, 1.0), (2, 3.0)])
+
+
+@pytest.mark.parametrize(("room", "batch"), [(9.9, 0), (10, 0), (12, 1), (15.9, 2), (110, 50), (-5, 0)])
+def test_the_largest_batch(room, batch):
+    assert largest(room, Line(at_zero=10, slope=2)) == batch
+
+
+def test_memory_that_does_not_grow_foretells_nothing():
+    with pytest.raises(ValueError, match="did not grow"):
+        largest(100, Line(at_zero=10, slope=0))
+
+
+@pytest.mark.parametrize(
+    ("text", "size"), [("24GB", 24e9), ("1.5GB", 1.5e9), ("512MiB", 512 * 2**20), ("2GiB", 2**31), ("8MB", 8e6)]
+)
+def test_amounts_of_memory(text, size):
+    assert bytes_of(text) == size
+
+
+@pytest.mark.parametrize("text", ["24", "GB", "-1GB", "0GB", "1e3GB", "24gb", "1.2.3GB", "24 GB"])
+def test_what_is_no_amount_of_memory(text):
+    with pytest.raises(ValueError, match="is no amount of memory"):
+        bytes_of(text)
