@@ -16,9 +16,9 @@ bench() { # NAME, then the command's words
 }
 
 torchvision=torchvision_mvit_b_16x4
-bench forward-1 model mvit_b_16x4 --against $torchvision --dtype bfloat16 float32
-bench forward-4 model mvit_b_16x4 --against $torchvision --dtype bfloat16 float32 --batch 4 --runs 7
-bench v2-forward-1 model mvitv2_s_16x4 --against torchvision_mvitv2_s_16x4
+bench forward-1 model mvit_b_16x4 --against $torchvision --dtype float32 bfloat16 --packed
+bench forward-4 model mvit_b_16x4 --against $torchvision --dtype float32 bfloat16 --packed --batch 4 --runs 7
+bench v2-forward-1 model mvitv2_s_16x4 --against torchvision_mvitv2_s_16x4 --packed
 bench train-1 model mvit_b_16x4 --against $torchvision --train --dtype autocast float32 --runs 7 --memory
 bench train-8 model mvit_b_16x4 --against $torchvision --train --dtype autocast --batch 8 --runs 3 --memory
 bench v2-train-1 model mvitv2_s_16x4 --against torchvision_mvitv2_s_16x4 --train --dtype autocast --runs 5 --memory

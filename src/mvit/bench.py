@@ -20,6 +20,7 @@ def bench_model(
     dtype: tuple[str, ...] = ("float32",),
     train: bool = False,
     compile: bool = False,  # noqa: A002
+    packed: bool = False,
     device: str | None = None,
     runs: int = 15,
     memory: bool = False,
@@ -36,6 +37,7 @@ def bench_model(
         dtype: float32, bfloat16 or autocast (float32 weights, bfloat16 products); one or several
         train: a step of training (forward, cross-entropy, backward, AdamW) instead of a forward pass
         compile: each one compiled by torch.compile as well
+        packed: each of ours after optimize_for_inference() as well
         device: cpu or cuda; cuda where there is one if not given
         runs: how often each is timed
         memory: measure the memory of each too, in a process of its own
@@ -53,7 +55,7 @@ def bench_model(
 
     if out:
         require_writable(out)
-    chosen = cases((*names, *against), sizes, batch, dtype, device=device, train=train, compiled=compile)
+    chosen = cases((*names, *against), sizes, batch, dtype, device=device, train=train, compiled=compile, packed=packed)
     with progress_bar("measuring") as progress:
         record = measure(chosen, runs=runs, memory=memory, progress=progress)
     record = {"command": _command(), **record}

@@ -78,3 +78,14 @@ def test_an_interruption_keeps_the_rounds_that_were_whole(monkeypatch):
 def test_a_clip_that_a_baseline_does_not_take():
     with pytest.raises(ValueError, match="torchvision_mvit_b_16x4 does not take clips of 4x32x32: it is made for 16x"):
         macs("torchvision_mvit_b_16x4", (4, 32, 32))
+
+
+def test_ours_packed_stand_beside_the_others():
+    record = measure(cases([NAME, "swin_t"], device="cpu", packed=True), runs=1)
+    assert [(case["name"], case["way"]) for case in record["cases"]] == [
+        (NAME, "eager"),
+        ("swin_t", "eager"),
+        (NAME, "packed"),
+    ]
+    with pytest.raises(ValueError, match="presets of ours that infer on a CPU"):
+        cases([NAME], device="cpu", packed=True, train=True)

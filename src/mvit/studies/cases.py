@@ -20,10 +20,12 @@ from mvit.analysis import counter
 from mvit.analysis.complexity import complexity
 from mvit.baselines import BASELINES
 from mvit.model.config import Triple
+from mvit.model.mvit import MViT
 from mvit.model.presets import PRESETS, get_config, nearest
 from mvit.weights.create import create_model
 
 Dtype = Literal["float32", "bfloat16", "autocast"]
+Way = Literal["eager", "compiled", "packed"]
 DEVICES = ("cpu", "cuda")
 MACS_OF_A_STEP = 3
 """Multiply-adds of a training step over those of its forward pass: the backward pass has two products for each one."""
@@ -32,7 +34,10 @@ LEARNING_RATE = 1e-6
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """A model in one setting; ``clip`` is (frames, height, width), ``autocast`` is float32 weights under bfloat16."""
+    """A model in one setting; ``clip`` is (frames, height, width), ``autocast`` is float32 weights under bfloat16.
+
+    The ``way`` "compiled" is ``torch.compile``, "packed" our own ``optimize_for_inference``.
+    """
 
     name: str
     clip: Triple
@@ -40,7 +45,7 @@ class Case:
     dtype: Dtype
     device: str
     train: bool = False
-    compiled: bool = False
+    way: Way = "eager"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that JSON can hold."""
@@ -61,11 +66,14 @@ def cases(
     device: str | None = None,
     train: bool = False,
     compiled: bool = False,
+    packed: bool = False,
 ) -> list[Case]:
     """Every model in every setting, models next to each other; each at its own clip where no clip is given.
 
-    ``compiled`` adds each one compiled. The device is a GPU where there is one, unless said.
-    Raises ``ValueError`` for names, batches, types and devices that are none, and for a name that is there twice.
+    ``compiled`` adds each one compiled, ``packed`` each of ours packed for inference. The device is a
+    GPU where there is one, unless said.
+    Raises ``ValueError`` for names, batches, types and devices that are none, for a name that is there twice, and for
+    packing where nothing can be packed.
     """
     for name in names:
         require_known(name)
@@ -77,8 +85,11 @@ def cases(
     for dtype in dtypes:
         if dtype not in get_args(Dtype):
             raise ValueError(f"no type of numbers is called {dtype!r}: there are {', '.join(get_args(Dtype))}")
-    settings = product(clips or (None,), batches, dtypes, (False, True) if compiled else (False,), names)
     chosen = require_device(device)
+    if packed and (train or chosen != "cpu" or not PRESETS.keys() & set(names)):
+        raise ValueError("--packed is for presets of ours that infer on a CPU: leave it out")
+    ways: list[Way] = ["eager", *(["compiled"] if compiled else []), *(["packed"] if packed else [])]  # type: ignore[list-item]
+    settings = product(clips or (None,), batches, dtypes, ways, names)
     made = [
         Case(
             name=name,
@@ -87,9 +98,10 @@ def cases(
             dtype=dtype,  # type: ignore[arg-type]
             device=chosen,
             train=train,
-            compiled=is_compiled,
+            way=way,
         )
-        for clip, batch, dtype, is_compiled, name in settings
+        for clip, batch, dtype, way, name in settings
+        if way != "packed" or name in PRESETS
     ]
     if len(set(made)) < len(made):
         raise ValueError("a clip, a batch or a type of numbers is given twice")
@@ -150,7 +162,11 @@ class Subject:
         self.optimizer: torch.optim.Optimizer | None = None
         if case.train:
             self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=LEARNING_RATE, fused=True)
-        self.run: Callable[..., Any] = torch.compile(self.model) if case.compiled else self.model
+        self.run: Callable[..., Any] = self.model
+        if case.way == "compiled":
+            self.run = torch.compile(self.model)
+        elif isinstance(made, MViT) and case.way == "packed":
+            self.run = made.optimize_for_inference()
 
     @property
     def weight_bytes(self) -> int:
@@ -158,7 +174,7 @@ class Subject:
         return sum(parameter.numel() * parameter.element_size() for parameter in self.model.parameters())
 
     def step(self, *, eager: bool = False, keep_gradients: bool = False) -> None:
-        """One step, compiled where the case says so unless ``eager``; gradients that are kept are set to zero."""
+        """One step, in the way of the case unless ``eager``; gradients that are kept are set to zero."""
         run = self.model if eager else self.run
         autocast = torch.autocast(self.case.device, torch.bfloat16, enabled=self.case.dtype == "autocast")
         if self.optimizer is None:

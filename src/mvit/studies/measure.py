@@ -121,7 +121,7 @@ def _tasks(subjects: Sequence[Subject]) -> tuple[dict[str, Callable[[], None]], 
     workspace = Workspace([*(each for products in own for each in products), *peaks.values()], device)
     tasks: dict[str, Callable[[], None]] = {}
     for index, (subject, products) in enumerate(zip(subjects, own, strict=True)):
-        tasks[f"case {index}"] = _compiling(subject) if subject.case.compiled else subject.step
+        tasks[f"case {index}"] = _compiling(subject) if subject.case.way == "compiled" else subject.step
         if products:
             tasks[f"products of case {index}"] = _running(workspace, products)
     for dtype, peak in peaks.items():

@@ -38,7 +38,7 @@ def _cells(case: Mapping[str, Any]) -> dict[str, str]:
         "model": case["name"],
         "clip": "x".join(map(str, case["clip"])),
         "batch": str(case["batch"]),
-        "dtype": case["dtype"] + (" compiled" if case["compiled"] else ""),
+        "dtype": case["dtype"] + (f" {case['way']}" if case["way"] != "eager" else ""),
         "ms": _between(case["milliseconds"], 1),
         "clips/s": f"{case['clips_per_second']:.3g}",
         "time of first": _between(case["of_first"], 3),
