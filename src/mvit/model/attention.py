@@ -44,9 +44,9 @@ class TokenPool(nn.Module):
         kind = x.dtype
         # In float32 also under autocast: torch's depthwise bfloat16 convolution runs its backward on a CPU five times
         # slower than float32's, and norms want the precision.
-        with _without_autocast(x.device.type):
+        with without_autocast(x.device.type):
             weight = self.weight.to(torch.promote_types(self.weight.dtype, torch.float32))
-            class_token, body = split_class_token(x.to(weight.dtype), self.class_token)
+            class_token, body = split_class_token(x, self.class_token)
             clip = volume(body, grid)
             weight = weight.repeat(self.heads, 1, 1, 1, 1)  # one kernel for all heads: no copy of the tokens is needed
             clip = depthwise_conv3d(clip, weight, config.stride, config.padding)
@@ -59,14 +59,15 @@ class TokenPool(nn.Module):
         """What becomes of the class token, which no pool reads: its norm, if there is one."""
         if self.pooling != "conv":
             return x
-        with _without_autocast(x.device.type):
+        with without_autocast(x.device.type):
             return self._normed(x.to(torch.promote_types(self.weight.dtype, torch.float32))).to(x.dtype)
 
     def _normed(self, x: Tensor) -> Tensor:
         return self.norm(x.unflatten(-1, (self.heads, -1))).flatten(-2)
 
 
-def _without_autocast(device: str) -> AbstractContextManager[object]:
+def without_autocast(device: str) -> AbstractContextManager[object]:
+    """What stands inside computes in the type of its tensors."""
     return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
 
 
