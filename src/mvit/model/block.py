@@ -20,8 +20,9 @@ class Norm(nn.LayerNorm):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (LayerNorm names it so) -- (B, N, C) -> (B, N, C)
         x, device = super().forward(input), input.device.type
-        cast = x.dtype == torch.float32 and torch.is_autocast_enabled(device)
-        return x.to(torch.get_autocast_dtype(device)) if cast else x
+        if x.dtype != torch.float32 or not torch.amp.is_autocast_available(device):
+            return x
+        return x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
 
 
 class StochasticDepth(nn.Module):

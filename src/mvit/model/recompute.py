@@ -5,7 +5,7 @@ GELU, by keeping their input in place of their output. The gradients are those o
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -16,8 +16,10 @@ from torch.utils.checkpoint import checkpoint
 from mvit.model.config import Triple
 
 
-def autocast_of(device: str) -> torch.autocast:
+def autocast_of(device: str) -> AbstractContextManager[object]:
     """Autocast as it is set now for a type of device, to be entered again in the backward pass."""
+    if not torch.amp.is_autocast_available(device):
+        return nullcontext()
     dtype = torch.get_autocast_dtype(device)
     return torch.autocast(device, dtype=dtype, enabled=torch.is_autocast_enabled(device))
 
@@ -35,11 +37,12 @@ def recomputed(function: Callable[[Tensor], Tensor], x: Tensor, *, enabled: bool
     not see what is kept here. Without effect while compiling: a compiler chooses for itself what to compute again.
     """
     y = function(x)
-    if not (enabled and torch.is_grad_enabled()) or torch.compiler.is_compiling():
-        yield y
-        return
-    kept = _InPlaceOf(function, x, y)
-    with saved_tensors_hooks(kept.pack, kept.unpack):
+    hooks: AbstractContextManager[object] = nullcontext()
+    if enabled and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+        kept = _InPlaceOf(function, x, y)
+        hooks = saved_tensors_hooks(kept.pack, kept.unpack)
+    del x  # so that nothing here holds it while what stands inside runs
+    with hooks:
         yield y
 
 
