@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from math import prod
 from typing import Any
 
-from mvit.analysis import memory
+from mvit.analysis import activations, memory
 from mvit.analysis.memory import tokens
 from mvit.model.config import FUSION_RATIO, MLP_RATIO, BlockConfig, MViTConfig, PoolConfig, Triple
 
@@ -59,7 +59,7 @@ class Cost(Counts):
     inference_bytes: int
     """float32 tensors alive at once, at most, without parameters; see ``memory`` for the rule."""
     training_bytes: int
-    """float32 tensors that wait for the backward pass, without parameters; see ``memory`` for the rule."""
+    """float32 tensors that wait for the backward pass, without parameters; see ``activations`` for the rule."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +112,7 @@ def complexity(config: MViTConfig, clip: Triple | None = None, views: tuple[int,
         cost = _block(block, grid)
         if index == sum(config.depths) - 1 and config.class_token and config.reversible == "none":
             inference = FLOAT32_BYTES * memory.class_token_inference(block, grid)
-            training = FLOAT32_BYTES * memory.class_token_training(block, grid)
+            training = activations.class_token_kept(block, grid)
             cost = replace(cost, inference_bytes=inference, training_bytes=training)
         blocks.append(replace(cost, index=index, inference_bytes=cost.inference_bytes + held))
         grid = block.pool_q.grid_of(grid)
@@ -150,7 +150,7 @@ def _stem(config: MViTConfig, clip: Triple) -> Cost:
         norm_elements=0,
         activations=given,
         inference_bytes=FLOAT32_BYTES * memory.stem_inference(config, clip),
-        training_bytes=FLOAT32_BYTES * memory.stem_training(clip),
+        training_bytes=activations.stem_kept(clip),
     )
 
 
@@ -208,7 +208,7 @@ def _block(block: BlockConfig, grid: Triple) -> BlockComplexity:
             + sum(products) * block.heads
         ),
         inference_bytes=FLOAT32_BYTES * memory.block_inference(block, grid),
-        training_bytes=FLOAT32_BYTES * memory.block_training(block, grid),
+        training_bytes=activations.block_kept(block, grid),
     )
 
 
@@ -242,5 +242,5 @@ def _head(config: MViTConfig, grid: Triple) -> Cost:
         norm_elements=normed,
         activations=config.num_classes,
         inference_bytes=FLOAT32_BYTES * (N * width + normed),
-        training_bytes=FLOAT32_BYTES * memory.head_training(config, grid),
+        training_bytes=activations.head_kept(config, grid),
     )

@@ -49,8 +49,8 @@ class TokenPool(nn.Module):
         kind = x.dtype
         # In the type of the weights also under autocast: torch's depthwise bfloat16 convolution runs its backward on a
         # CPU five times slower than float32's, and norms want the precision.
-        with _without_autocast(x.device.type):
-            class_token, body = split_class_token(x.to(self.weight.dtype), self.class_token)
+        with without_autocast(x.device.type):
+            class_token, body = split_class_token(x, self.class_token)
             clip = volume(body, grid)
             weight = self.weight.repeat(self.heads, 1, 1, 1, 1)  # one kernel for all heads: the tokens are not copied
             clip = depthwise_conv3d(clip, weight, config.stride, config.padding)
@@ -63,14 +63,15 @@ class TokenPool(nn.Module):
         """What becomes of the class token, which no pool reads: its norm, if there is one."""
         if self.pooling != "conv":
             return x
-        with _without_autocast(x.device.type):
+        with without_autocast(x.device.type):
             return self._normed(x.to(self.weight.dtype)).to(x.dtype)
 
     def _normed(self, x: Tensor) -> Tensor:
         return self.norm(x.unflatten(-1, (self.heads, -1))).flatten(-2)
 
 
-def _without_autocast(device: str) -> AbstractContextManager[object]:
+def without_autocast(device: str) -> AbstractContextManager[object]:
+    """What stands inside computes in the type of its tensors."""
     return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
 
 

@@ -7,8 +7,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mvit.model.attention import NORM_EPS, MultiscaleAttention, pool_tokens
+from mvit.model.attention import NORM_EPS, MultiscaleAttention, pool_tokens, without_autocast
 from mvit.model.config import MLP_RATIO, BlockConfig, Triple
+from mvit.model.recompute import recomputed
+
+
+class Norm(nn.LayerNorm):
+    """A LayerNorm that gives what linear layers read: under autocast cast once, not by each of them and kept thrice."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width, eps=NORM_EPS)
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (LayerNorm names it so) -- (B, N, C) -> (B, N, C)
+        x, device = super().forward(input), input.device.type
+        if x.dtype != torch.float32 or not torch.amp.is_autocast_available(device):
+            return x
+        return x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
 
 
 class StochasticDepth(nn.Module):
@@ -36,9 +50,11 @@ class MLP(nn.Module):
         super().__init__()
         self.fc1 = nn.Linear(width, ratio * width)
         self.fc2 = nn.Linear(ratio * width, width_out)
+        self.recompute = False
 
     def forward(self, x: Tensor) -> Tensor:  # (B, N, C) -> (B, N, C')
-        return self.fc2(F.gelu(self.fc1(x)))
+        with recomputed(F.gelu, self.fc1(x), enabled=self.recompute) as active:
+            return self.fc2(active)
 
 
 class MultiscaleBlock(nn.Module):
@@ -51,28 +67,30 @@ class MultiscaleBlock(nn.Module):
     def __init__(self, config: BlockConfig) -> None:
         super().__init__()
         self.config = config
-        self.norm1 = nn.LayerNorm(config.width, eps=NORM_EPS)
+        self.norm1 = Norm(config.width)
         self.attn = MultiscaleAttention(config)
-        self.norm2 = nn.LayerNorm(config.width_attention, eps=NORM_EPS)
+        self.norm2 = Norm(config.width_attention)
         self.mlp = MLP(config.width_attention, config.width_out)
         self.proj = nn.Linear(config.width, config.width_out) if config.width_out != config.width else None
         self.drop_path = StochasticDepth(config.drop_path)
+        self.recompute = False
+        self.checkpointed = False
 
     def forward(self, x: Tensor, grid: Triple) -> tuple[Tensor, Triple]:  # (B, N, C) -> (B, Q, C')
-        normed = self.norm1(x)
-        attended, new_grid = self.attn(normed, grid)
-        if self.proj and self.config.width_attention != self.config.width:
-            x = self.proj(normed)
+        with recomputed(self.norm1, x, enabled=self.recompute) as normed:
+            attended, new_grid = self.attn(normed, grid)
+            if self.proj and self.config.width_attention != self.config.width:
+                x = self.proj(normed)
         x = self._pooled_skip(x, grid) + self.drop_path(attended)
-        normed = self.norm2(x)
-        if self.proj and self.config.width_attention == self.config.width:
-            x = self.proj(normed)
-        return x + self.drop_path(self.mlp(normed)), new_grid
+        with recomputed(self.norm2, x, enabled=self.recompute) as normed:
+            if self.proj and self.config.width_attention == self.config.width:
+                x = self.proj(normed)
+            return x + self.drop_path(self.mlp(normed)), new_grid
 
     def of_class_token(self, x: Tensor, grid: Triple) -> Tensor:  # (B, N, C) -> (B, 1, C')
         """The class token's row of what ``forward`` gives: one query, and one row of the MLP."""
-        normed = self.norm1(x)
-        attended = self.attn.of_class_token(normed, grid)
+        with recomputed(self.norm1, x, enabled=self.recompute) as normed:
+            attended = self.attn.of_class_token(normed, grid)
         x, normed = x[:, :1], normed[:, :1]
         if self.proj and self.config.width_attention != self.config.width:
             x = self.proj(normed)
@@ -85,4 +103,6 @@ class MultiscaleBlock(nn.Module):
     def _pooled_skip(self, x: Tensor, grid: Triple) -> Tensor:
         if self.config.pool_q.stride == (1, 1, 1):
             return x
-        return pool_tokens(x, grid, self.config.pool_q.skip, "max", class_token=self.config.class_token)[0]
+        with without_autocast(x.device.type):  # that of a CPU would pool a copy in float32, and keep it
+            x, _ = pool_tokens(x, grid, self.config.pool_q.skip, "max", class_token=self.config.class_token)
+        return x.to(torch.promote_types(x.dtype, self.norm2.weight.dtype))

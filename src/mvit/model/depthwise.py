@@ -15,13 +15,16 @@ from mvit.model.config import Triple
 
 
 def depthwise_conv3d(x: Tensor, weight: Tensor, stride: Triple, padding: Triple) -> Tensor:
-    """``conv3d`` with a kernel for each channel: (B, C, T, H, W) by (C, 1, kt, kh, kw) -> (B, C, T', H', W')."""
+    """``conv3d`` with a kernel for each channel: (B, C, T, H, W) by (C, 1, kt, kh, kw) -> (B, C, T', H', W').
+
+    In the type of the weight; where autograd keeps x, it is x as it came.
+    """
     trains = torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad)
     padded_within_kernel = all(pad < kernel for pad, kernel in zip(padding, weight.shape[2:], strict=True))
     if trains and x.device.type == "cpu" and padded_within_kernel:
         output: Tensor = _DepthwiseConv3d.apply(x, weight, stride, padding)  # type: ignore[no-untyped-call]
         return output
-    return F.conv3d(x, weight, stride=stride, padding=padding, groups=x.shape[1])
+    return F.conv3d(x.to(weight.dtype), weight, stride=stride, padding=padding, groups=x.shape[1])
 
 
 class _DepthwiseConv3d(torch.autograd.Function):
@@ -29,13 +32,15 @@ class _DepthwiseConv3d(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, stride: Triple, padding: Triple) -> Tensor:
         ctx.save_for_backward(x, weight)
         ctx.stride, ctx.padding = stride, padding
-        return F.conv3d(x, weight, stride=stride, padding=padding, groups=x.shape[1])
+        return F.conv3d(x.to(weight.dtype), weight, stride=stride, padding=padding, groups=x.shape[1])
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor | None, Tensor | None, None, None]:
         (grad,) = grad_outputs
-        x, weight = ctx.saved_tensors
-        for_x = _input_gradient(x, weight, grad, ctx.stride, ctx.padding) if ctx.needs_input_grad[0] else None
+        saved, weight = ctx.saved_tensors
+        x, for_x = saved.to(weight.dtype), None
+        if ctx.needs_input_grad[0]:
+            for_x = _input_gradient(x, weight, grad, ctx.stride, ctx.padding).to(saved.dtype)
         for_weight = _weight_gradient(x, weight, grad, ctx.stride, ctx.padding) if ctx.needs_input_grad[1] else None
         return for_x, for_weight, None, None
 

@@ -3,7 +3,7 @@
 B batch, T frames, H height, W width, N tokens (a class token first), C channels.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import islice
 
 import torch
@@ -14,6 +14,7 @@ from mvit.model.block import MultiscaleBlock
 from mvit.model.config import BlockConfig, MViTConfig, Triple
 from mvit.model.inference import packed
 from mvit.model.positions import PositionEmbedding
+from mvit.model.recompute import checkpointed
 from mvit.model.relative import RelativePositions
 from mvit.model.reversible import ReversibleBlock, TransitionBlock, run_reversibly
 
@@ -48,7 +49,8 @@ class MViT(nn.Module):
         final = last[-1]
         if self.config.class_token and isinstance(final, MultiscaleBlock) and final.attn.fused:
             x, grid = self._run(last[:-1], x, grid)
-            x = final.of_class_token(x, grid)  # all that the head reads
+            kept = not (final.checkpointed and torch.is_grad_enabled())
+            x = final.of_class_token(x, grid) if kept else checkpointed(final.of_class_token, x, grid)
         else:
             x, grid = self._run(last, x, grid)
         x = self.norm(x[:, 0]) if self.config.class_token else self.norm(x).mean(dim=1)
@@ -75,6 +77,23 @@ class MViT(nn.Module):
         """
         return packed(self).eval().requires_grad_(False)
 
+    def checkpoint(self, blocks: Collection[int] = (), *, elementwise: bool = False) -> None:
+        """Choose what training computes again in the backward pass instead of keeping it: activation checkpointing.
+
+        ``blocks``, by index, are computed again as a whole; ``elementwise`` does so with the norms before attention and
+        MLP and with GELU in all others. Gradients stay the same. Each call replaces the last; without arguments
+        everything is kept, but for reversible blocks, which never keep anything. Raises ``ValueError`` for a block that
+        is not there or is reversible.
+        """
+        choices = [index for index, block in enumerate(self.blocks) if not isinstance(block, ReversibleBlock)]
+        if wrong := sorted(set(blocks) - set(choices)):
+            raise ValueError(f"block {wrong[0]} cannot be checkpointed: the blocks that can are {choices}")
+        for index in choices:
+            block = self.blocks[index]
+            assert isinstance(block, MultiscaleBlock | TransitionBlock)
+            block.checkpointed = index in blocks
+            block.recompute = block.mlp.recompute = elementwise and index not in blocks
+
     def _stages(self) -> Iterator[list[nn.Module]]:
         blocks = iter(self.blocks)
         return (list(islice(blocks, depth)) for depth in self.config.depths)
@@ -84,10 +103,10 @@ class MViT(nn.Module):
         reversible = [block for block in blocks if isinstance(block, ReversibleBlock)]
         if not reversible or not torch.is_grad_enabled():
             for block in blocks:
-                x, grid = block(x, grid)
+                x, grid = _through(block, x, grid)
             return x, grid
         if len(reversible) < len(blocks):
-            x, grid = blocks[0](x, grid)
+            x, grid = _through(blocks[0], x, grid)
         return run_reversibly(x, grid, reversible), grid
 
     def _embed(self, clips: Tensor) -> tuple[Tensor, Triple]:
@@ -107,6 +126,11 @@ class MViT(nn.Module):
                 f"clips are {tuple(clips.shape)} {clips.dtype}: expected floats (batch, 3, frames, height, width); "
                 "an image is a clip of one frame"
             )
+
+
+def _through(block: nn.Module, x: Tensor, grid: Triple) -> tuple[Tensor, Triple]:
+    again = isinstance(block, MultiscaleBlock | TransitionBlock) and block.checkpointed and torch.is_grad_enabled()
+    return checkpointed(block, x, grid) if again else block(x, grid)
 
 
 def _block(config: BlockConfig) -> nn.Module:

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mvit.model.attention import NORM_EPS, MultiscaleAttention
-from mvit.model.block import MLP, StochasticDepth
+from mvit.model.attention import MultiscaleAttention
+from mvit.model.block import MLP, Norm, StochasticDepth
 from mvit.model.config import FUSION_RATIO, BlockConfig, Triple
+from mvit.model.recompute import autocast_of, recomputed
 
 
 class ReversibleBlock(nn.Module):
@@ -24,9 +25,9 @@ class ReversibleBlock(nn.Module):
 
     def __init__(self, config: BlockConfig) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(config.width, eps=NORM_EPS)
+        self.norm1 = Norm(config.width)
         self.attn = MultiscaleAttention(config)
-        self.norm2 = nn.LayerNorm(config.width, eps=NORM_EPS)
+        self.norm2 = Norm(config.width)
         self.mlp = MLP(config.width, config.width)
         self.drop_path = StochasticDepth(config.drop_path)
 
@@ -63,21 +64,25 @@ class TransitionBlock(nn.Module):
     def __init__(self, config: BlockConfig) -> None:
         super().__init__()
         self.fuse = MLP(config.width, config.width, FUSION_RATIO) if config.reversible == "mlp" else None
-        self.norm1 = nn.LayerNorm(config.width, eps=NORM_EPS)
+        self.norm1 = Norm(config.width)
         self.attn = MultiscaleAttention(config)
-        self.norm2 = nn.LayerNorm(config.width_attention, eps=NORM_EPS)
+        self.norm2 = Norm(config.width_attention)
         self.mlp = MLP(config.width_attention, config.width_out)
         self.proj = nn.Linear(config.width, config.width_out) if config.width_out != config.width else None
         self.drop_path = StochasticDepth(config.drop_path)
+        self.recompute = False
+        self.checkpointed = False
 
     def forward(self, x: Tensor, grid: Triple) -> tuple[Tensor, Triple]:  # (B, N, 2C) -> (B, Q, 2C')
         x = x + self.fuse(x) if self.fuse else torch.stack(x.chunk(2, dim=-1)).mean(dim=0)
-        attended, new_grid = self.attn(self.norm1(x), grid)
+        with recomputed(self.norm1, x, enabled=self.recompute) as normed:
+            attended, new_grid = self.attn(normed, grid)
         x = self.proj(x) if self.proj else x
         if self.attn.pool_q:
             x, _ = self.attn.pool_q(x, grid)
         x = x + self.drop_path(attended)
-        x = x + self.drop_path(self.mlp(self.norm2(x)))
+        with recomputed(self.norm2, x, enabled=self.recompute) as normed:
+            x = x + self.drop_path(self.mlp(normed))
         return torch.cat([x, x], dim=-1), new_grid
 
 
@@ -101,13 +106,8 @@ class _Reversible(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, grid: Triple, blocks: Any, masks: Any, *_parameters: Tensor) -> Tensor:
-        device = x.device.type
         ctx.grid, ctx.blocks, ctx.masks = grid, blocks, masks
-        ctx.autocast = {
-            "device_type": device,
-            "enabled": torch.is_autocast_enabled(device),
-            "dtype": torch.get_autocast_dtype(device),
-        }
+        ctx.autocast = autocast_of(x.device.type)
         for block, (mask_f, mask_g) in zip(blocks, masks, strict=True):
             x = block.step(x, grid, mask_f, mask_g)
         ctx.save_for_backward(x)
@@ -118,7 +118,7 @@ class _Reversible(torch.autograd.Function):
         first, second = ctx.saved_tensors[0].chunk(2, dim=-1)
         grad_first, grad_second = grad_outputs[0].chunk(2, dim=-1)
         of_parameters: list[Tensor | None] = []
-        with torch.autocast(**ctx.autocast):
+        with ctx.autocast:
             for block, (mask_f, mask_g) in zip(reversed(ctx.blocks), reversed(ctx.masks), strict=True):
                 again_g = partial(block.g, mask=mask_g)
                 g, grad, of_g = _again(again_g, first, grad_second, block.g_parameters())
