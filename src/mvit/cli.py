@@ -57,6 +57,7 @@ def train(
     model: str | None = None,
     recipe: str | None = None,
     val: Path | None = None,
+    memory: str | None = None,
     out: Path | None = None,
     resume: bool = False,
 ) -> int:
@@ -68,6 +69,7 @@ def train(
         model: a preset; `mvit info` lists them
         recipe: a TOML file, or the name of a recipe that comes with mvit
         val: held-out videos, as a second folder or CSV
+        memory: what a step may take, such as 16GB: what does not fit is computed again for the gradients
         out: run folder; a fresh one under runs/ if not given
         resume: go on with the run in --out from its last checkpoint, on the same data
     """
@@ -77,7 +79,8 @@ def train(
     from mvit.data.dataset import find
     from mvit.training.recipe import load, path_of
 
-    chosen = [f"model.name={json.dumps(model)}", *overrides] if model else overrides
+    options = {"model.name": model, "train.memory": memory}
+    chosen = [*(f"{key}={json.dumps(value)}" for key, value in options.items() if value is not None), *overrides]
     begun_with = out / "recipe.toml" if resume and out else None
     if resume and (begun_with is None or not begun_with.is_file()):
         found = f"; {out} holds no recipe.toml" if out else ""
@@ -264,6 +267,7 @@ def complexity(
     clip: str | None = None,
     views: str = "1x1",
     paper: bool = False,
+    memory: bool = False,
     plot: Path | None = None,
     csv: bool = False,
     json: bool = False,
@@ -275,6 +279,7 @@ def complexity(
         clip: frames x height x width, such as 16x224x224; the model's own if not given
         views: clips x crops of a video, such as 5x1: what a video costs
         paper: print the papers' tables, each printed figure beside ours, and what the papers claim
+        memory: print what training keeps of a clip, plainly and with recomputation, of all presets if none is named
         plot: SVG file to draw, of printed accuracy against cost; those named stand out
         csv: print rows with a header
         json: print an object a line
@@ -283,7 +288,11 @@ def complexity(
 
     from mvit import runs
     from mvit.analysis import tables
+    from mvit.model.presets import list_models
 
+    if memory:
+        print(tables.memory({name: runs.architecture(name) for name in names or list_models()}))
+        return DONE
     if not (names or paper or plot):
         raise ValueError("complexity needs at least one name: mvit complexity NAME...; mvit info lists the presets")
     size = numbers(clip, "frames x height x width, such as 16x224x224", 3) if clip else None

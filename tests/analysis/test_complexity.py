@@ -1,12 +1,10 @@
 """The closed form, against published figures, against torch's counter, and against what autograd really keeps."""
 
-import weakref
-
 import pytest
 import torch
 from hypothesis import given
-from torch.utils._python_dispatch import TorchDispatchMode
 
+from alive import MODELS, Alive
 from mvit import create_model
 from mvit.analysis.complexity import complexity
 from mvit.analysis.counter import count
@@ -117,48 +115,6 @@ def kept_for_the_backward_pass(model, clips):
         model(clips)
     storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in saved}
     return sum(size for place, size in storages.items() if place not in parameters)
-
-
-class Alive(TorchDispatchMode):
-    """The most bytes of storages that are alive at once; those made before it began are not seen."""
-
-    def __init__(self):
-        super().__init__()
-        self.now = self.most = 0
-        self.seen = weakref.WeakSet()
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        given = func(*args, **(kwargs or {}))
-        for tensor in torch.utils._pytree.tree_leaves(given):
-            if isinstance(tensor, torch.Tensor) and tensor.untyped_storage() not in self.seen:
-                self.seen.add(tensor.untyped_storage())
-                self.now += tensor.untyped_storage().nbytes()
-                weakref.finalize(tensor.untyped_storage(), self._freed, tensor.untyped_storage().nbytes())
-        self.most = max(self.most, self.now)
-        return given
-
-    def _freed(self, size):
-        self.now -= size
-
-
-V2 = {
-    "positions": "none",
-    "relative_positions": "grid",
-    "residual_pooling": True,
-    "widen_in": "attention",
-    "pool_every_query": True,
-}
-REVERSIBLE = {"class_token": False, "widen_in": "attention"}
-MODELS = {
-    "v1": {},
-    "v1 without class token": {"class_token": False},
-    "v1 by max": {"pooling": "max"},
-    "v1 by average": {"pooling": "average"},
-    "v2": V2,
-    "v2 without class token": V2 | {"class_token": False},
-    "reversible by average": REVERSIBLE | {"reversible": "average"},
-    "reversible by an MLP": REVERSIBLE | {"reversible": "mlp"},
-}
 
 
 @pytest.mark.parametrize("fields", MODELS.values(), ids=MODELS)

@@ -8,9 +8,9 @@ A reversible block keeps nothing, and its stage the last output. With ``elementw
 again, and what they give is not kept. ``narrow`` is the bytes of an element that linear layers read and give: 2 under
 bf16 autocast, where pooled skip connections, what pooling's norms read, statistics and log-sums stay float32.
 
-For the fused attention that runs, which never holds its weights. Parameters, their gradients and copies, the state of
-the optimiser, what a kernel needs inside itself, and dropout's masks are not in it; a batch of B clips takes B times as
-much.
+For the fused attention that runs, which never holds its weights. Parameters, their gradients and copies, the
+optimiser's state, what a kernel needs inside itself, and dropout's masks are not in it; a batch of B clips takes B
+times as much.
 
 N tokens in, Q queries, K keys and values, with the class token; C channels in, A of the attention, D out.
 """
@@ -39,7 +39,8 @@ def block_input(block: BlockConfig, grid: Triple, *, narrow: int = WIDE) -> int:
 def _entering(block: BlockConfig, narrow: int) -> int:
     """Bytes of an element of the skip connection: a linear layer's, until a pooled skip is added in float32."""
     widened_by_mlp = block.is_first_of_stage and block.width == block.width_attention
-    return narrow if block.reversible != "none" or block.stage == 0 or widened_by_mlp else WIDE
+    before_pooling = block.stage == 0 or (block.stage == 1 and block.is_first_of_stage)
+    return narrow if block.reversible != "none" or before_pooling or widened_by_mlp else WIDE
 
 
 def _leaving_attention(block: BlockConfig, narrow: int) -> int:
@@ -110,18 +111,21 @@ def computed_again(block: BlockConfig, grid: Triple, *, narrow: int = WIDE) -> i
 
 
 def gradients(block: BlockConfig, grid: Triple, *, narrow: int = WIDE) -> int:
-    """Gradients of tokens that are alive at once while a block's backward pass runs, at its widest moment."""
+    """Gradients of tokens that are alive at once while a block's backward pass runs, beyond what it has freed by then.
+
+    Its widest moment is in the MLP, or while it attends or pools, when what the MLP had kept is gone.
+    """
     grid_q, grid_k = block.pool_q.grid_of(grid), block.pool_kv.grid_of(grid)
     N, Q, K = (tokens(each, block.class_token) for each in (grid, grid_q, grid_k))
     C, A, D = block.width, block.width_attention, block.width_out
     mlp = Q * D * (WIDE + narrow) + 2 * MLP_RATIO * Q * A * narrow
-    of_pools = [0]
+    pooling = [(2 * Q + 4 * K) * A * narrow]
     for pool, size in ((block.pool_q, grid), read(block, grid)):
         if not pool.is_identity:  # in float32: what was pooled, the gradient spread over it, and the result
-            of_pools.append(tokens(size, block.class_token) * A * (3 * WIDE + narrow))
-    attending = (2 * Q + 4 * K) * A * narrow
-    pooled_skip = N * A * WIDE if block.pool_q.stride != (1, 1, 1) else 0
-    return max(mlp, Q * A * WIDE + pooled_skip + max(attending, max(of_pools)) + 2 * N * C * narrow)
+            pooling.append(tokens(size, block.class_token) * A * (3 * WIDE + narrow))
+    skip = N * A * WIDE if block.pool_q.stride != (1, 1, 1) else 0
+    freed = MLP_RATIO * Q * A * narrow
+    return max(mlp, Q * A * WIDE + skip + max(pooling) + 2 * N * C * narrow - freed)
 
 
 def _keys_and_values(block: BlockConfig, grid: Triple, narrow: int) -> int:

@@ -14,7 +14,7 @@ from mvit.analysis.complexity import Complexity, complexity
 from mvit.model.config import BlockConfig, MViTConfig, Triple
 
 PROCESS_BYTES = 600_000_000
-"""The process of a training run before its first tensor (resident memory on a CPU: docs/memory.md)."""
+"""The process of a training run before its first tensor , on a CPU."""
 MOMENTS = 2  # of AdamW, beside the weights
 
 _UNITS = {"GB": 10**9, "MB": 10**6, "GiB": 2**30, "MiB": 2**20}
@@ -22,7 +22,7 @@ _UNITS = {"GB": 10**9, "MB": 10**6, "GiB": 2**30, "MiB": 2**20}
 
 def in_bytes(memory: str) -> int:
     """ "16GB" as bytes; raises ``ValueError`` for what is no amount of memory."""
-    number = re.fullmatch(rf"(\d+(?:\.\d+)?) ?({'|'.join(_UNITS)})", memory)
+    number = re.fullmatch(rf"([0-9]+(?:\.[0-9]+)?) ?({'|'.join(_UNITS)})", memory)
     amount = float(number[1]) * _UNITS[number[2]] if number else 0
     if amount < 1:
         raise ValueError(f"{memory!r} is no amount of memory: expected one in {', '.join(_UNITS)}, such as '16GB'")
@@ -57,11 +57,12 @@ class Plan:
     """Share of the step's multiply-adds, of which the backward pass has two thirds."""
 
     def __str__(self) -> str:
-        norms = "norms and GELU" if self.elementwise else ""
-        blocks = f"blocks {', '.join(map(str, self.blocks))}" if self.blocks else ""
-        again = " and, whole, ".join(filter(None, [norms, blocks])) or "nothing"
+        blocks = f"block{'s' if len(self.blocks) > 1 else ''} {', '.join(map(str, self.blocks))}" if self.blocks else ""
+        again = " and ".join(
+            filter(None, ["norms, GELU" if blocks else "norms and GELU"] * self.elementwise + [blocks])
+        )
         return (
-            f"{self.peak_bytes / 1e9:.3g} GB expected at the peak of a step, with {again} computed again "
+            f"{self.peak_bytes / 1e9:.3g} GB expected at the peak of a step, with {again or 'nothing'} computed again "
             f"({self.extra_compute:.0%} more multiply-adds)"
         )
 
@@ -79,13 +80,12 @@ def choose(step: Step, memory: int) -> Plan:
             return plan
         least = plan if least is None or plan.peak_bytes < least.peak_bytes else least
     assert least is not None
-    fixed = planned(_with_batch(step, 0), counted, least.elementwise, least.blocks).peak_bytes
+    fixed = planned(_with_batch(step, 0), counted, least.elementwise, frozenset(least.blocks)).peak_bytes
     fits = (memory - fixed) * step.batch // (least.peak_bytes - fixed)
     remedy = f"a batch of {fits} would fit" if fits > 0 else "not one clip would fit: take fewer frames, a smaller crop"
     raise ValueError(
-        f"a step with {step.batch} clips of {'x'.join(map(str, step.clip))} takes {least.peak_bytes / 1e9:.3g} GB, with "
-        f"all that can be computed again, which is more than {memory / 1e9:.3g} GB: {remedy}, "
-        "or a smaller or reversible model"
+        f"a step with {step.batch} clips of {'x'.join(map(str, step.clip))} takes {least.peak_bytes / 1e9:.3g} GB even "
+        f"with all computed again that can be: {remedy}, or a smaller or reversible model"
     )
 
 
@@ -157,8 +157,10 @@ def _kept_by(block: BlockConfig) -> bool:
 
 
 def _peak(step: Step, counted: Complexity, elementwise: bool, blocks: frozenset[int]) -> int:
-    copies = MOMENTS + 1 + int(step.averaged)  # weights, moments, their average
-    fixed = PROCESS_BYTES + counted.parameters * (copies * WIDE + (step.narrow if step.bf16 else 0))
+    fixed = PROCESS_BYTES + counted.parameters * (MOMENTS + 1 + int(step.averaged)) * WIDE
+    of_blocks = [block.parameters for block in counted.blocks]
+    if step.bf16:  # copies of the weights: a block's own, and those that are kept
+        fixed += step.narrow * (max(of_blocks) + sum(n for index, n in enumerate(of_blocks) if index not in blocks))
     clip = activations.stem_kept(step.clip) + (activations.stem_kept(step.clip, narrow=2) if step.bf16 else 0)
     kept = clip + activations.head_kept(step.config, _last_grid(step.config, step.clip))
     learned, moments = counted.head.parameters, []

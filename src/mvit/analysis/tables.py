@@ -5,7 +5,9 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from math import prod
 
+from mvit.analysis.budget import every_block, kept_per_clip
 from mvit.analysis.complexity import FLOAT32_BYTES, Complexity, Cost, Counted, Counts
+from mvit.model.config import MViTConfig
 
 Row = dict[str, str | int | None]
 """By column, None where a part has no such thing or where it was not counted."""
@@ -94,6 +96,24 @@ def describe(name: str, counted: Complexity | Counted) -> str:
             f" {counted.inference_bytes / MEBIBYTE:,.1f} a clip; training {ADAMW_COPIES * weights:,.1f} of weights,"
             f" gradients and AdamW's moments and {counted.training_bytes / MEBIBYTE:,.1f} a clip"
         )
+    return "\n".join(lines)
+
+
+def memory(models: Mapping[str, MViTConfig]) -> str:
+    """GB that training keeps of a clip of each model's own size, and what is made again at once: a Markdown table."""
+    lines = [
+        "| model | clip | precision | all kept | norms and GELU again | every block again |",
+        "|---|---|---|---|---|---|",
+    ]
+    for name, config in models.items():
+        blocks = every_block(config)
+        for precision, narrow in (("float32", FLOAT32_BYTES), ("bf16", 2)):
+            kept = (
+                kept_per_clip(config, config.clip, narrow=narrow, elementwise=elementwise, blocks=again)
+                for elementwise, again in ((False, frozenset[int]()), (True, frozenset[int]()), (False, blocks))
+            )
+            cells = " | ".join(f"{size / 1e9:.3f}" for size in kept)
+            lines.append(f"| `{name}` | {_joined(config.clip)} | {precision} | {cells} |")
     return "\n".join(lines)
 
 

@@ -20,6 +20,7 @@ from mvit.model.mvit import MViT
 from mvit.training import checkpoint, hardware, optim
 from mvit.training.interruption import Interrupted, Interruption
 from mvit.training.learner import Learner, learner, predictor
+from mvit.training.memory import fitted
 from mvit.training.parts import Parts, divide, look_through
 from mvit.training.progress import Meter, StatusLine, advice, duration
 from mvit.training.recipe import Recipe
@@ -78,6 +79,7 @@ def train(
         if start is not None:
             _, state, report = start
             echo(str(weights.fit(model, state, report)))
+        plan = fitted(model, recipe, machine) if recipe.train.memory is not None else None
         pupil = learner(model, recipe.optim, machine, preprocessing)
         if saved is not None:
             pupil.restore(saved.tensors)
@@ -91,6 +93,8 @@ def train(
             echo(f"evaluated and saved are averages of the weights over steps (decay {recipe.optim.ema_decay})")
         echo(loader.flip_note)
         echo(f"computing with {machine}")
+        if plan is not None:
+            echo(f"of {recipe.train.memory}, {plan}")
         for remark in schedule.remarks() if not recipe.model.weights else []:
             echo(f"warning: {remark}")
         if resume:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
+from mvit.analysis import budget
 from mvit.data.sampling import ClipSampling
 from mvit.data.views import Preprocessing
 from mvit.model.config import MViTConfig
@@ -152,6 +153,8 @@ class TrainRecipe:
     """auto: the first of cuda and mps that is there, else cpu."""
     precision: Literal["auto", "bf16", "float32"] = "auto"
     """auto: bf16 where the processor multiplies it faster. Weights and final evaluation are float32 always."""
+    memory: str | None = None
+    """What a step may take, such as "16GB": norms, GELU and blocks are computed again to fit it; false: no limit."""
     holdout: float = 0.0
     """Share of train (whole groups where known) held out to choose the best epoch; 0: the last epoch stands."""
     evaluate_every: int = 1
@@ -165,6 +168,11 @@ class TrainRecipe:
         _within("train", self, "holdout", least=0, below=1)
         if self.workers != "auto":
             _within("train", self, "workers", least=0)
+        if self.memory is not None:
+            try:
+                budget.in_bytes(self.memory)
+            except ValueError as why:
+                raise ValueError(f"train.memory: {why}") from why
 
 
 @dataclass(frozen=True, kw_only=True)

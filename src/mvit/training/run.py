@@ -12,7 +12,7 @@ from mvit.data.dataset import Listing, read_split, write_split
 from mvit.training import recipe as recipes
 from mvit.training.recipe import Recipe
 
-MACHINE_KEYS = ("train.workers",)
+MACHINE_KEYS = ("train.workers", "train.memory")
 """What may change when a run goes on, as no weight depends on it."""
 
 

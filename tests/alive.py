@@ -1,0 +1,48 @@
+"""What is alive while a model runs, and models of every kind to run."""
+
+import weakref
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+
+class Alive(TorchDispatchMode):
+    """The most bytes of storages that are alive at once; those made before it began are not seen."""
+
+    def __init__(self):
+        super().__init__()
+        self.now = self.most = 0
+        self.seen = weakref.WeakSet()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        given = func(*args, **(kwargs or {}))
+        for tensor in torch.utils._pytree.tree_leaves(given):
+            if isinstance(tensor, torch.Tensor) and tensor.untyped_storage() not in self.seen:
+                self.seen.add(tensor.untyped_storage())
+                self.now += tensor.untyped_storage().nbytes()
+                weakref.finalize(tensor.untyped_storage(), self._freed, tensor.untyped_storage().nbytes())
+        self.most = max(self.most, self.now)
+        return given
+
+    def _freed(self, size):
+        self.now -= size
+
+
+V2 = {
+    "positions": "none",
+    "relative_positions": "grid",
+    "residual_pooling": True,
+    "widen_in": "attention",
+    "pool_every_query": True,
+}
+REVERSIBLE = {"class_token": False, "widen_in": "attention"}
+MODELS = {
+    "v1": {},
+    "v1 without class token": {"class_token": False},
+    "v1 by max": {"pooling": "max"},
+    "v1 by average": {"pooling": "average"},
+    "v2": V2,
+    "v2 without class token": V2 | {"class_token": False},
+    "reversible by average": REVERSIBLE | {"reversible": "average"},
+    "reversible by an MLP": REVERSIBLE | {"reversible": "mlp"},
+}
