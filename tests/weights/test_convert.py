@@ -1,5 +1,7 @@
 """mvit convert: there and back bit for bit, and nothing written where it is refused."""
 
+import os
+
 import pytest
 import torch
 
@@ -86,3 +88,41 @@ def test_a_preset_says_what_shapes_do_not(tmp_path, capsys):
     assert cli.main(["convert", str(there), str(back), "--to", "mvit", "--model", "mvit_test_4x32"]) == 0
     assert "assumed" not in capsys.readouterr().out
     assert read(back)[0] == model.config
+
+
+@pytest.mark.parametrize(
+    ("out", "to"), [("a.pth", "torchvision"), ("a.safetensors", "torchvision"), ("a.pyth", "official"), ("a", "mvit")]
+)
+def test_a_full_disk_is_told_in_a_sentence_and_leaves_nothing(out, to, families, random, tmp_path, capsys):
+    limits = pytest.importorskip("resource")
+    model = random(families["v1 clips"])
+    write(tmp_path / "ours", model.state_dict(), {"config": model.config.to_dict()})
+    before = limits.getrlimit(limits.RLIMIT_FSIZE)
+    limits.setrlimit(limits.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        code = cli.main(["convert", str(tmp_path / "ours"), str(tmp_path / out), "--to", to])
+    finally:
+        limits.setrlimit(limits.RLIMIT_FSIZE, before)
+    named = tmp_path / out / "model.safetensors" if to == "mvit" else tmp_path / out
+    assert code == 2
+    assert capsys.readouterr().err == f"mvit: {named}: File too large\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["ours"]
+    assert cli.main(["convert", str(tmp_path / "ours"), str(tmp_path / out), "--to", to]) == 0
+    assert named.stat().st_mode & 0o777 == 0o666 & ~_umask()
+
+
+def _umask() -> int:
+    now = os.umask(0)
+    os.umask(now)
+    return now
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_info_of_what_convert_wrote(suffix, families, random, tmp_path, capsys):
+    model = random(families["v1 clips"])
+    (tmp_path / "folder").mkdir()
+    path = tmp_path / "folder" / f"model{suffix}"
+    write_dialect(path, model.state_dict(), model.config, "torchvision")
+    for name in [path, path.parent] if suffix == ".safetensors" else [path]:
+        assert cli.main(["info", str(name)]) == 0
+        assert "torchvision" in capsys.readouterr().out
