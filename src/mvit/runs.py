@@ -62,18 +62,27 @@ def facts(name: str) -> dict[str, Any]:
         "macs": counted.macs,
         "clip": list(config.clip),
     }
-    path = Path(name)
-    if path.is_dir() or path.suffix == ".safetensors":
-        described = describe(path)
+    if report is not None and report.dialect == "mvit":
+        described = describe(name)
         known |= {key: described[key] for key in ("mvit", "classes", "preprocessing", "protocol") if key in described}
-        result = (path if path.is_dir() else path.parent) / "result.json"
-        if result.is_file():
-            known["result"] = json.loads(result.read_text(encoding="utf-8"))["headline"]
-    if report is not None and report.dialect != "mvit":
+        if (headline := _headline(report.source.parent / "result.json")) is not None:
+            known["result"] = headline
+    elif report is not None:
         known |= {"names": report.dialect, "assumed": report.assumed}
     if published := published_for(name):
         known["weights"] = {entry.name: entry.to_dict() for entry in published.values()}
     return known | {"config": config.to_dict()}
+
+
+def _headline(result: Path) -> str | None:
+    """What evaluation found, in a line; None where a folder has no such file, or one that evaluation did not write."""
+    try:
+        content = json.loads(result.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as why:
+        raise ValueError(f"{result} is not JSON ({why}): evaluate the run again") from why
+    return content.get("headline") if isinstance(content, dict) else None
 
 
 def from_published(preset: str, name: str, folder: Path, classes: Sequence[str] = ()) -> Published:
