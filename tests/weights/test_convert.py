@@ -90,6 +90,51 @@ def test_a_preset_says_what_shapes_do_not(tmp_path, capsys):
     assert read(back)[0] == model.config
 
 
+def test_what_the_written_file_does_not_say_is_said(tmp_path, capsys):
+    preset = "mvit_tiny_16x64"
+    model = create_model(preset, num_classes=5)
+    ours = tmp_path / "ours"
+    write(ours, model.state_dict(), {"config": model.config.to_dict()})
+    for to, lost in (("torchvision", True), ("pytorchvideo", True), ("pytorchvideo-head", True), ("official", False)):
+        there = tmp_path / f"{to}.pth"
+        assert cli.main(["convert", str(ours), str(there), "--to", to]) == 0
+        said = capsys.readouterr().out.splitlines()[-1]
+        assert said.startswith(f"{there} does not say " if lost else "Wrote "), said
+        if lost:
+            assert "stride_kv" in said
+            assert f"--model {preset}" in said
+            assert read(there)[0].stride_kv != model.config.stride_kv
+    for known_by in (preset, str(ours)):
+        back = tmp_path / f"back{len(known_by)}"
+        command = ["convert", str(tmp_path / "torchvision.pth"), str(back), "--to", "mvit", "--model", known_by]
+        assert cli.main(command) == 0
+        assert read(back)[0] == model.config
+    other = create_model(preset, clip=(16, 48, 48))
+    write(tmp_path / "other", other.state_dict(), {"config": other.config.to_dict()})
+    assert cli.main(["convert", str(tmp_path / "other"), str(tmp_path / "o.pth"), "--to", "torchvision"]) == 0
+    assert f"--model {tmp_path / 'other'}" in capsys.readouterr().out
+
+
+def test_a_published_model_says_all_of_itself(families, random, tmp_path):
+    model = random(families["v1 clips"])
+    write_dialect(tmp_path / "a.pth", model.state_dict(), model.config, "torchvision")
+    assert not convert(tmp_path / "a.pth", tmp_path / "b.pth", "pytorchvideo").unsaid
+
+
+def test_nothing_is_made_where_a_link_points_or_beside_no_folder(families, random, tmp_path, capsys):
+    model = random(families["v1 clips"])
+    write_dialect(tmp_path / "a.pth", model.state_dict(), model.config, "torchvision")
+    (tmp_path / "link.pth").symlink_to(tmp_path / "gone.pth")
+    for out, to, match in (
+        ("link.pth", "official", "exists already"),
+        ("none/out", "mvit", "no folder"),
+        ("none/out.pth", "official", "no folder"),
+    ):
+        assert cli.main(["convert", str(tmp_path / "a.pth"), str(tmp_path / out), "--to", to]) == 2
+        assert match in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.pth", "link.pth"]
+
+
 @pytest.mark.parametrize(
     ("out", "to"), [("a.pth", "torchvision"), ("a.safetensors", "torchvision"), ("a.pyth", "official"), ("a", "mvit")]
 )
