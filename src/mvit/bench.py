@@ -99,10 +99,11 @@ def bench_plan(
     """
     size = numbers(clip, CLIP, 3) if clip else None
 
-    from mvit.studies.plan import bytes_of, describe, plan
+    from mvit.analysis.budget import in_bytes
+    from mvit.studies.plan import describe, plan
     from mvit.studies.provenance import require_writable, write
 
-    limit = bytes_of(memory)
+    limit = in_bytes(memory)
     if out:
         require_writable(out)
     with progress_bar("measuring") as progress:

@@ -1,7 +1,7 @@
 """Every command, thin: what it does is done elsewhere, and imported only when the command runs."""
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -236,7 +236,7 @@ def info(names: tuple[str, ...] = (), /, *, json: bool = False) -> int:
         if json:
             print(dumps(facts, ensure_ascii=False))
             continue
-        print("\n".join(_listed(facts)))
+        print("\n".join(runs.listed(facts)))
     return DONE
 
 
@@ -318,19 +318,18 @@ def complexity(
 
 
 def convert(source: Path, out: Path, /, *, to: str, model: str | None = None) -> int:
-    """Write a checkpoint in the names of another library, bit for bit, and say what was read and assumed.
+    """Write a checkpoint in the names of another library, bit for bit; say what was read, assumed, and is not said.
 
     Args:
         source: a run folder or a checkpoint in any names that are known
         out: the file to write, or the folder for --to mvit; it must not exist
         to: official, torchvision, pytorchvideo, pytorchvideo-head, timm, mmaction2 or mvit
-        model: the preset that the checkpoint is of, where its shapes do not show it
+        model: a preset, or a run or checkpoint of the same model, where the shapes do not show which it is
     """
-    from mvit.model.presets import get_config
+    from mvit import runs
     from mvit.weights.convert import convert as write_converted
 
-    report = write_converted(source, out, to, get_config(model) if model else None)
-    print(f"{report}\nWrote {out}")
+    print(write_converted(source, out, to, runs.architecture(model) if model else None))
     return DONE
 
 
@@ -354,17 +353,6 @@ def doctor() -> int:
 def _name_left_out(unreadable: Mapping[Any, str]) -> None:
     for path, reason in unreadable.items():
         print(f"left out: {path} cannot be read: {reason}", file=sys.stderr)
-
-
-def _listed(facts: Mapping[str, Any]) -> Iterator[str]:
-    """Facts for people, a line each; those that are mappings themselves stand indented below their name."""
-    for name, value in facts.items():
-        if isinstance(value, Mapping):
-            yield name
-            yield from (f"  {line}" for line in _listed(value))
-        else:
-            said = ", ".join(map(str, value)) if isinstance(value, list) else value
-            yield f"{name:15} {said:,}" if type(said) is int else f"{name:15} {said}"
 
 
 _EVERYDAY = (quickstart, train, evaluate, probe, predict, report, info, fetch, complexity, convert, doctor)

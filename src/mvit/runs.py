@@ -4,7 +4,7 @@ import csv
 import itertools
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,18 +62,44 @@ def facts(name: str) -> dict[str, Any]:
         "macs": counted.macs,
         "clip": list(config.clip),
     }
-    path = Path(name)
-    if path.is_dir() or path.suffix == ".safetensors":
-        described = describe(path)
+    if report is not None and report.dialect == "mvit":
+        described = describe(name)
         known |= {key: described[key] for key in ("mvit", "classes", "preprocessing", "protocol") if key in described}
-        result = (path if path.is_dir() else path.parent) / "result.json"
-        if result.is_file():
-            known["result"] = json.loads(result.read_text(encoding="utf-8"))["headline"]
-    if report is not None and report.dialect != "mvit":
+        if (headline := _headline(report.source.parent / "result.json")) is not None:
+            known["result"] = headline
+    elif report is not None:
         known |= {"names": report.dialect, "assumed": report.assumed}
+    if report is not None and report.not_finite:
+        known["not_finite"] = report.not_finite
     if published := published_for(name):
         known["weights"] = {entry.name: entry.to_dict() for entry in published.values()}
     return known | {"config": config.to_dict()}
+
+
+_JOINED_BY = {"clip": "x", "assumed": "; "}
+"""Where a list of facts is not one of names."""
+
+
+def listed(known: Mapping[str, Any]) -> Iterator[str]:
+    """Facts for people, a line each; those that are mappings themselves stand indented below their name."""
+    for name, value in known.items():
+        if isinstance(value, Mapping):
+            yield name
+            yield from (f"  {line}" for line in listed(value))
+        elif value != []:
+            said = _JOINED_BY.get(name, ", ").join(map(str, value)) if isinstance(value, list) else value
+            yield f"{name:15} {said:,}" if type(said) is int else f"{name:15} {said}"
+
+
+def _headline(result: Path) -> str | None:
+    """What evaluation found, in a line; None where a folder has no such file, or one that evaluation did not write."""
+    try:
+        content = json.loads(result.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as why:
+        raise ValueError(f"{result} is not JSON ({why}): evaluate the run again") from why
+    return content.get("headline") if isinstance(content, dict) else None
 
 
 def from_published(preset: str, name: str, folder: Path, classes: Sequence[str] = ()) -> Published:
@@ -85,9 +111,9 @@ def from_published(preset: str, name: str, folder: Path, classes: Sequence[str] 
     config = get_config(preset)
     entry = hub.named(preset, name)
     if entry is None:
-        raise ValueError(
-            f"{name!r} is a path: {preset} has published weights by the names {', '.join(published_for(preset))}"
-        )
+        known = ", ".join(published_for(preset))
+        there = f"the published weights of {preset} are {known}" if known else f"none are published for {preset}"
+        raise ValueError(f"{name!r} is a path, where fetch takes the name of published weights: {there}")
     if folder.exists():
         raise FileExistsError(f"{folder} exists already: name another folder with --out")
     classes = classes or hub.class_names(entry)

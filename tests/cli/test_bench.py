@@ -41,8 +41,8 @@ def test_a_record_a_table_and_the_page_made_of_them(mvit, tmp_path):
     page = program.page({"cpu-x": record})
     assert f"## cpu-x\n\n`{record['command']}`" in page
     assert "aimed at" not in page
-    one = {"name": "mvit_b_16x4", "dtype": "float32"}
-    two = {"name": "torchvision_mvit_b_16x4", "dtype": "float32"}
+    one = {"name": "mvit_b_16x4", "dtype": "float32", "way": "packed"}
+    two = {"name": "torchvision_mvit_b_16x4", "dtype": "float32", "way": "eager"}
     times = {"case 0": [1.0, 10.0, 2.0], "case 1": [2.0, 20.0, 2.0]}
     found = program.AIMS[0].found({"cases": [one, two], "milliseconds": times})
     assert (found.median, found.low, found.high) == (2, 1.5, 2)

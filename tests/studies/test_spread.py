@@ -2,7 +2,7 @@
 
 import pytest
 
-from mvit.studies.plan import bytes_of, largest
+from mvit.studies.plan import largest
 from mvit.studies.spread import Line, Spread, line, ratios, spread
 
 
@@ -55,16 +55,3 @@ def test_the_largest_batch(room, batch):
 def test_memory_that_does_not_grow_foretells_nothing():
     with pytest.raises(ValueError, match="did not grow"):
         largest(100, Line(at_zero=10, slope=0))
-
-
-@pytest.mark.parametrize(
-    ("text", "size"), [("24GB", 24e9), ("1.5GB", 1.5e9), ("512MiB", 512 * 2**20), ("2GiB", 2**31), ("8MB", 8e6)]
-)
-def test_amounts_of_memory(text, size):
-    assert bytes_of(text) == size
-
-
-@pytest.mark.parametrize("text", ["24", "GB", "-1GB", "0GB", "1e3GB", "24gb", "1.2.3GB", "24 GB"])
-def test_what_is_no_amount_of_memory(text):
-    with pytest.raises(ValueError, match="is no amount of memory"):
-        bytes_of(text)

@@ -88,7 +88,7 @@ def test_what_was_resolved_is_said_before_the_first_step(said: list[str], finish
     before = said[: next(number for number, line in enumerate(said) if line.startswith("epoch 1/"))]
     text = "\n".join(before)
     for part in (
-        "4 epochs of 3 steps (12 in all), 8 clips a step, learning rate 0.002 after 1 steps of warm-up",
+        "4 epochs of 3 steps (12 in all), 8 clips a step, learning rate 0.002 after 1 step of warm-up",
         "3 classes, 18 videos to learn from, 6 to report on",
         "averages of the weights",
         "half of the clips are mirrored",

@@ -1,5 +1,7 @@
 """mvit convert: there and back bit for bit, and nothing written where it is refused."""
 
+import os
+
 import pytest
 import torch
 
@@ -86,3 +88,86 @@ def test_a_preset_says_what_shapes_do_not(tmp_path, capsys):
     assert cli.main(["convert", str(there), str(back), "--to", "mvit", "--model", "mvit_test_4x32"]) == 0
     assert "assumed" not in capsys.readouterr().out
     assert read(back)[0] == model.config
+
+
+def test_what_the_written_file_does_not_say_is_said(tmp_path, capsys):
+    preset = "mvit_tiny_16x64"
+    model = create_model(preset, num_classes=5)
+    ours = tmp_path / "ours"
+    write(ours, model.state_dict(), {"config": model.config.to_dict()})
+    for to, lost in (("torchvision", True), ("pytorchvideo", True), ("pytorchvideo-head", True), ("official", False)):
+        there = tmp_path / f"{to}.pth"
+        assert cli.main(["convert", str(ours), str(there), "--to", to]) == 0
+        said = capsys.readouterr().out.splitlines()[-1]
+        assert said.startswith(f"{there} does not say " if lost else "Wrote "), said
+        if lost:
+            assert "stride_kv" in said
+            assert f"--model {preset}" in said
+            assert read(there)[0].stride_kv != model.config.stride_kv
+    for known_by in (preset, str(ours)):
+        back = tmp_path / f"back{len(known_by)}"
+        command = ["convert", str(tmp_path / "torchvision.pth"), str(back), "--to", "mvit", "--model", known_by]
+        assert cli.main(command) == 0
+        assert read(back)[0] == model.config
+    other = create_model(preset, clip=(16, 48, 48))
+    write(tmp_path / "other", other.state_dict(), {"config": other.config.to_dict()})
+    assert cli.main(["convert", str(tmp_path / "other"), str(tmp_path / "o.pth"), "--to", "torchvision"]) == 0
+    assert f"--model {tmp_path / 'other'}" in capsys.readouterr().out
+
+
+def test_a_published_model_says_all_of_itself(families, random, tmp_path):
+    model = random(families["v1 clips"])
+    write_dialect(tmp_path / "a.pth", model.state_dict(), model.config, "torchvision")
+    assert not convert(tmp_path / "a.pth", tmp_path / "b.pth", "pytorchvideo").unsaid
+
+
+def test_nothing_is_made_where_a_link_points_or_beside_no_folder(families, random, tmp_path, capsys):
+    model = random(families["v1 clips"])
+    write_dialect(tmp_path / "a.pth", model.state_dict(), model.config, "torchvision")
+    (tmp_path / "link.pth").symlink_to(tmp_path / "gone.pth")
+    for out, to, match in (
+        ("link.pth", "official", "exists already"),
+        ("none/out", "mvit", "no folder"),
+        ("none/out.pth", "official", "no folder"),
+    ):
+        assert cli.main(["convert", str(tmp_path / "a.pth"), str(tmp_path / out), "--to", to]) == 2
+        assert match in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.pth", "link.pth"]
+
+
+@pytest.mark.parametrize(
+    ("out", "to"), [("a.pth", "torchvision"), ("a.safetensors", "torchvision"), ("a.pyth", "official"), ("a", "mvit")]
+)
+def test_a_full_disk_is_told_in_a_sentence_and_leaves_nothing(out, to, families, random, tmp_path, capsys):
+    limits = pytest.importorskip("resource")
+    model = random(families["v1 clips"])
+    write(tmp_path / "ours", model.state_dict(), {"config": model.config.to_dict()})
+    before = limits.getrlimit(limits.RLIMIT_FSIZE)
+    limits.setrlimit(limits.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        code = cli.main(["convert", str(tmp_path / "ours"), str(tmp_path / out), "--to", to])
+    finally:
+        limits.setrlimit(limits.RLIMIT_FSIZE, before)
+    named = tmp_path / out / "model.safetensors" if to == "mvit" else tmp_path / out
+    assert code == 2
+    assert capsys.readouterr().err == f"mvit: {named}: File too large\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["ours"]
+    assert cli.main(["convert", str(tmp_path / "ours"), str(tmp_path / out), "--to", to]) == 0
+    assert named.stat().st_mode & 0o777 == 0o666 & ~_umask()
+
+
+def _umask() -> int:
+    now = os.umask(0)
+    os.umask(now)
+    return now
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_info_of_what_convert_wrote(suffix, families, random, tmp_path, capsys):
+    model = random(families["v1 clips"])
+    (tmp_path / "folder").mkdir()
+    path = tmp_path / "folder" / f"model{suffix}"
+    write_dialect(path, model.state_dict(), model.config, "torchvision")
+    for name in [path, path.parent] if suffix == ".safetensors" else [path]:
+        assert cli.main(["info", str(name)]) == 0
+        assert "torchvision" in capsys.readouterr().out

@@ -1,14 +1,13 @@
 """One page about one run or several, from the files in their folders: nothing is fetched, and no script is in it."""
 
 import json
-import os
 import statistics
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from mvit import __version__
+from mvit import __version__, files
 from mvit.analysis import sections
 from mvit.analysis.markup import Child, Html, join, table, tag
 from mvit.analysis.plots import percent
@@ -28,13 +27,7 @@ def report(runs: Sequence[Path], out: Path) -> Path:
     if not records:
         raise ValueError("a report needs at least one run folder")
     out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(page(records), encoding="utf-8")
-        temporary.replace(out)
-    finally:
-        temporary.unlink(missing_ok=True)
+    files.write_text(out, page(records))
     return out
 
 

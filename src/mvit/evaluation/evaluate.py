@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 import re
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from mvit import files
 from mvit.data.dataset import Sample
 from mvit.data.scan import available_cores
 from mvit.data.video import UnreadableVideo
@@ -213,8 +213,8 @@ def write(evaluation: Evaluation, out: Path) -> dict[str, Any]:
         result_file, scores_file = out, out.with_suffix(f".{SCORES_FILE}")
     else:
         result_file, scores_file = out / RESULT_FILE, out / SCORES_FILE
-    write_atomically(scores_file, _scores_table(evaluation))
-    write_atomically(result_file, as_json(content))
+    files.write_text(scores_file, _scores_table(evaluation))
+    files.write_text(result_file, as_json(content))
     return content
 
 
@@ -223,20 +223,6 @@ def as_json(content: dict[str, Any]) -> str:
     indented = json.dumps(content, indent=2)
     # Inside of JSON's strings there are no raw line ends, so only lists are touched.
     return re.sub(r"\[\n([^\[\]{}\"]*)\]", lambda match: f"[{' '.join(match[1].split())}]", indented) + "\n"
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that no reader ever sees half of it; file names that are no UTF-8 keep their bytes."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _scores_table(evaluation: Evaluation) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from mvit import files
 from mvit.data.dataset import Sample
 from mvit.data.directions import mirror_in_time
 from mvit.data.views import Preprocessing, describe
@@ -18,7 +19,6 @@ from mvit.evaluation.evaluate import (
     labels_of,
     require_readable,
     score_views,
-    write_atomically,
 )
 from mvit.evaluation.metrics import paired_difference, wilson
 
@@ -188,4 +188,4 @@ def _percent(share: float) -> str:
 def write(content: dict[str, Any], out: Path) -> None:
     """Write probe.json into a folder, or to a file named *.json."""
     out = Path(out)
-    write_atomically(out if out.suffix == ".json" else out / PROBE_FILE, as_json(content))
+    files.write_text(out if out.suffix == ".json" else out / PROBE_FILE, as_json(content))

@@ -19,16 +19,6 @@ from mvit.studies.provenance import provenance
 from mvit.studies.spread import Line, line, spread
 
 LEAST_BATCHES = 3
-UNIT = {"GB": 1e9, "MB": 1e6, "GiB": 2**30, "MiB": 2**20}
-
-
-def bytes_of(text: str) -> float:
-    """How many bytes "24GB" or "512MiB" are; raises ``ValueError`` for anything else."""
-    unit = next((unit for unit in UNIT if text.endswith(unit)), "")
-    number = text.removesuffix(unit)
-    if not unit or not number.replace(".", "", 1).isdecimal() or not float(number):
-        raise ValueError(f"{text!r} is no amount of memory, such as 24GB, 512MB, 24GiB or 512MiB")
-    return float(number) * UNIT[unit]
 
 
 def plan(

@@ -17,6 +17,8 @@ from typing import Any
 import safetensors.torch
 from torch import Tensor
 
+from mvit.files import blaming
+
 TENSORS = "tensors.safetensors"
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -139,7 +141,7 @@ def _seal(manifest: Mapping[str, Any]) -> str:
 
 
 def _write(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
+    with blaming(path), path.open("wb") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

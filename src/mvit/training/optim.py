@@ -50,8 +50,9 @@ class Schedule:
 
     def __str__(self) -> str:
         return (
-            f"{self.epochs} epochs of {self.steps_per_epoch} steps ({self.steps:,} in all), {self.batch} clips a step, "
-            f"learning rate {self.peak:.3g} after {self.warmup_steps} steps of warm-up, down to {self.floor:.3g}"
+            f"{_many(self.epochs, 'epoch')} of {_many(self.steps_per_epoch, 'step')} ({self.steps:,} in all), "
+            f"{_many(self.batch, 'clip')} a step, learning rate {self.peak:.3g} after "
+            f"{_many(self.warmup_steps, 'step')} of warm-up, down to {self.floor:.3g}"
         )
 
     def remarks(self) -> list[str]:
@@ -62,6 +63,10 @@ class Schedule:
             f"{self.steps} steps are few for a model that starts from scratch: "
             "raise train.epochs or lower train.batch, or start from model.weights"
         ]
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def schedule(recipe: Recipe, steps_per_epoch: int) -> Schedule:

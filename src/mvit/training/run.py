@@ -2,12 +2,12 @@
 
 import csv
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mvit import files
 from mvit.data.dataset import Listing, read_split, write_split
 from mvit.training import recipe as recipes
 from mvit.training.recipe import Recipe
@@ -72,16 +72,17 @@ class Run:
     def create(self, recipe: Recipe, listing: Listing, unreadable: Mapping[Path, str]) -> None:
         """Write down what the run starts from; the recipe comes last, so where it stands the rest does."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_split(self.split, listing)
+        with files.blaming(self.split):
+            write_split(self.split, listing)
         for path, reason in unreadable.items():
             self.leave_out(path, reason, found_in="scan")
-        self.recipe.write_text(recipes.dumps(recipe), encoding="utf-8")
+        files.write_text(self.recipe, recipes.dumps(recipe))
 
     def leave_out(self, path: Path | str, reason: str, *, found_in: str) -> None:
         """Add a video to unreadable.csv; ``found_in`` is "scan" or "training"."""
         table = self.folder / "unreadable.csv"
         fresh = not table.exists()
-        with table.open("a", encoding="utf-8", errors="surrogateescape", newline="") as file:
+        with files.blaming(table), table.open("a", encoding="utf-8", errors="surrogateescape", newline="") as file:
             writer = csv.writer(file)
             if fresh:
                 writer.writerow(["path", "reason", "found_in"])
@@ -98,7 +99,8 @@ class Run:
 
     def append(self, file: str, record: Mapping[str, Any]) -> None:
         """Add a line of JSON to a file, and have it on its way to the disk."""
-        with (self.folder / file).open("a", encoding="utf-8") as lines:
+        path = self.folder / file
+        with files.blaming(path), path.open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(record, ensure_ascii=False) + "\n")
             lines.flush()
 
@@ -107,9 +109,7 @@ class Run:
         if not self.metrics.exists():
             return
         kept = [line for line in self.metrics.read_text(encoding="utf-8").splitlines() if _epoch(line) <= epochs]
-        temporary = self.metrics.with_name(".metrics.jsonl.tmp")
-        temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-        os.replace(temporary, self.metrics)
+        files.write_text(self.metrics, "".join(f"{line}\n" for line in kept))
 
 
 def _epoch(line: str) -> float:

@@ -9,7 +9,7 @@ from mvit.model.config import MViTConfig
 from mvit.model.mvit import MViT
 from mvit.model.presets import get_config, nearest
 from mvit.weights import hub
-from mvit.weights.fit import Inflation, fit
+from mvit.weights.fit import Inflation, check_inflation, fit
 from mvit.weights.read import CheckpointError, read
 
 
@@ -25,7 +25,8 @@ def create_model(
 
     ``weights`` is a run folder, a checkpoint in any dialect, or the name of weights published for the preset, such as
     ``"k400"`` (``mvit info NAME`` lists them), which are downloaded once and bring their number of classes; positions
-    of another size are interpolated and a head of other classes starts anew, with a warning that names them.
+    of another size are interpolated and a head of other classes starts anew, with a warning that names them, and what
+    is not finite.
     ``inflate`` ("centre", "repeat" or "mean") lets a model for clips start from an image model's weights. Other
     keywords replace fields of the configuration.
     Raises ``ValueError`` for an unknown name or field (the nearest is named) and for weights that do not fit, and
@@ -36,6 +37,7 @@ def create_model(
     for field_name in config_fields:
         if field_name not in known:
             raise ValueError(f"MViTConfig has no field {field_name!r}: {nearest(field_name, known)}")
+    check_inflation(inflate)
     published = None if weights is None else hub.named(name_or_config, weights)
     if published is not None:
         config = published.config(config)
@@ -51,7 +53,7 @@ def create_model(
             if published is None or not published.note:
                 raise
             raise CheckpointError(f"{error} ({published.note})") from error
-        if report.resized or report.reinitialised:
+        if report.resized or report.reinitialised or report.not_finite:
             warnings.warn(str(report), stacklevel=2)
         model.eval()
     return model

@@ -10,12 +10,18 @@ from mvit.model.config import Triple
 from mvit.model.mvit import MViT
 from mvit.model.positions import resized
 from mvit.model.relative import resized_rows
-from mvit.weights.read import CheckpointError, LoadingReport, some
+from mvit.weights.read import CheckpointError, LoadingReport, difference
 
 Inflation = Literal["centre", "repeat", "mean"]
 """What a kernel over space becomes over time: its weight in the centre frame and zero in the others (MViTv2, section
 5.2), in every frame (facebookresearch/SlowFast, CHECKPOINT_IN_INIT), or in every frame divided by their number
 (CHECKPOINT_INFLATE)."""
+
+
+def check_inflation(inflate: str | None) -> None:
+    """Raise ``ValueError`` for a word that says nothing about what becomes of kernels over time."""
+    if inflate is not None and inflate not in get_args(Inflation):
+        raise ValueError(f"inflate is {inflate!r}: choose one of {', '.join(get_args(Inflation))}")
 
 
 def fit(
@@ -27,8 +33,7 @@ def fit(
     (time, often the class token) is left new as well. Everything else must match to the name and shape: raises
     ``CheckpointError`` naming what does not.
     """
-    if inflate is not None and inflate not in get_args(Inflation):
-        raise ValueError(f"inflate is {inflate!r}: choose one of {', '.join(get_args(Inflation))}")
+    check_inflation(inflate)
     wanted = model.state_dict()
     state = dict(state)
     if inflate is not None:
@@ -39,9 +44,7 @@ def fit(
     missing = [name for name in missing if name not in new]
     extra = sorted(set(state) - set(wanted))
     if missing or extra:
-        raise CheckpointError(
-            f"{report.source} does not fit the model: it lacks {some(missing)} and has {some(extra)} beside"
-        )
+        raise CheckpointError(f"{report.source} does not fit the model: {difference(missing, extra)}")
     fitted: dict[str, Tensor] = {}
     for name, tensor in state.items():
         target = wanted[name]

@@ -17,6 +17,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 import torch.hub
 
 import mvit
+from mvit.files import blaming
 from mvit.model.config import MViTConfig
 from mvit.model.presets import nearest
 from mvit.weights.published import Published, published_for
@@ -109,13 +110,15 @@ def download(url: str, target: Path, sha256: str = "") -> Path:
     Whole means: as long as the server says and, where digits are given, with a SHA-256 that starts with them. Raises
     ``DownloadError``; a wrong file is not kept, the start of a right one is.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
+    with blaming(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
     with _alone(target):
         if target.is_file():  # another process has downloaded it meanwhile
             return target
         part = target.with_name(f"{target.name}.part")
         try:
-            _complete(part, url, sized=not sha256)
+            with blaming(part):
+                _complete(part, url, sized=not sha256)
             if not (digest := _digest(part)).startswith(sha256):
                 part.unlink()
                 raise DownloadError(

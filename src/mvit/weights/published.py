@@ -110,7 +110,7 @@ class Published:
             "source": self.source.page,
             "licence": self.source.licence,
             "url": self.url,
-            "sha256": self.sha256,
+            "sha256_starts_with": self.sha256,
             "note": self.note,
         }
         return {key: value for key, value in known.items() if value}

@@ -3,6 +3,7 @@
 import json
 import pickle
 import re
+import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -40,6 +41,8 @@ class LoadingReport:
     resized: list[str] = field(default_factory=list)
     reinitialised: list[str] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
+    not_finite: list[str] = field(default_factory=list)
+    """Tensors that hold NaN or infinity, as a training that diverged leaves them."""
     assumed: list[str] = field(default_factory=list)
     """What of the configuration neither tensors nor the file say, and is taken from the published models."""
     grid: Triple | None = None
@@ -47,11 +50,11 @@ class LoadingReport:
 
     def __str__(self) -> str:
         lines = [f"{self.source} ({self.dialect} names): {len(self.loaded)} tensors loaded"]
-        for what in ("resized", "reinitialised", "ignored"):
+        for what in ("resized", "reinitialised", "ignored", "not_finite"):
             if names := getattr(self, what):
                 alike = Counter(re.sub(r"^blocks\.\d+\.", "blocks.*.", name) for name in names)
                 shown = ", ".join(f"{name} x {count}" if count > 1 else name for name, count in alike.items())
-                lines.append(f"  {what}: {shown}")
+                lines.append(f"  {what.replace('_', ' ')}: {shown}")
         if self.assumed:
             lines.append(f"  assumed: {'; '.join(self.assumed)}")
         return "\n".join(lines)
@@ -62,6 +65,7 @@ def read(path: str | Path, config: MViTConfig | None = None) -> tuple[MViTConfig
 
     The dialect is recognised from the names. A foreign file holds no configuration that can be trusted, so it is
     inferred from the shapes and the file's ``cfg``, and what is assumed is in the report, unless ``config`` says it.
+    Weights are dense floating-point tensors; those that are not finite are in the report.
     Raises ``CheckpointError`` for anything that is not such a checkpoint, ``FileNotFoundError``.
     """
     path = Path(path)
@@ -70,6 +74,8 @@ def read(path: str | Path, config: MViTConfig | None = None) -> tuple[MViTConfig
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist: expected a run folder, a {MODEL_FILE} or a checkpoint")
     state, cfg = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    if not state:
+        raise CheckpointError(f"{path} holds no tensors")
     state = dialects.unwrapped(state)
     dialect = dialects.recognised(state)
     if dialect is None:
@@ -77,22 +83,28 @@ def read(path: str | Path, config: MViTConfig | None = None) -> tuple[MViTConfig
             f"{path} does not hold a model in names that are known ({', '.join(dialects.DIALECTS)}): "
             f"its tensors start with {some(sorted(state))}"
         )
+    for name, tensor in state.items():
+        if kind := _not_dense(tensor):
+            raise CheckpointError(f"{path} cannot be used: {name} {kind}, and weights are dense floating-point tensors")
     try:
         ours, aliases = dialects.to_ours(state, dialect)
     except ValueError as why:
         raise CheckpointError(f"{path}: {why}") from why
     report = LoadingReport(path, dialect, loaded=sorted(ours), ignored=aliases)
+    report.not_finite = sorted(name for name, tensor in ours.items() if not tensor.isfinite().all())
     described = _described(path, required=config is None) if dialect == "mvit" else None
     if described is None:
+        keys = slowfast.parse(cfg) if isinstance(cfg, str) else {}
         try:
-            described, assumed = infer_config(ours, slowfast.parse(cfg))
+            described, assumed = infer_config(ours, keys)
         except ValueError as why:
             if config is None:
                 raise CheckpointError(f"{path}: {why}") from why
         else:
             if config is None:
                 check(path, ours, described)
-                report.assumed = assumed
+                unheard = [] if keys or not cfg else ["nothing from its cfg, in which no key of a model is understood"]
+                report.assumed = unheard + assumed
     report.grid = described.grid if described else None
     chosen = config or described
     assert chosen is not None
@@ -105,7 +117,7 @@ def check(path: Path, state: Mapping[str, Tensor], config: MViTConfig) -> None:
         wanted = {name: tensor.shape for name, tensor in MViT(config).state_dict().items()}
     missing, extra = sorted(set(wanted) - set(state)), sorted(set(state) - set(wanted))
     if missing or extra:
-        raise CheckpointError(f"{path} is not a whole model: it lacks {some(missing)} and has {some(extra)} beside")
+        raise CheckpointError(f"{path} is not a whole model: {difference(missing, extra)}")
     for name, shape in wanted.items():
         if state[name].shape != shape:
             raise CheckpointError(
@@ -143,32 +155,45 @@ def _described(path: Path, *, required: bool) -> MViTConfig | None:
     """The configuration beside one of our files; None where there is none and it is not required."""
     if not required and not (path.parent / DESCRIPTION_FILE).is_file():
         return None
+    config = describe(path)["config"]
     try:
-        return MViTConfig.from_dict(describe(path)["config"])
-    except TypeError as why:
+        return MViTConfig.from_dict(config)
+    except (TypeError, ValueError) as why:
         raise CheckpointError(f"{path.parent / DESCRIPTION_FILE} does not describe a model: {why}") from why
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], str]:
+def _not_dense(tensor: Tensor) -> str:
+    """Why a tensor cannot be weights, as the end of a sentence about it; empty where it can."""
+    if tensor.is_meta:
+        return "has a shape but no data (meta)"
+    if tensor.layout != torch.strided:
+        return f"is sparse ({tensor.layout})"
+    return "" if tensor.dtype in _WEIGHTS else f"holds {str(tensor.dtype).removeprefix('torch.')}"
+
+
+_WEIGHTS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+
+
+def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], Any]:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            cfg = (file.metadata() or {}).get("cfg", "")
+            cfg = (file.metadata() or {}).get("cfg")
         return safetensors.torch.load_file(path), cfg
     except (safetensors.SafetensorError, ValueError) as why:
+        _refuse_web_page(path)
         raise CheckpointError(
             f"{path} cannot be read as safetensors ({why}): it is cut short or damaged; copy or train it again"
         ) from why
 
 
-def _read_torch(path: Path) -> tuple[dict[str, Tensor], str]:
+def _read_torch(path: Path) -> tuple[dict[str, Tensor], Any]:
     """Tensors of a torch file and its ``cfg``, read by the loader that executes nothing."""
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what is refused below, in words of its own
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as why:
-        with path.open("rb") as file:
-            start = file.read(64).lstrip()
-        if start.startswith(b"<"):
-            raise CheckpointError(f"{path} is a web page, not a checkpoint: the download failed") from why
+        _refuse_web_page(path)
         raise CheckpointError(
             f"{path} holds something else than tensors and plain values, or is damaged; it was not executed"
         ) from why
@@ -183,14 +208,27 @@ def _read_torch(path: Path) -> tuple[dict[str, Tensor], str]:
         or not all(isinstance(value, Tensor) for value in content.values())
     ):
         raise CheckpointError(f"{path} holds no state dict: expected tensors by name")
-    return content, cfg if isinstance(cfg, str) else ""
+    return content, cfg
+
+
+def _refuse_web_page(path: Path) -> None:
+    with path.open("rb") as file:
+        if file.read(64).lstrip().startswith(b"<"):
+            raise CheckpointError(f"{path} is a web page, not a checkpoint: the download failed")
 
 
 _HOLDERS = ("model_state", "state_dict", "model")
 """Where the files of training frameworks keep the tensors."""
 
 
+def difference(missing: Sequence[str], extra: Sequence[str]) -> str:
+    """Which tensors a file lacks and has beside a model's, of which there are some, as a sentence about it."""
+    lacks = f"lacks {some(missing)}" if missing else ""
+    has = f"has {some(extra)} beside" if extra else ""
+    return f"it {' and '.join(filter(None, (lacks, has)))}"
+
+
 def some(names: Sequence[str]) -> str:
     """The first few of many names, for a sentence."""
-    shown = ", ".join(names[:3]) or "nothing"
+    shown = ", ".join(names[:3])
     return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown

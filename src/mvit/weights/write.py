@@ -1,9 +1,8 @@
 """Writing a model: safetensors beside a JSON description, or a checkpoint in another dialect; whole or not at all."""
 
+import contextlib
 import json
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 import mvit
+from mvit.files import blaming, replacing
 from mvit.model.config import MViTConfig
 from mvit.weights import dialects, slowfast
 from mvit.weights.limits import refusals
@@ -22,15 +22,26 @@ def write(folder: str | Path, state: Mapping[str, Tensor], description: Mapping[
     """Write ``model.safetensors`` and ``model.json`` into a folder.
 
     ``description`` holds "config" (``MViTConfig.to_dict``), "classes", "preprocessing", "views" and "protocol"; format
-    and version are added. An existing pair is replaced file by file: weights first, then what describes them.
+    and version are added. An existing pair is replaced file by file: weights first, then what describes them. After
+    an error (``OSError`` of the system about a file) what was not there before is gone again.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with _replacing(folder / MODEL_FILE) as temporary:
-        safetensors.torch.save_file(_plain(state), temporary)
     text = json.dumps({"format": FORMAT, "mvit": mvit.__version__, **description}, indent=2, ensure_ascii=False)
-    with _replacing(folder / DESCRIPTION_FILE) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        with blaming(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        with replacing(folder / MODEL_FILE) as temporary:
+            safetensors.torch.save_file(_plain(state), temporary)
+        with replacing(folder / DESCRIPTION_FILE) as temporary:
+            temporary.write_text(text + "\n", encoding="utf-8")
+    except BaseException:
+        with contextlib.suppress(OSError):
+            if made:
+                (folder / MODEL_FILE).unlink(missing_ok=True)
+            for path in made:
+                path.rmdir()
+        raise
 
 
 def write_dialect(path: str | Path, state: Mapping[str, Tensor], config: MViTConfig, dialect: str) -> None:
@@ -50,11 +61,12 @@ def write_dialect(path: str | Path, state: Mapping[str, Tensor], config: MViTCon
         "pytorchvideo-head": {"model_state": theirs},
         "mmaction2": {"state_dict": theirs, "meta": {}},
     }
-    with _replacing(path) as temporary:
+    with replacing(path) as temporary:
         if path.suffix == ".safetensors":
             safetensors.torch.save_file(_apart(theirs), temporary, metadata={"format": "pt", **cfg})
         else:
-            torch.save(wrapped.get(dialect, theirs), temporary)
+            with temporary.open("wb") as file:  # given a path, torch does not say why it cannot write
+                torch.save(wrapped.get(dialect, theirs), file)
 
 
 def _plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -69,16 +81,3 @@ def _apart(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         apart[name] = tensor.clone() if tensor.data_ptr() in seen else tensor
         seen.add(tensor.data_ptr())
     return apart
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A path to write to, which takes the place of another once all is on the disk, and is gone after an error."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -1,0 +1,59 @@
+"""Files written whole or not at all, and what the system says against it told with the name of the file."""
+
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A new file to write to, which takes the place of ``path`` once all is on the disk, and is gone after an error.
+
+    It lies in the same folder, under a name that nothing there has. Raises ``OSError`` naming ``path``, also for what
+    the system says through a library.
+    """
+    temporary = path.with_name(f".mvit-{secrets.token_hex(8)}.tmp")
+    with blaming(path):
+        try:
+            temporary.open("xb").close()
+            mode = temporary.stat().st_mode
+            yield temporary
+            temporary.chmod(mode)  # safetensors writes a file that its owner alone can read
+            with temporary.open("rb") as file:
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file so that no reader ever sees half of it; file names that are no UTF-8 keep their bytes."""
+    with blaming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors="surrogateescape", newline="")
+
+
+@contextmanager
+def blaming(path: Path) -> Iterator[None]:
+    """Have errors of the system name ``path``: those of writing name no file, or one that nobody has asked for."""
+    try:
+        yield
+    except Exception as error:
+        said = _said_by_the_system(error)
+        if said is None:
+            raise
+        raise OSError(*said, str(path)) from error
+
+
+def _said_by_the_system(error: BaseException) -> tuple[int, str] | None:
+    """Number and words of a system's error, which torch hides in a context and safetensors in a sentence."""
+    if isinstance(error, OSError):
+        return None if error.errno is None else (error.errno, error.strerror or os.strerror(error.errno))
+    if isinstance(error, RuntimeError) and error.__context__ is not None:
+        return _said_by_the_system(error.__context__)
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    return (int(found[1]), os.strerror(int(found[1]))) if found else None

@@ -1,0 +1,48 @@
+"""Files whole or not at all, and the system's errors by the name of the file that was asked for."""
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from mvit import files
+
+
+def test_what_was_there_stays_after_an_error_and_goes_after_none(tmp_path):
+    path = tmp_path / "a.txt"
+    files.write_text(path, "old")
+    own = tmp_path / ".a.txt.tmp"
+    own.write_text("somebody's")
+    with pytest.raises(UnicodeEncodeError):
+        files.write_text(path, "half \ud800")
+    assert path.read_text() == "old"
+    with files.replacing(path) as temporary:
+        temporary.write_text("new")
+    assert path.read_text() == "new"
+    assert own.read_text() == "somebody's"
+    assert sorted(tmp_path.iterdir()) == [own, path]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="files there have no such modes")
+def test_others_may_read_what_the_umask_lets_them(tmp_path):
+    before = os.umask(0o027)
+    try:
+        with files.replacing(tmp_path / "a") as temporary:
+            temporary.unlink()
+            os.close(os.open(temporary, os.O_CREAT | os.O_WRONLY, 0o600))  # as safetensors does
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o640
+
+
+def test_errors_name_the_file_that_was_asked_for(tmp_path):
+    missing = tmp_path / "none" / "a"
+    with pytest.raises(FileNotFoundError) as caught, files.replacing(missing):
+        pass
+    assert caught.value.filename == str(missing)
+    with pytest.raises(OSError, match="space") as caught, files.blaming(Path("b")):
+        raise ValueError("while serializing: No space left on device (os error 28)")
+    assert (caught.value.errno, caught.value.filename) == (28, "b")
+    with pytest.raises(ValueError, match="our fault"), files.blaming(Path("b")):
+        raise ValueError("our fault")
