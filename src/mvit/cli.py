@@ -275,19 +275,24 @@ def complexity(
         clip: frames x height x width, such as 16x224x224; the model's own if not given
         views: clips x crops of a video, such as 5x1: what a video costs
         paper: print the papers' tables, each printed figure beside ours, and what the papers claim
-        plot: SVG file to draw, of printed accuracy against cost; those named stand out
+        plot: SVG file to draw, of printed accuracy against cost; the presets and others' models named stand out
         csv: print rows with a header
         json: print an object a line
     """
     from json import dumps
 
     from mvit import runs
-    from mvit.analysis import tables
+    from mvit.analysis import scatter, tables
 
     if not (names or paper or plot):
         raise ValueError("complexity needs at least one name: mvit complexity NAME...; mvit info lists the presets")
+    if csv and json:
+        raise ValueError("--csv and --json are two ways to print the same: choose one")
+    if not names and (clip or views != "1x1"):
+        raise ValueError("--clip and --views are of named models, and none is named: --paper and --plot have their own")
     size = _numbers(clip, "frames x height x width, such as 16x224x224", 3) if clip else None
     seen = _numbers(views, "clips x crops, such as 5x1", 2)
+    undrawn = scatter.check(plot, names) if plot else []
     counted = {name: runs.cost(name, size, seen) for name in names}
     if csv and counted:
         print(tables.as_csv([row for name, cost in counted.items() for row in tables.rows(name, cost)]))
@@ -302,9 +307,10 @@ def complexity(
         else:
             print("\n".join(map(dumps, papers.rows(compared))) if json else papers.describe(compared))
     if plot:
-        from mvit.analysis import scatter
-
         print(f"Wrote {scatter.write(plot, names)}", file=sys.stderr)
+        if undrawn:
+            where = " or ".join(scatter.PANELS)
+            print(f"Not drawn: {', '.join(undrawn)}, as papers print no accuracy of it on {where}", file=sys.stderr)
     return DONE
 
 
