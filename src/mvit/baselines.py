@@ -194,7 +194,8 @@ def create(name: str) -> nn.Module:
     baseline = BASELINES[name]
     if not is_installed(name):
         raise ValueError(
-            f"{name} is built by {baseline.library}, which is not installed: pip install 'mvit[baselines]'"
+            f"{name} is built by {baseline.library}, which is not installed: "
+            "pip install '.[baselines]' in mvit's folder"
         )
     return baseline.build()
 

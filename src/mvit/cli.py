@@ -248,7 +248,7 @@ def fetch(preset: str, weights: str, /, *, out: Path | None = None, classes: Pat
     """
     from mvit import runs
 
-    names = [line for line in classes.read_text(encoding="utf-8").splitlines() if line] if classes else []
+    names = runs.classes_in(classes) if classes else ()
     folder = out or Path("runs") / f"{preset}-{weights}"
     entry = runs.from_published(preset, weights, folder, names)
     figures = ", ".join(f"top-{k} {value:g}" for k, value in zip((1, 5), entry.accuracy, strict=False))
@@ -315,7 +315,7 @@ def complexity(
 
 
 def convert(source: Path, out: Path, /, *, to: str, model: str | None = None) -> int:
-    """Write a checkpoint in the names of another library, bit for bit; say what was read, assumed, and is not said.
+    """Write a checkpoint in the names of another library, and say what was read, assumed and cannot be said.
 
     Args:
         source: a run folder or a checkpoint in any names that are known

@@ -149,6 +149,17 @@ def test_info(run, mvit):
     assert "top-1" in out
 
 
+def test_info_of_a_result_without_a_headline(run, mvit, tmp_path):
+    for name in ("model.json", "model.safetensors"):
+        (tmp_path / name).write_bytes((run / name).read_bytes())
+    (tmp_path / "result.json").write_text('{"top1": 0.5}')
+    assert mvit("info", tmp_path)[0] == 0
+    (tmp_path / "result.json").write_text("{")
+    code, _, err = mvit("info", tmp_path)
+    assert code == 2
+    assert "result.json is not JSON" in err
+
+
 def test_complexity(mvit):
     code, out, _ = mvit("complexity", "mvit_b_16x4", "--json")
     assert code == 0

@@ -138,9 +138,10 @@ def _panel(data: Data, top: float, named: Collection[str]) -> Html:
         if joint := line(point, box):
             (x1, y1), (x2, y2) = joint
             parts.append(tag("line", x1=x1, y1=y1, x2=x2, y2=y2, class_="leader"))
-        radius = 5.0 if _stands_out(row, named) else 3.5
-        dots.append(tag("circle", tag("title", said), cx=point[0], cy=point[1], r=radius, class_=kind))
-        weight = "value" if _stands_out(row, named) else "small"
+        strong = _stands_out(row, named)
+        dot = tag("circle", tag("title", said), cx=point[0], cy=point[1], r=5.0 if strong else 3.5, class_=kind)
+        dots.insert(0 if strong else len(dots), dot)  # a large one lies below those that it would hide
+        weight = "value" if strong else "small"
         names.append(tag("text", row.system, x=(box[0] + box[2]) / 2, y=box[3] - 2, class_=f"{weight} middle"))
     return tag("g", parts, dots, names)
 
