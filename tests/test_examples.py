@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mvit.data import video
+from mvit.model.presets import get_config, list_models
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -64,3 +65,8 @@ def test_count_what_if(capsys):
     first, *rest = capsys.readouterr().out.splitlines()
     assert first.split()[:2] == ["1,968,816", "parameters"]
     assert len(rest) == 3
+    for name in list_models():
+        example("count_what_if")(name)
+        said = [line.split(maxsplit=4)[-1] for line in capsys.readouterr().out.splitlines()]
+        assert ("half the frames" in said) == (get_config(name).clip[0] > 1)
+        assert ("one joint table of positions" in said) == (get_config(name).positions == "separate")

@@ -214,8 +214,10 @@ def create(name: str) -> nn.Module:
 def require_installed(name: str) -> None:
     """Raise ``ValueError`` where the library of a baseline is missing."""
     if not is_installed(name):
-        library = BASELINES[name].library
-        raise ValueError(f"{name} is built by {library}, which is not installed: pip install 'mvit[baselines]'")
+        raise ValueError(
+            f"{name} is built by {BASELINES[name].library}, which is not installed: "
+            "pip install '.[baselines]' in mvit's folder"
+        )
 
 
 def is_installed(name: str) -> bool:

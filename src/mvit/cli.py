@@ -251,7 +251,7 @@ def fetch(preset: str, weights: str, /, *, out: Path | None = None, classes: Pat
     """
     from mvit import runs
 
-    names = [line for line in classes.read_text(encoding="utf-8").splitlines() if line] if classes else []
+    names = runs.classes_in(classes) if classes else ()
     folder = out or Path("runs") / f"{preset}-{weights}"
     entry = runs.from_published(preset, weights, folder, names)
     figures = ", ".join(f"top-{k} {value:g}" for k, value in zip((1, 5), entry.accuracy, strict=False))
@@ -280,23 +280,30 @@ def complexity(
         views: clips x crops of a video, such as 5x1: what a video costs
         paper: print the papers' tables, each printed figure beside ours, and what the papers claim
         memory: print what training keeps of a clip, plainly and with recomputation, of all presets if none is named
-        plot: SVG file to draw, of printed accuracy against cost; those named stand out
+        plot: SVG file to draw, of printed accuracy against cost; the presets and others' models named stand out
         csv: print rows with a header
         json: print an object a line
     """
     from json import dumps
 
     from mvit import runs
-    from mvit.analysis import tables
+    from mvit.analysis import scatter, tables
     from mvit.model.presets import list_models
 
     if memory:
+        if clip or views != "1x1" or paper or plot or csv or json:
+            raise ValueError("--memory prints a table of its own, of each model's own clip: leave the other options out")
         print(tables.memory({name: runs.architecture(name) for name in names or list_models()}))
         return DONE
     if not (names or paper or plot):
         raise ValueError("complexity needs at least one name: mvit complexity NAME...; mvit info lists the presets")
+    if csv and json:
+        raise ValueError("--csv and --json are two ways to print the same: choose one")
+    if not names and (clip or views != "1x1"):
+        raise ValueError("--clip and --views are of named models, and none is named: --paper and --plot have their own")
     size = numbers(clip, "frames x height x width, such as 16x224x224", 3) if clip else None
     seen = numbers(views, "clips x crops, such as 5x1", 2)
+    undrawn = scatter.check(plot, names) if plot else []
     counted = {name: runs.cost(name, size, seen) for name in names}
     if csv and counted:
         print(tables.as_csv([row for name, cost in counted.items() for row in tables.rows(name, cost)]))
@@ -311,14 +318,15 @@ def complexity(
         else:
             print("\n".join(map(dumps, papers.rows(compared))) if json else papers.describe(compared))
     if plot:
-        from mvit.analysis import scatter
-
         print(f"Wrote {scatter.write(plot, names)}", file=sys.stderr)
+        if undrawn:
+            where = " or ".join(scatter.PANELS)
+            print(f"Not drawn: {', '.join(undrawn)}, as papers print no accuracy of it on {where}", file=sys.stderr)
     return DONE
 
 
 def convert(source: Path, out: Path, /, *, to: str, model: str | None = None) -> int:
-    """Write a checkpoint in the names of another library, bit for bit; say what was read, assumed, and is not said.
+    """Write a checkpoint in the names of another library, and say what was read, assumed and cannot be said.
 
     Args:
         source: a run folder or a checkpoint in any names that are known

@@ -30,7 +30,7 @@ class Check:
 def examine(folder: Path = Path()) -> Iterator[Check]:
     """Look at everything that a run in ``folder`` needs, one thing at a time."""
     for name, remedy, look in (
-        ("mvit", "python -m pip install --upgrade mvit", _versions),
+        ("mvit", "python -m pip install --upgrade .  # in mvit's folder", _versions),
         ("torch", "python -m pip install --upgrade torch torchvision", _torch),
         ("video", "python -m pip install --upgrade --force-reinstall av", _video),
         ("processor", "export OMP_NUM_THREADS=2", _processor),

@@ -102,6 +102,14 @@ def _headline(result: Path) -> str | None:
     return content.get("headline") if isinstance(content, dict) else None
 
 
+def classes_in(file: Path) -> tuple[str, ...]:
+    """The class names of a text file with one a line; raises ``ValueError`` for one that is no UTF-8."""
+    try:
+        return tuple(line for line in file.read_text(encoding="utf-8").splitlines() if line)
+    except UnicodeDecodeError as why:
+        raise ValueError(f"{file} is no UTF-8 text ({why}): expected a class name a line") from why
+
+
 def from_published(preset: str, name: str, folder: Path, classes: Sequence[str] = ()) -> Published:
     """Make a run folder of published weights, as evaluation and prediction take it; they are downloaded if need be.
 

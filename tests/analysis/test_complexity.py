@@ -75,7 +75,8 @@ def test_views_multiply_what_a_video_costs_and_nothing_else():
     one, many = (complexity(get_config("mvit_test_4x32"), (7, 30, 41), views) for views in ((1, 1), (5, 3)))
     assert one.blocks[0].grid == (4, 8, 11)
     assert one.blocks[1].queries == 1 + 4 * 4 * 6
-    assert many.macs_per_video == 15 * one.macs_per_video == 15 * one.macs_with_norms
+    assert many.totals()["macs_per_video"] == 15 * one.macs
+    assert many.to_dict()["macs_with_norms_per_video"] == 15 * one.macs_with_norms
     assert many.blocks == one.blocks
 
 

@@ -2,13 +2,15 @@
 
 import csv
 import io
+import itertools
 import json
+import re
 
 import pytest
 
-from mvit.analysis import claims, paper, published, scatter, tables
+from mvit.analysis import claims, labels, paper, published, scatter, tables
 from mvit.analysis.complexity import complexity
-from mvit.model.presets import get_config
+from mvit.model.presets import PRESETS, get_config
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +56,7 @@ def test_a_row_without_its_library_is_said_to_need_it(monkeypatch):
     (compared,) = paper.compare()
     assert compared.counted is None
     assert compared.parameters_percent is None
-    assert compared.note == "needs timm: pip install 'mvit[baselines]'"
+    assert compared.note == "needs timm: pip install '.[baselines]' in mvit's folder"
     printed = paper.describe([compared])
     assert "DeiT-B" in printed
     assert compared.note in printed
@@ -106,13 +108,45 @@ def test_the_plot_shows_every_system_once_and_stays_in_its_frame(tmp_path):
         assert len(names) > 10
         for name in names:
             assert f">{name}</text>" in drawn
+        rows = scatter.systems(data)
+        assert 0 < sum(bool(row.pretraining) for row in rows) < len(rows)
     assert scatter.gmac_per_video(next(row for row in published.MVIT if row.system == "MViT-B 64x3")) == 455 * 9
+
+
+def test_presets_and_others_stand_out_when_they_are_named(tmp_path):
+    names = ["mvit_b_16x4", "mvit_b_16_image", "swin_t", "mvit_test_4x32", "runs/a"]
+    drawn = scatter.write(tmp_path / "plot.svg", names).read_text(encoding="utf-8")
+    assert re.findall(r'class="value[^>]*>([^<]+)<', drawn) == ["MViT-B 16x4", "MViT-B-16", "Swin-T"]
+    assert scatter.check(tmp_path / "plot.svg", names) == ["mvit_test_4x32", "runs/a"]
+    with pytest.raises(ValueError, match=r"ends in \.svg"):
+        scatter.check(tmp_path / "plot.png", names)
+
+
+@pytest.mark.parametrize("bold", [False, True])
+def test_no_name_of_the_plot_hides_another_or_a_point(bold):
+    for data in scatter.PANELS:
+        points, boxes = scatter.layout(data, PRESETS if bold else (), 0.0)
+        for index, box in enumerate(boxes):
+            assert box[0] >= scatter.LEFT
+            assert box[2] <= scatter.WIDTH
+            assert not any(labels.overlap(box, other) for other in boxes[:index])
+            assert not any(labels.overlap(box, (x - 3, y - 3, x + 3, y + 3)) for x, y in points)
+
+
+def test_far_names_get_a_line():
+    assert labels.line((0.0, 0.0), (9.0, -5.0, 30.0, 5.0)) is None
+    start, end = labels.line((0.0, 0.0), (30.0, -5.0, 50.0, 5.0))
+    assert (start, end) == ((labels.DOT, 0.0), (30.0, 0.0))
+    points = [(50.0, 50.0), (52.0, 50.0), (50.0, 53.0)]
+    boxes = labels.placed(points, [(40.0, 11.0)] * 3, (0.0, 0.0, 200.0, 200.0))
+    assert not any(labels.overlap(*pair) for pair in itertools.combinations(boxes, 2))
 
 
 def test_tables_hold_parts_that_sum_to_the_whole():
     rows = tables.rows("mvit_b_16x4", complexity(get_config("mvit_b_16x4"), views=(5, 1)))
     *parts, total = rows
-    assert total["macs_per_video"] == 5 * total["macs_with_norms"]
+    assert total["macs_per_video"] == 5 * total["macs"]
+    assert total["macs_with_norms_per_video"] == 5 * total["macs_with_norms"]
     for column in ("parameters", "macs", "activations", "training_bytes"):
         by_block, by_stage = (
             sum(row[column] for row in parts if row["part"].startswith((kind, "stem", "head")))

@@ -93,6 +93,22 @@ def test_views_that_are_none(refused, run, videos, views):
     assert "5x1" in refused("evaluate", run, videos, f"--views={views}")
 
 
+def test_flags_that_would_be_passed_over(refused, tmp_path):
+    assert "choose one" in refused("complexity", "mvit_test_4x32", "--csv", "--json")
+    assert "--views" in refused("complexity", "--views", "5x1", "--paper")
+    assert "--clip" in refused("complexity", "--clip", "4x32x32", "--plot", tmp_path / "a.svg")
+    assert ".svg" in refused("complexity", "--plot", tmp_path / "a.png")
+    assert not list(tmp_path.iterdir())
+
+
+def test_fetch_says_what_it_takes(refused, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "classes.txt").write_bytes("déjà vu".encode("latin-1"))
+    assert "no UTF-8" in refused("fetch", "mvit_b_16x4", "k400", "--classes", "classes.txt")
+    assert "none are published for mvit_s_16x4" in refused("fetch", "mvit_s_16x4", "classes.txt")
+    assert "k400" in refused("fetch", "mvit_b_16x4", "classes.txt")
+
+
 def test_resume_without_a_run(refused, videos, tmp_path):
     assert "--out" in refused("train", videos, "--resume")
     assert "recipe.toml" in refused("train", videos, "--resume", "--out", tmp_path / "none")

@@ -149,6 +149,17 @@ def test_info(run, mvit):
     assert "top-1" in out
 
 
+def test_info_of_a_result_without_a_headline(run, mvit, tmp_path):
+    for name in ("model.json", "model.safetensors"):
+        (tmp_path / name).write_bytes((run / name).read_bytes())
+    (tmp_path / "result.json").write_text('{"top1": 0.5}')
+    assert mvit("info", tmp_path)[0] == 0
+    (tmp_path / "result.json").write_text("{")
+    code, _, err = mvit("info", tmp_path)
+    assert code == 2
+    assert "result.json is not JSON" in err
+
+
 def test_complexity(mvit):
     code, out, _ = mvit("complexity", "mvit_b_16x4", "--json")
     assert code == 0
@@ -166,10 +177,13 @@ def test_complexity_of_views_as_csv_and_of_others(mvit, tmp_path):
     totals = {row["name"]: row for row in csv.DictReader(io.StringIO(out)) if row["part"] == "total"}
     assert totals["swin_t"]["parameters"] == "28288354"
     for row in totals.values():
-        assert int(row["macs_per_video"]) == 15 * int(row["macs_with_norms"])
-    code, _, err = mvit("complexity", "--plot", tmp_path / "plot.svg")
+        assert int(row["macs_per_video"]) == 15 * int(row["macs"])
+        assert int(row["macs_with_norms_per_video"]) == 15 * int(row["macs_with_norms"])
+    code, _, err = mvit("complexity", "mvit_b_16x4", "mvit_test_4x32", "--plot", tmp_path / "plot.svg")
     assert code == 0
-    assert "plot.svg" in err
+    written, undrawn = err.splitlines()
+    assert "plot.svg" in written
+    assert undrawn.startswith("Not drawn: mvit_test_4x32,")
     assert (tmp_path / "plot.svg").read_text(encoding="utf-8").startswith("<svg")
     assert mvit("complexity", "mvit_test_4x32", "--views", "5")[0] == 2
     assert mvit("complexity")[0] == 2

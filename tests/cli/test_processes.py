@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 
 from mvit import cli, commandline
 
@@ -55,3 +56,10 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(videos, tmp_path, mvit, s
     assert f"epoch {done + 1}/" in printed
     assert "epoch 1/" not in printed
     assert len((out / "metrics.jsonl").read_text().splitlines()) == done + 1
+
+
+def test_the_module_is_the_command():
+    command = [sys.executable, "-m", "mvit", "info"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "mvit_b_16x4" in done.stdout
+    assert subprocess.run([*command, "nothing"], capture_output=True, check=False).returncode == 2

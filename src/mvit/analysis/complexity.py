@@ -39,17 +39,33 @@ class Counts:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Counted(Counts):
-    """What one clip of (frames, height, width) cost when it was counted while it ran; see ``counter``."""
+class OfViews(Counts):
+    """What one clip of (frames, height, width) costs, and with it a video."""
 
     clip: Triple
     views: tuple[int, int]
+    """Clips of a video and crops of a clip that a test looks at."""
+
+    def totals(self) -> dict[str, int]:
+        """Multiply-adds that follow from the others, by name: with LayerNorms, and of all views of a video."""
+        clips = prod(self.views)
+        return {
+            "macs_with_norms": self.macs_with_norms,
+            "macs_per_video": self.macs * clips,
+            "macs_with_norms_per_video": self.macs_with_norms * clips,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counted(OfViews):
+    """What one clip cost when it was counted while it ran; see ``counter``."""
+
     macs_by_module: dict[str, int]
     """By the names that torch's counter gives: the class of the whole, then the path of the part."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values that JSON can hold."""
-        return asdict(self) | {"macs_with_norms": self.macs_with_norms}
+        return asdict(self) | self.totals()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,26 +92,18 @@ class BlockComplexity(Cost):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Complexity(Cost):
-    """What one clip of (frames, height, width) costs, in all and by part; the stem holds positions and class token."""
+class Complexity(Cost, OfViews):
+    """What one clip costs, in all and by part; the stem holds positions and class token."""
 
-    clip: Triple
-    views: tuple[int, int]
-    """Clips of a video and crops of a clip that a test looks at."""
     stem: Cost
     blocks: tuple[BlockComplexity, ...]
     stages: tuple[Cost, ...]
     """Sums over the blocks of a stage; the largest for ``inference_bytes``."""
     head: Cost
 
-    @property
-    def macs_per_video(self) -> int:
-        """Multiply-adds of all views of a video, with LayerNorms."""
-        return self.macs_with_norms * prod(self.views)
-
     def to_dict(self) -> dict[str, Any]:
         """Plain values that JSON can hold."""
-        return asdict(self) | {"macs_with_norms": self.macs_with_norms, "macs_per_video": self.macs_per_video}
+        return asdict(self) | self.totals()
 
 
 def complexity(config: MViTConfig, clip: Triple | None = None, views: tuple[int, int] = (1, 1)) -> Complexity:

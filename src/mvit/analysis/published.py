@@ -31,6 +31,8 @@ class Published:
     """Clips of a video, crops of a clip."""
     config: MViTConfig | None = None
     baseline: str = ""
+    pretraining: str = ""
+    """What it was trained on before, where that is other data or the same without labels: "ImageNet-21K"."""
     note: str = ""
     """Why a figure cannot be met, or what it is of."""
 
@@ -61,6 +63,8 @@ K600: Data = "Kinetics-600"
 SSV2: Data = "Something-Something v2"
 IN1K: Data = "ImageNet-1K"
 
+_IN21K, _IN1K, _MASKED = "ImageNet-21K", "ImageNet-1K", "masked autoencoding"
+
 
 def _row(
     system: str,
@@ -70,6 +74,7 @@ def _row(
     views: tuple[int, int] = (1, 1),
     *,
     ours: MViTConfig | str | None = None,
+    pretraining: str = "",
     note: str = "",
 ) -> Published:
     parameters, gmac, top1 = figures
@@ -84,6 +89,7 @@ def _row(
         views=views,
         config=config,
         baseline=baseline,
+        pretraining=pretraining,
         note=note,
     )
 
@@ -121,7 +127,14 @@ MVITV2: tuple[Published, ...] = (
     _row("MViTv2-L", "P2", IN1K, (218, 42.1, 85.3), ours=_L, note=_L_NOTE),
     _row("MViTv2-L, widening in attention", "P2", IN1K, (218, 42.1, 85.3), ours=_L_ATTENTION, note=_L_PRINTED),
     _row("MViTv2-L, table 1", "P2 T1", IN1K, (218, 39.6, 85.3), ours=_L, note="the paper prints two figures"),
-    _row("MViTv2-H", "P2", IN1K, (667, 120.6, 88.0), ours=replace(get_config("mvitv2_h_image"), num_classes=1000)),
+    _row(
+        "MViTv2-H",
+        "P2",
+        IN1K,
+        (667, 120.6, 88.0),
+        ours=replace(get_config("mvitv2_h_image"), num_classes=1000),
+        pretraining=_IN21K,
+    ),
     _row("MViTv2-S 16x4", "P2", K400, (34.5, 64, 81.0), _5, ours=get_config("mvitv2_s_16x4")),
     _row("MViTv2-B 32x3", "P2", K400, (51.2, 225, 82.9), _5, ours=get_config("mvitv2_b_32x3")),
     _row(
@@ -131,6 +144,7 @@ MVITV2: tuple[Published, ...] = (
         (217.6, 2828, 86.1),
         _5x3,
         ours=get_config("mvitv2_l_40x3"),
+        pretraining=_IN21K,
         note="the released configuration has 213.4 M parameters",
     ),
     _row("rev-MViT-B 16x4", "REV", K400, (34.9, 64, 78.4), _5, ours=get_config("rev_mvit_b_16x4")),
@@ -168,21 +182,21 @@ VIDEOS: tuple[Published, ...] = (
     _row("SlowFast R101 16x8 + NL", "P", K400, (59.9, 234, 79.8), _10x3, note=_NON_LOCAL),
     _row("X3D-S", "PTV", K400, (3.79, 2.96, 73.33), _10x3, ours="x3d_s", note=_BATCH_NORMS),
     _row("X3D-M", "PTV", K400, (3.79, 6.72, 75.94), _10x3, ours="x3d_m", note=_BATCH_NORMS),
-    _row("TimeSformer", "TSF", K400, (121.4, 196, 77.9), _1x3, ours="timesformer_b"),
-    _row("TimeSformer-L", "P", K400, (121.4, 2380, 80.7), _1x3, ours="timesformer_l"),
-    _row("ViViT-L/16x2", "P", K400, (310.8, 1446, 80.3), _4, ours="vivit_l"),
-    _row("ViViT-L/16x2 320", "P", K400, (310.8, 3992, 81.3), _4x3, ours="vivit_l_320"),
-    _row("Video Swin-T", "VSW", K400, (28.2, 87.9, 78.8), _4x3, ours="video_swin_t"),
-    _row("Video Swin-S", "VSW", K400, (49.8, 165.9, 80.6), _4x3, ours="video_swin_s"),
-    _row("Video Swin-B", "VSW", K400, (88.1, 281.6, 80.6), _4x3, ours="video_swin_b"),
+    _row("TimeSformer", "TSF", K400, (121.4, 196, 77.9), _1x3, ours="timesformer_b", pretraining=_IN21K),
+    _row("TimeSformer-L", "P", K400, (121.4, 2380, 80.7), _1x3, ours="timesformer_l", pretraining=_IN21K),
+    _row("ViViT-L/16x2", "P", K400, (310.8, 1446, 80.3), _4, ours="vivit_l", pretraining=_IN21K),
+    _row("ViViT-L/16x2 320", "P", K400, (310.8, 3992, 81.3), _4x3, ours="vivit_l_320", pretraining=_IN21K),
+    _row("Video Swin-T", "VSW", K400, (28.2, 87.9, 78.8), _4x3, ours="video_swin_t", pretraining=_IN1K),
+    _row("Video Swin-S", "VSW", K400, (49.8, 165.9, 80.6), _4x3, ours="video_swin_s", pretraining=_IN1K),
+    _row("Video Swin-B", "VSW", K400, (88.1, 281.6, 80.6), _4x3, ours="video_swin_b", pretraining=_IN1K),
     _row("Video Swin-B, SSv2", "VSW", SSV2, (88.8, 320.6, 69.6), _1x3, note="its windows of 16x7x7 are no preset here"),
-    _row("VideoMAE-B", "VM", K400, (87, 180, 81.5), _5x3, ours="videomae_b"),
-    _row("VideoMAE-L", "VM", K400, (305, 597, 85.2), _5x3, ours="videomae_l"),
-    _row("VideoMAE-H", "VM", K400, (633, 1192, 86.6), _5x3, ours="videomae_h"),
-    _row("MAE-ST-B", "SF", K400, (87, 180, 81.3), _7x3, note=_MAE),
-    _row("MAE-ST-L", "SF", K400, (305, 598, 84.8), _7x3, note=_MAE),
-    _row("Hiera-B", "HI", K400, (52, 102, 84.0), _5x3, ours="hiera_b"),
-    _row("Hiera-L", "HI", K400, (213, 413, 87.3), _5x3, ours="hiera_l"),
+    _row("VideoMAE-B", "VM", K400, (87, 180, 81.5), _5x3, ours="videomae_b", pretraining=_MASKED),
+    _row("VideoMAE-L", "VM", K400, (305, 597, 85.2), _5x3, ours="videomae_l", pretraining=_MASKED),
+    _row("VideoMAE-H", "VM", K400, (633, 1192, 86.6), _5x3, ours="videomae_h", pretraining=_MASKED),
+    _row("MAE-ST-B", "SF", K400, (87, 180, 81.3), _7x3, note=_MAE, pretraining=_MASKED),
+    _row("MAE-ST-L", "SF", K400, (305, 598, 84.8), _7x3, note=_MAE, pretraining=_MASKED),
+    _row("Hiera-B", "HI", K400, (52, 102, 84.0), _5x3, ours="hiera_b", pretraining=_MASKED),
+    _row("Hiera-L", "HI", K400, (213, 413, 87.3), _5x3, ours="hiera_l", pretraining=_MASKED),
 )
 
 TABLES: dict[str, tuple[Published, ...]] = {

@@ -19,15 +19,14 @@ MEBIBYTE = 2**20
 COLUMNS = (
     *("name", "part", "grid", "width", "heads", "queries", "keys"),
     *("parameters", "macs", "macs_with_norms", "activations", "inference_bytes", "training_bytes"),
-    *("views", "macs_per_video"),
+    *("views", "macs_per_video", "macs_with_norms_per_video"),
 )
 
 
 def rows(name: str, counted: Complexity | Counted) -> list[Row]:
     """A row for the stem, every block, every stage, the head and the whole; for another's model, the whole alone."""
     parts = list(_parts(counted)) if isinstance(counted, Complexity) else []
-    per_video = counted.macs_with_norms * prod(counted.views)
-    total = _row("total", counted) | {"views": _joined(counted.views), "macs_per_video": per_video}
+    total = _row("total", counted) | {"views": _joined(counted.views)} | counted.totals()
     first: Row = dict.fromkeys(COLUMNS) | {"name": name}
     return [first | row for row in [*parts, total | {"grid": _joined(counted.clip)}]]
 
@@ -87,8 +86,11 @@ def describe(name: str, counted: Complexity | Counted) -> str:
         f" {counted.activations / 1e6:,.1f} M activations"
     )
     if prod(counted.views) > 1:
-        per_video = _giga(counted.macs_with_norms * prod(counted.views))
-        lines.append(f"{_joined(counted.views)} views: {per_video} G multiply-adds a video, LayerNorms included")
+        totals = counted.totals()
+        lines.append(
+            f"{_joined(counted.views)} views: {_giga(totals['macs_per_video'])} G multiply-adds a video"
+            f" ({_giga(totals['macs_with_norms_per_video'])} with LayerNorms)"
+        )
     if isinstance(counted, Complexity):
         weights = FLOAT32_BYTES * counted.parameters / MEBIBYTE
         lines.append(

@@ -15,6 +15,8 @@ from mvit.weights.infer import infer_config
 from mvit.weights.read import DESCRIPTION_FILE, LoadingReport, check, describe, read
 from mvit.weights.write import write, write_dialect
 
+TRAINING_ONLY = {"drop_path", "head_dropout"}
+
 
 @dataclass(frozen=True)
 class Conversion:
@@ -22,8 +24,8 @@ class Conversion:
 
     report: LoadingReport
     out: Path
-    unsaid: str
-    """Fields of the configuration, in words; empty where the file says all of them."""
+    unsaid: tuple[str, ...]
+    """Fields of the configuration; empty where the file says all of them."""
     model: str
     """The preset of this configuration, else the source: what the file is to be read back as."""
 
@@ -31,8 +33,11 @@ class Conversion:
         said = f"{self.report}\nWrote {self.out}"
         if not self.unsaid:
             return said
+        names = " and ".join(filter(None, (", ".join(self.unsaid[:-1]), *self.unsaid[-1:])))
+        if not set(self.unsaid) - TRAINING_ONLY:
+            return f"{said}\n{self.out} does not say {names}, which matters in training only"
         return (
-            f"{said}\n{self.out} does not say {self.unsaid}, and by itself is taken for a published model: "
+            f"{said}\n{self.out} does not say {names}, and by itself is taken for a published model: "
             f"read it back with --model {self.model} (in Python, config=)"
         )
 
@@ -57,7 +62,7 @@ def convert(source: str | Path, out: str | Path, to: str, config: MViTConfig | N
     if given and head is not None and head.ndim == 2:
         config = replace(given, num_classes=head.shape[0])
     check(source, state, config)
-    unsaid = ""
+    unsaid: tuple[str, ...] = ()
     if to != "mvit":
         write_dialect(out, state, config, to)
         unsaid = _unsaid(state, config, to)
@@ -68,16 +73,15 @@ def convert(source: str | Path, out: str | Path, to: str, config: MViTConfig | N
     return Conversion(report, out, unsaid, _preset(config) or str(source))
 
 
-def _unsaid(state: Mapping[str, Tensor], config: MViTConfig, dialect: str) -> str:
-    """What of a configuration is read from a file in a dialect as something else, in words."""
+def _unsaid(state: Mapping[str, Tensor], config: MViTConfig, dialect: str) -> tuple[str, ...]:
+    """What of a configuration is read from a file in a dialect as something else."""
     keys = slowfast.parse(slowfast.dump(config)) if dialect == "official" else {}
     try:
         inferred, _ = infer_config(state, keys)
     except ValueError:
-        return "which model it is of"
+        return ("which model it is of",)
     inferred = replace(inferred, init=config.init)  # which is over once there are weights
-    names = [field.name for field in fields(config) if getattr(config, field.name) != getattr(inferred, field.name)]
-    return " and ".join(filter(None, (", ".join(names[:-1]), *names[-1:])))
+    return tuple(f.name for f in fields(config) if getattr(config, f.name) != getattr(inferred, f.name))
 
 
 def _preset(config: MViTConfig) -> str:
