@@ -292,7 +292,7 @@ def complexity(
 
     if memory:
         if clip or views != "1x1" or paper or plot or csv or json:
-            raise ValueError("--memory prints a table of its own, of each model's own clip: leave the other options out")
+            raise ValueError("--memory prints a table of its own, of own clips: leave the other options out")
         print(tables.memory({name: runs.architecture(name) for name in names or list_models()}))
         return DONE
     if not (names or paper or plot):
