@@ -118,6 +118,7 @@ def test_an_interrupted_measurement_keeps_its_rounds(program, tmp_path):
     """A real process, stopped as Ctrl-C does."""
     out = tmp_path / "record.json"
     measure = "from mvit.studies import measure; import os, signal\n"
+    measure += "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background job ignores it
     measure += "ran = measure._milliseconds\n"
     measure += "seen = []\n"
     measure += "def counted(task, device):\n"
