@@ -111,8 +111,12 @@ def _pytorchvideo(name: str, **fields: Any) -> nn.Module:
         warnings.simplefilter("ignore")  # it imports what its own dependencies have renamed
         from pytorchvideo.models import hub
 
-    with _SizesInMemory():
-        return getattr(hub, name)(pretrained=False, **fields)
+    return getattr(hub, name)(pretrained=False, **fields)
+
+
+def _pytorchvideo_mvit(name: str, **fields: Any) -> nn.Module:
+    with _SizesInMemory():  # not for models with batch norm, whose variances are made by ``ones`` too
+        return _pytorchvideo(name, **fields)
 
 
 def _hiera(name: str) -> nn.Module:
@@ -188,10 +192,10 @@ BASELINES: dict[str, Baseline] = {
     # The presets by other libraries: LIBRARY_PRESET.
     "torchvision_mvit_b_16x4": Baseline("torchvision", _MVIT_CLIP, lambda: _torchvision("mvit_v1_b")),
     "torchvision_mvitv2_s_16x4": Baseline("torchvision", _MVIT_CLIP, lambda: _torchvision("mvit_v2_s")),
-    "pytorchvideo_mvit_b_16x4": Baseline("pytorchvideo", _MVIT_CLIP, lambda: _pytorchvideo("mvit_base_16x4")),
-    "pytorchvideo_mvit_b_32x3": Baseline("pytorchvideo", (32, 224, 224), lambda: _pytorchvideo("mvit_base_32x3")),
+    "pytorchvideo_mvit_b_16x4": Baseline("pytorchvideo", _MVIT_CLIP, lambda: _pytorchvideo_mvit("mvit_base_16x4")),
+    "pytorchvideo_mvit_b_32x3": Baseline("pytorchvideo", (32, 224, 224), lambda: _pytorchvideo_mvit("mvit_base_32x3")),
     "pytorchvideo_mvit_b_16_image": Baseline(
-        "pytorchvideo", _IMAGE, lambda: Images(_pytorchvideo("mvit_base_16", head_num_classes=1000))
+        "pytorchvideo", _IMAGE, lambda: Images(_pytorchvideo_mvit("mvit_base_16", head_num_classes=1000))
     ),
     "timm_mvitv2_t_image": Baseline("timm", _IMAGE, lambda: _timm("mvitv2_tiny")),
     "timm_mvitv2_s_image": Baseline("timm", _IMAGE, lambda: _timm("mvitv2_small")),
