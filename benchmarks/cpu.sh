@@ -20,9 +20,9 @@ bench forward-1 model mvit_b_16x4 --against $torchvision --dtype float32 bfloat1
 bench forward-4 model mvit_b_16x4 --against $torchvision --dtype float32 bfloat16 --packed --batch 4 --runs 7
 bench v2-forward-1 model mvitv2_s_16x4 --against torchvision_mvitv2_s_16x4 --packed
 bench train-1 model mvit_b_16x4 --against $torchvision --train --dtype autocast float32 --runs 7 --memory
-bench train-8 model mvit_b_16x4 --against $torchvision --train --dtype autocast --batch 8 --runs 3 --memory
+bench train-8 model mvit_b_16x4 --against $torchvision --train --dtype autocast --recompute --batch 8 --runs 3 --memory
 bench v2-train-1 model mvitv2_s_16x4 --against torchvision_mvitv2_s_16x4 --train --dtype autocast --runs 5 --memory
-bench long-train model mvit_b_64x3 --train --dtype autocast --runs 3 --memory
+bench long-train model mvit_b_64x3 --train --dtype autocast --recompute --runs 3 --memory
 bench growth model mvit_b_16x4 --clip 16x224x224 32x224x224 64x224x224 16x320x320 --runs 7
 bench rivals model mvit_b_16x4 mvitv2_s_16x4 vit_b_8x8 \
     --against hiera_b videomae_b video_swin_t x3d_m slowfast_r50 --runs 9

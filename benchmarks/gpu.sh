@@ -30,7 +30,7 @@ v1="model mvit_b_16x4 --against torchvision_mvit_b_16x4"
 v2="model mvitv2_s_16x4 --against torchvision_mvitv2_s_16x4"
 for batch in 1 16; do
     bench forward-$batch $v1 --dtype autocast bfloat16 --batch $batch --compile --memory
-    bench train-$batch $v1 --train --dtype autocast --batch $batch --compile --memory
+    bench train-$batch $v1 --train --dtype autocast --batch $batch --compile --recompute --memory
     bench v2-forward-$batch $v2 --dtype autocast bfloat16 --batch $batch --compile --memory
     bench v2-train-$batch $v2 --train --dtype autocast --batch $batch --compile --memory
 done
@@ -42,7 +42,7 @@ done
 )
 bench rivals model mvit_b_16x4 mvitv2_s_16x4 vit_b_8x8 \
     --against hiera_b videomae_b video_swin_t x3d_m slowfast_r50 --dtype autocast --batch 16
-bench long-train model mvit_b_64x3 --train --dtype autocast --memory
+bench long-train model mvit_b_64x3 --train --dtype autocast --recompute --memory
 bench growth model mvit_b_16x4 --clip 16x224x224 32x224x224 64x224x224 16x320x320 --dtype autocast
 bench plan plan mvit_b_16x4 --train --dtype autocast --memory 16GB
 

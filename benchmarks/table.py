@@ -54,7 +54,12 @@ AIMS = (
     Aim("cpu-train-1", (TORCHVISION, "autocast", "eager"), (OURS, "autocast", "eager"), 1.8),
     Aim("cpu-train-8", (TORCHVISION, "autocast", "eager"), (OURS, "autocast", "eager"), 1.8),
     Aim("cpu-train-8", (TORCHVISION, "autocast", "eager"), (OURS, "autocast", "eager"), 1 / 0.6, activations=True),
+    Aim(
+        "cpu-train-8", (TORCHVISION, "autocast", "eager"), (OURS, "autocast", "elementwise"), 1 / 0.6, activations=True
+    ),
 )
+LIMITS = (("cpu-long-train", "eager", 5e9), ("cpu-long-train", "checkpointed", 3e9))
+"""Record, way, and the bytes that a step of it is to take at most, with weights, gradients and AdamW's moments."""
 
 
 def page(records: Mapping[str, Record]) -> str:
@@ -86,6 +91,12 @@ def _aims(records: Mapping[str, Record]) -> Iterator[str]:
 
 
 def _tables(records: Mapping[str, Record]) -> Iterator[str]:
+    for name, way, limit in LIMITS:
+        for case in records[name]["cases"] if name in records else ():
+            if case["way"] == way and (memory := case.get("memory_bytes")):
+                met = "met" if memory["total"] <= limit else "not met"
+                said = f"`{case['name']}` {case['dtype']} {way}, a step of training on {case['batch']} clip"
+                yield from ("", f"{name}: {said}: {memory['total'] / 1e9:.2f} GB, aim {limit / 1e9:.0f} GB: {met}.")
     for name, record in records.items():
         said = table.describe(record) if "cases" in record else plan.describe(record)
         yield from ("", f"## {name}", "")

@@ -21,6 +21,7 @@ def bench_model(
     train: bool = False,
     compile: bool = False,  # noqa: A002
     packed: bool = False,
+    recompute: bool = False,
     device: str | None = None,
     runs: int = 15,
     memory: bool = False,
@@ -38,6 +39,7 @@ def bench_model(
         train: a step of training (forward, cross-entropy, backward, AdamW) instead of a forward pass
         compile: each one compiled by torch.compile as well
         packed: each of ours after optimize_for_inference() as well
+        recompute: each of ours that trains with norms and GELU computed again as well, and with every block
         device: cpu or cuda; cuda where there is one if not given
         runs: how often each is timed
         memory: measure the memory of each too, in a process of its own
@@ -55,7 +57,17 @@ def bench_model(
 
     if out:
         require_writable(out)
-    chosen = cases((*names, *against), sizes, batch, dtype, device=device, train=train, compiled=compile, packed=packed)
+    chosen = cases(
+        (*names, *against),
+        sizes,
+        batch,
+        dtype,
+        device=device,
+        train=train,
+        compiled=compile,
+        packed=packed,
+        recompute=recompute,
+    )
     with progress_bar("measuring") as progress:
         record = measure(chosen, runs=runs, memory=memory, progress=progress)
     record = {"command": _command(), **record}

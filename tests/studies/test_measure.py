@@ -3,7 +3,7 @@
 import pytest
 
 from mvit.studies import measure as measuring
-from mvit.studies.cases import cases, macs
+from mvit.studies.cases import cases, loaded, macs
 from mvit.studies.measure import in_rounds, measure
 from mvit.studies.spread import ratios, spread
 from mvit.studies.table import describe
@@ -89,3 +89,30 @@ def test_ours_packed_stand_beside_the_others():
     ]
     with pytest.raises(ValueError, match="presets of ours that infer on a CPU"):
         cases([NAME], device="cpu", packed=True, train=True)
+
+
+def test_ours_stand_beside_the_others_with_parts_computed_again():
+    chosen = cases([NAME, "swin_t"], device="cpu", train=True, recompute=True)
+    assert [(case.name, case.way) for case in chosen] == [
+        (NAME, "eager"),
+        ("swin_t", "eager"),
+        (NAME, "elementwise"),
+        (NAME, "checkpointed"),
+    ]
+    with loaded([chosen[0], *chosen[2:]]) as subjects:
+        for subject in subjects:
+            subject.step(keep_gradients=True)
+        plain, elementwise, checkpointed = (subject.model.blocks for subject in subjects)
+        assert not any(block.recompute or block.checkpointed for block in plain)
+        assert all(block.recompute for block in elementwise)
+        assert all(block.checkpointed for block in checkpointed)
+    with pytest.raises(ValueError, match="presets of ours in training: leave it out, or add --train"):
+        cases([NAME], device="cpu", recompute=True)
+
+
+def test_what_is_reversible_is_not_checkpointed():
+    (case,) = (
+        each for each in cases(["rev_mvit_b_16_image"], train=True, recompute=True) if each.way == "checkpointed"
+    )
+    with loaded([case]) as (subject,):
+        assert any(getattr(block, "checkpointed", False) for block in subject.model.blocks)

@@ -22,10 +22,11 @@ from mvit.baselines import BASELINES
 from mvit.model.config import Triple
 from mvit.model.mvit import MViT
 from mvit.model.presets import PRESETS, get_config, nearest
+from mvit.model.reversible import ReversibleBlock
 from mvit.weights.create import create_model
 
 Dtype = Literal["float32", "bfloat16", "autocast"]
-Way = Literal["eager", "compiled", "packed"]
+Way = Literal["eager", "compiled", "packed", "elementwise", "checkpointed"]
 DEVICES = ("cpu", "cuda")
 MACS_OF_A_STEP = 3
 """Multiply-adds of a training step over those of its forward pass: the backward pass has two products for each one."""
@@ -36,7 +37,8 @@ LEARNING_RATE = 1e-6
 class Case:
     """A model in one setting; ``clip`` is (frames, height, width), ``autocast`` is float32 weights under bfloat16.
 
-    The ``way`` "compiled" is ``torch.compile``, "packed" our own ``optimize_for_inference``.
+    The ``way`` "compiled" is ``torch.compile``, "packed" our own ``optimize_for_inference``; in training, "elementwise"
+    and "checkpointed" compute norms and GELU, or whole blocks, again in the backward pass.
     """
 
     name: str
@@ -67,13 +69,14 @@ def cases(
     train: bool = False,
     compiled: bool = False,
     packed: bool = False,
+    recompute: bool = False,
 ) -> list[Case]:
     """Every model in every setting, models next to each other; each at its own clip where no clip is given.
 
-    ``compiled`` adds each one compiled, ``packed`` each of ours packed for inference. The device is a
-    GPU where there is one, unless said.
+    ``compiled`` adds each one compiled, ``packed`` each of ours packed for inference, ``recompute`` each of ours that
+    trains with norms and GELU computed again, and with every block. The device is a GPU where there is one.
     Raises ``ValueError`` for names, batches, types and devices that are none, for a name that is there twice, and for
-    packing where nothing can be packed.
+    packing or recomputing where nothing can be.
     """
     for name in names:
         require_known(name)
@@ -88,7 +91,10 @@ def cases(
     chosen = require_device(device)
     if packed and (train or chosen != "cpu" or not PRESETS.keys() & set(names)):
         raise ValueError("--packed is for presets of ours that infer on a CPU: leave it out")
-    ways: list[Way] = ["eager", *(["compiled"] if compiled else []), *(["packed"] if packed else [])]  # type: ignore[list-item]
+    if recompute and not (train and PRESETS.keys() & set(names)):
+        raise ValueError("--recompute is for presets of ours in training: leave it out, or add --train")
+    ours: list[Way] = [*(["packed"] if packed else []), *(["elementwise", "checkpointed"] if recompute else [])]  # type: ignore[list-item]
+    ways: list[Way] = ["eager", *(["compiled"] if compiled else []), *ours]  # type: ignore[list-item]
     settings = product(clips or (None,), batches, dtypes, ways, names)
     made = [
         Case(
@@ -101,7 +107,7 @@ def cases(
             way=way,
         )
         for clip, batch, dtype, way, name in settings
-        if way != "packed" or name in PRESETS
+        if way not in ours or name in PRESETS
     ]
     if len(set(made)) < len(made):
         raise ValueError("a clip, a batch or a type of numbers is given twice")
@@ -167,6 +173,10 @@ class Subject:
             self.run = torch.compile(self.model)
         elif isinstance(made, MViT) and case.way == "packed":
             self.run = made.optimize_for_inference()
+        elif isinstance(made, MViT) and case.way == "elementwise":
+            made.checkpoint(elementwise=True)
+        elif isinstance(made, MViT) and case.way == "checkpointed":
+            made.checkpoint([i for i, block in enumerate(made.blocks) if not isinstance(block, ReversibleBlock)])
 
     @property
     def weight_bytes(self) -> int:
