@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from mvit.data import clips as clips_module
 from mvit.data import loader as loader_module
 from mvit.data import video
+from mvit.data.clips import Batch, decide_flip, normalise
 from mvit.data.dataset import Sample
-from mvit.data.loader import Batch, TrainLoader, decide_flip, normalise
+from mvit.data.loader import TrainLoader
 from mvit.data.sampling import ClipSampling
 from mvit.data.transforms import Augmentation
 from mvit.data.views import Preprocessing, normalise_uint8
@@ -157,7 +159,7 @@ def test_our_mistake_is_no_users_error_and_names_the_video(samples, monkeypatch)
     def broken(*_):
         raise ZeroDivisionError("a mistake of ours")
 
-    monkeypatch.setattr(loader_module, "random_indices", broken)
+    monkeypatch.setattr(clips_module, "random_indices", broken)
     with pytest.raises(RuntimeError, match=r"\d+\.mp4 could not be made a clip: ZeroDivisionError"):
         list(make(samples).epoch(0))
 

@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from mvit import create_model
-from mvit.data.loader import Batch
+from mvit.data.clips import Batch
 from mvit.training.hardware import choose
 from mvit.training.learner import Learner, learner, mixed_loss, predictor
 from mvit.training.recipe import OptimRecipe, Recipe, load

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
 
-from mvit.data.loader import Batch, normalise
+from mvit.data.clips import Batch, normalise
 from mvit.data.views import Preprocessing
 from mvit.model.mvit import MViT
 from mvit.training import optim

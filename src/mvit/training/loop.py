@@ -10,8 +10,9 @@ import numpy as np
 import torch
 
 from mvit import weights
+from mvit.data.clips import Batch
 from mvit.data.dataset import Listing, Sample
-from mvit.data.loader import Batch, TrainLoader
+from mvit.data.loader import TrainLoader
 from mvit.data.transforms import Augmentation
 from mvit.data.views import Preprocessing, describe
 from mvit.evaluation import evaluate as evaluation
