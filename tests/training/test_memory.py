@@ -36,6 +36,23 @@ def test_the_same_weights_in_less_memory(tmp_path: Path, finished: Path, recipe:
     assert load(run / "recipe.toml").train.memory == limit
 
 
+def test_a_run_goes_on_within_another_memory(tmp_path: Path, finished: Path, recipe: Recipe, listing: Listing):
+    def stopped_in_the_second(self: loop.Course) -> None:
+        if self.position.epoch == 1:
+            raise EOFError
+        real(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        real = loop.Course.learn_epoch
+        patch.setattr(loop.Course, "learn_epoch", stopped_in_the_second)
+        with pytest.raises(EOFError):
+            loop.train(recipe, listing, tmp_path / "run", echo=lambda _: None)
+    limit = limit_that_needs_a_block(recipe)
+    run = loop.train(within(recipe, limit), listing, tmp_path / "run", resume=True, echo=lambda _: None)
+    before, now = (safetensors.torch.load_file(folder / "model.safetensors") for folder in (finished, run))
+    assert all(torch.equal(before[name], now[name]) for name in before)
+
+
 def test_what_cannot_fit_is_an_error_before_the_first_step(tmp_path: Path, recipe: Recipe, listing: Listing):
     with pytest.raises(
         ValueError, match=r"train.memory is '601MB', but a step with 8 clips of 4x32x32 takes 0\.6\d+ GB"
