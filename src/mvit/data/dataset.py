@@ -1,4 +1,4 @@
-"""A data set, whatever it is given as (folders, a manifest, published lists): what is learned from and what held out."""
+"""A data set, whatever it is given as: what is learned from, and what is held out to judge by."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -6,11 +6,11 @@ from typing import Literal
 
 from mvit.data.folders import read_folder
 from mvit.data.manifests import csv_rows, is_manifest, read_manifest, write_manifest
-from mvit.data.published import read_published, same_classes
+from mvit.data.published import contradiction, read_published
 from mvit.data.samples import HEADER, HELD_OUT, MEDIA_EXTENSIONS, Found, Listing, Sample, named
 from mvit.data.splits import split
 
-__all__ = ["Listing", "Sample", "find", "find_all", "pool", "read_split", "split", "split_text", "write_split"]
+__all__ = ["Listing", "Sample", "find", "find_all", "pool", "read_split", "split", "write_split"]
 
 ASKED = f"a folder with a folder for each class, a CSV ({HEADER}), JSON Lines, or the lists of a published data set"
 
@@ -75,24 +75,19 @@ def find_all(
 
 
 def pool(data: Path) -> Listing:
-    """All samples of a data set as one part to be split anew, with what is to be said of them."""
+    """All samples of a data set that are there, as one part to be split anew, with what is to be said of them."""
     found = _look(Path(data))
-    samples = tuple(sample for part in found.parts.values() for sample in part)
+    samples = tuple(sample for part in found.parts.values() for sample in part if sample.id not in found.missing)
     parts = [name for name, part in found.parts.items() if part]
     how = f"{len(samples):,} videos of {data}" + (f", its {' and '.join(parts)} together" if len(parts) > 1 else "")
     classes = tuple(sorted({label for sample in samples for label in sample.labels}))
-    return Listing(classes, samples, (), how, tuple(found.notes), frozenset(found.missing))
-
-
-def split_text(listing: Listing, test: Sequence[Sample] = ()) -> str:
-    """A listing as a manifest with the column split: CSV, or JSON Lines where samples are of several classes."""
-    parts = [("train", listing.train), ("val", listing.val), ("test", test)]
-    return write_manifest(parts, listing.missing, lines=listing.multi_label)
+    return Listing(classes, samples, (), how, tuple(found.notes))
 
 
 def write_split(path: Path, listing: Listing) -> None:
-    """Write `split_text` of a listing."""
-    path.write_text(split_text(listing), encoding="utf-8", newline="")
+    """Write a listing as a CSV with the columns path (absolute), label, group and split."""
+    text = write_manifest([("train", listing.train), ("val", listing.val)], listing.missing, lines=False)
+    path.write_text(text, encoding="utf-8", newline="")
 
 
 def read_split(path: Path) -> Listing:
@@ -126,11 +121,11 @@ def _read_folder(path: Path) -> Found:
         folders = read_folder(path)
     except ValueError:
         return published
-    mine, theirs = ([sample for part in found.parts.values() for sample in part] for found in (published, folders))
-    if same_classes(mine, theirs):
+    if differing := contradiction(published, folders):
         raise ValueError(
-            f"{path} holds folders of classes and lists, {published.notes[0]}: for the lists give one of them (another "
-            "by --val), for the folders give those of train (those of val by --val) or move the lists"
+            f"{path} holds lists ({published.notes[0]}) and folders of classes that say another thing of "
+            f"{named([differing])}: for the lists give one of them (another by --val), for the folders give those of "
+            "train (those of val by --val) or move the lists"
         )
     return published
 

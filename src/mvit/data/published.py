@@ -1,12 +1,12 @@
 """The data sets that are known as they are published, each by a declaration, and how one is recognised."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
 from mvit.data.lists import Format, Names, read_lists
-from mvit.data.samples import Found, Sample, named
+from mvit.data.samples import Found, named
 
 ANNOTATIONS = ("", "annotations", "labels", "lists")
 PARTS: dict[str, str | None] = {
@@ -129,10 +129,27 @@ def read_published(data: Path) -> Found | None:
     return None
 
 
-def same_classes(samples: Sequence[Sample], others: Sequence[Sample]) -> bool:
-    """Whether two readings of one folder have a class in common, by what folders may call it."""
-    mine, theirs = ({name.replace(" ", "_") for sample in part for name in sample.labels} for part in (samples, others))
-    return bool(mine & theirs)
+def contradiction(lists: Found, folders: Found) -> Path | None:
+    """A video that the folders of a data set give and its lists do not, or not with that class and part.
+
+    None where there is none, or where the folders are no classes of it at all.
+    """
+    said = {sample.path: (part, sample) for part, samples in lists.parts.items() for sample in samples}
+    known = {_as_folder(label) for _, sample in said.values() for label in sample.labels}
+    there = [(part, sample) for part, samples in folders.parts.items() for sample in samples]
+    if not any(_as_folder(sample.label) in known for _, sample in there):
+        return None
+    for part, sample in there:
+        listed_part, listed = said.get(sample.path, ("", None))
+        if listed is None or _as_folder(sample.label) not in map(_as_folder, listed.labels):
+            return sample.path
+        if part != "all" and (part == "train") != (listed_part == "train"):
+            return sample.path
+    return None
+
+
+def _as_folder(label: str) -> str:
+    return label.replace(" ", "_")
 
 
 def _in_folder(form: Format, data: Path) -> tuple[list[Path], Path] | None:

@@ -3,7 +3,7 @@
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -90,6 +90,53 @@ def folds(samples: Sequence[Sample], number: int, seed: int) -> tuple[tuple[Samp
     return tuple(tuple(samples[index] for index in sorted(fold)) for fold in dealt)
 
 
+@dataclass(frozen=True)
+class Partition:
+    """Samples by part, as a manifest with the column split holds them."""
+
+    train: tuple[Sample, ...]
+    val: tuple[Sample, ...]
+    test: tuple[Sample, ...] = ()
+
+    def parts(self) -> list[tuple[str, tuple[Sample, ...]]]:
+        """The parts that are not empty, by name."""
+        named_parts = [("train", self.train), ("val", self.val), ("test", self.test)]
+        return [(name, part) for name, part in named_parts if part]
+
+    def __str__(self) -> str:
+        return ", ".join(f"{len(part):,} {name}{_groups_in(part)}" for name, part in self.parts())
+
+
+def partition(
+    samples: Sequence[Sample], *, val: float, test: float, folds_number: int, whole_groups: bool, seed: int
+) -> list[Partition]:
+    """Partitions of samples: one with `val` and `test` of them held out, or one for each of a number of folds.
+
+    Without `whole_groups` every sample is dealt out by itself, though it keeps its group's name.
+    """
+    dealt = samples if whole_groups else [Sample(sample.path, sample.labels, None, sample.part) for sample in samples]
+    own = {dealt_one.id: sample for dealt_one, sample in zip(dealt, samples, strict=True)}
+
+    def back(part: Sequence[Sample]) -> tuple[Sample, ...]:
+        return tuple(own[sample.id] for sample in part)
+
+    if folds_number:
+        made = folds(dealt, folds_number, seed)
+        learned = [[sample for other in made if other is not fold for sample in other] for fold in made]
+        return [Partition(back(rest), back(fold)) for rest, fold in zip(learned, made, strict=True)]
+    if test and not 0 < val + test < 1:
+        raise ValueError(f"the shares to hold out are {val} and {test}, but must be below 1 together")
+    rest, tested = split(dealt, test, seed) if test else (dealt, ())
+    kept, held_out = split(rest, val / (1 - test), seed)
+    if not held_out or (test and not tested):
+        groups = len({sample.group for sample in dealt if sample.group is not None})
+        raise ValueError(
+            f"no {'val' if tested or not test else 'test'} can be held out of {len(samples):,} videos without emptying "
+            "a class" + (f": each of the {groups:,} groups stays whole, and too few share a class" if groups else "")
+        )
+    return [Partition(back(kept), back(held_out), back(tested))]
+
+
 def grouped(samples: Sequence[Sample], pattern: str) -> tuple[Sample, ...]:
     """The samples with groups found in the names of their files: the first group of a pattern, or all that it matches.
 
@@ -104,6 +151,11 @@ def grouped(samples: Sequence[Sample], pattern: str) -> tuple[Sample, ...]:
     if without:
         raise ValueError(f"{pattern!r} finds no group in {len(without):,} of {len(samples):,} names: {named(without)}")
     return tuple(replace(sample, group=_named(match)) for sample, match in zip(samples, found, strict=True) if match)
+
+
+def _groups_in(samples: Sequence[Sample]) -> str:
+    groups = {sample.group for sample in samples if sample.group is not None}
+    return f" ({len(groups):,} groups)" if groups else ""
 
 
 def _named(match: re.Match[str]) -> str | None:
