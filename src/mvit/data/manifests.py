@@ -40,7 +40,8 @@ def read_manifest(table: Path, *, anywhere: bool = False) -> Found:
         sample, part = _sample(values, folder, where)
         if part == "all":
             unsplit = line
-        key = sample.path if sample.part is None else (sample.path, sample.part)
+        place = str(sample.path)
+        key = place if sample.part is None else (place, sample.part)
         if lines.setdefault(key, line) != line:
             what = "this part of " if sample.part else ""
             raise ValueError(
@@ -48,11 +49,11 @@ def read_manifest(table: Path, *, anywhere: bool = False) -> Found:
                 "keep one of them"
             )
         found.parts[part].append(sample)
-        if not anywhere and not shelves.hold(str(sample.path)):
+        if not anywhere and not shelves.hold(place):
             if values.get("missing"):
                 found.missing.add(sample.id)
             else:
-                absent.append(str(sample.path))
+                absent.append(place)
     if not lines:
         raise ValueError(f"{table} has a header but no video: a line for each video must follow")
     if unsplit and len(found.parts) > 1:
@@ -128,14 +129,16 @@ def parsed(text: str, where: str) -> Any:
     """A JSON text as Python's values; raises ValueError naming where it stands."""
     try:
         return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        reason = "it is nested too deeply" if isinstance(error, RecursionError) else str(error).split("\n")[0]
-        raise ValueError(f"{where} is no JSON: {reason}") from error
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{where} is no JSON: {error.msg.lower()} at character {error.pos + 1}") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits
+        reason = "it is nested too deeply" if isinstance(error, RecursionError) else "a number is too long"
+        raise ValueError(f"{where} is no JSON that can be read: {reason}") from error
 
 
 def usable(text: str, what: str, where: str) -> str:
     """A text that can be the name of a file or a class; raises ValueError for NUL and halves of surrogate pairs."""
-    if "\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text if letter > "\ud7ff"):
+    if not text.isprintable() and ("\0" in text or any("\ud800" <= letter <= "\udfff" for letter in text)):
         raise ValueError(f"{where} has a {what} that no name can be: {printable(text)}")
     return text
 
@@ -178,18 +181,22 @@ def _note_unused(table: Path, header: Iterable[str], notes: list[str]) -> None:
 
 
 def _sample(values: dict[str, Any], folder: str, where: str) -> tuple[Sample, str]:
-    path, group, part = (values.get(key, "") for key in ("path", "group", "split"))
-    for name, value in (("path", path), ("group", group), ("split", part)):
-        if not isinstance(value, str):
-            raise ValueError(f"{where} has a {name} that is no text: {printable(str(value))}")
+    path, group, part = _text(values, "path", where), _text(values, "group", where), _text(values, "split", where)
     if not path:
         raise ValueError(f"{where} has no path")
     part = part or "all"
     if part not in ("all", "train", *HELD_OUT):
         raise ValueError(f"{where} has split {printable(part)}, but must have train or val")
     place = Path(os.path.normpath(os.path.join(folder, usable(path, "path", where))))
-    group = intern(usable(group, "group", where)) or None
-    return Sample(place, _labels(values.get("label", ""), where), group, _part(values, where)), part
+    source = intern(usable(group, "group", where)) if group else None
+    return Sample(place, _labels(values.get("label", ""), where), source, _part(values, where)), part
+
+
+def _text(values: dict[str, Any], name: str, where: str) -> str:
+    value = values.get(name, "")
+    if not isinstance(value, str):
+        raise ValueError(f"{where} has a {name} that is no text: {printable(str(value))}")
+    return value
 
 
 def _labels(label: Any, where: str) -> tuple[str, ...]:
@@ -203,7 +210,8 @@ def _labels(label: Any, where: str) -> tuple[str, ...]:
 
 
 def _part(values: dict[str, Any], where: str) -> Part | None:
-    start, end = (_seconds(values.get(key, ""), key, where) for key in ("start", "end"))
+    start = _seconds(values["start"], "start", where) if "start" in values else None
+    end = _seconds(values["end"], "end", where) if "end" in values else None
     if start is None and end is None:
         return None
     try:
