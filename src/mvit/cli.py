@@ -8,6 +8,7 @@ from typing import Any
 from mvit import commandline
 from mvit.bench import bench_model, bench_plan
 from mvit.commandline import DONE, USERS_INPUT, numbers, progress_bar, users_fault
+from mvit.curate import split
 
 # ---- the commands --------------------------------------------------------------------------------------------------
 # Each one's docstring is its help: the first line in `mvit --help`, all of it in `mvit COMMAND --help`.
@@ -64,7 +65,8 @@ def train(
     """Train a model on a folder of videos, judge it on held-out ones, and report.
 
     Args:
-        data: folder with a folder for each class, folder with train/ and val/, or CSV (path,label[,group])
+        data: folder with a folder for each class or with train/ and val/, CSV or JSON Lines (path,label[,group]), or
+            the lists of a published data set; see docs/data.md
         overrides: section.key=value, over the recipe: train.epochs=30 optim.lr=1e-3 model.drop_path=0.2
         model: a preset; `mvit info` lists them
         recipe: a TOML file, or the name of a recipe that comes with mvit
@@ -365,7 +367,7 @@ def _name_left_out(unreadable: Mapping[Any, str]) -> None:
 
 _EVERYDAY = (quickstart, train, evaluate, probe, predict, report, info, fetch, complexity, convert, doctor)
 COMMANDS: dict[str, commandline.Command] = {
-    command.__name__.replace("_", " "): command for command in (*_EVERYDAY, bench_model, bench_plan)
+    command.__name__.replace("_", " "): command for command in (*_EVERYDAY, split, bench_model, bench_plan)
 }
 
 

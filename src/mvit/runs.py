@@ -1,6 +1,5 @@
 """Run folders and checkpoints seen from outside: where the next one goes, what one is, which videos to judge it on."""
 
-import csv
 import itertools
 import json
 import sys
@@ -13,6 +12,7 @@ from mvit.analysis import counter
 from mvit.analysis.complexity import Complexity, Counted, complexity
 from mvit.baselines import BASELINES
 from mvit.data.dataset import Sample, find_all
+from mvit.data.manifests import read_manifest
 from mvit.model.config import MViTConfig, Triple
 from mvit.model.mvit import MViT
 from mvit.model.presets import get_config
@@ -155,15 +155,15 @@ def to_judge(run: Path, data: Path, classes: Sequence[str]) -> tuple[tuple[Sampl
     if not (home / "split.csv").is_file():
         return samples, home
     # Read as it stands: the videos of the run may be gone by now, and need not be there to judge it on others.
-    with (home / "split.csv").open(encoding="utf-8", newline="") as file:
-        parts = {Path(row["path"]).resolve(): row["split"] for row in csv.DictReader(file)}
-    named = {sample.path.resolve() for sample in samples}
+    split = read_manifest(home / "split.csv", anywhere=True)
+    parts = {sample.id.resolve(): name for name, part in split.parts.items() for sample in part}
+    named = {sample.id.resolve() for sample in samples}
     held_out = {path for path, part in parts.items() if part == "val"}
     if named == held_out:
         return samples, home
     if held_out and named == parts.keys():
         print(f"The run split {data} itself: it is judged on the {len(held_out)} videos that it held out.")
-        return tuple(sample for sample in samples if sample.path.resolve() in held_out), home
+        return tuple(sample for sample in samples if sample.id.resolve() in held_out), home
     if learned := named & (parts.keys() - held_out):
         print(f"Beware: the model was trained on {len(learned)} of these {len(named)} videos.", file=sys.stderr)
     return samples, home / f"on-{name_of(data)}"

@@ -1,37 +1,13 @@
 """Folders and CSV files to samples, and the split: trees of empty files suffice, since nothing is decoded here."""
 
 import os
-from collections import Counter, defaultdict
-from pathlib import Path
+from collections import Counter
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from mvit.data import dataset
 from mvit.data.dataset import Sample
-
-
-def tree(root: Path, *files: str) -> Path:
-    for file in files:
-        path = root / file
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    return root
-
-
-def table(path: Path, *lines: str, encoding: str = "utf-8") -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n", encoding=encoding)
-    return path
-
-
-def names(samples) -> list[str]:
-    return [sample.path.name for sample in samples]
-
-
-def videos(count: int, folder: str) -> list[str]:
-    return [f"{folder}/{index}.mp4" for index in range(count)]
+from trees import names, table, tree, videos
 
 
 def test_class_folders_are_split_by_class(tmp_path):
@@ -137,9 +113,19 @@ def test_unused_columns_are_remarked(tmp_path):
         (["path,label"], r"has a header but no video"),
         (["path,label", "1.mp4,a", "2.mp4"], r"line 3 has 1 fields, but the header has 2"),
         (["path,label", "1.mp4,"], r"line 2 has no label"),
-        (["path,label", "1.mp4,a", "./1.mp4,b"], r"lists \./1\.mp4 twice, in lines 2 and 3"),
+        (["path,label", "1.mp4,a", "./1.mp4,b"], r"lists '\./1\.mp4' twice, in lines 2 and 3"),
         (["path,label", "1.mp4,a", "x.mp4,a", "y.mp4,b"], r"names 2 files that do not exist, of 3 .*x\.mp4, .*y\.mp4"),
-        (["path,label,start,end", "1.mp4,a,0,1"], r"names parts of videos \(start, end\)"),
+        (
+            ["path,label,start,end", "1.mp4,a,3,1"],
+            r"line 2: a part must start at 0 s or later and end after that, got 3,1",
+        ),
+        (["path,label,start,end", "1.mp4,a,,1m"], r"line 2 has end '1m', but seconds are due, such as 12\.5"),
+        (
+            ["path,label,start,end", "1.mp4,a,1,2", "1.mp4,b,1.0,2"],
+            r"lists this part of '1\.mp4' twice, in lines 2 and 3",
+        ),
+        (["path,label,split", "1.mp4,a,train", "x.mp4,b,"], r"line 3 has no split, but other lines have"),
+        (["path,label", "a\0.mp4,a"], r"line 2 has a path that no name can be: 'a\\x00\.mp4'"),
         (["path,label,split", "1.mp4,a,dev"], r"line 2 has split 'dev', but must have train or val"),
         (["path,label,split", "1.mp4,a,val"], r"has val but no train"),
         (["path,label", '"1.mp4,a'], r"cannot be read as a CSV"),
@@ -232,44 +218,3 @@ def test_split_file_that_holds_nothing_out_stays_so(tmp_path):
     again = dataset.read_split(tmp_path / "split.csv")
     assert (again.train, again.val) == (listing.train, ())
     assert dataset.find_all(tmp_path / "split.csv") == listing.train
-
-
-groups = st.one_of(st.none(), st.integers(0, 6).map(lambda number: f"person{number}"))
-labelled = st.lists(st.tuples(st.sampled_from("abcd"), groups), min_size=1, max_size=60)
-
-
-@given(labelled, st.floats(0.05, 0.95), st.integers(0, 3))
-def test_split_keeps_groups_whole_and_a_sample_of_every_class(items, fraction, seed):
-    samples = [Sample(Path(f"{index}.mp4"), label, group) for index, (label, group) in enumerate(items)]
-    kept, held_out = dataset.split(samples, fraction, seed)
-    assert sorted(kept + held_out, key=lambda sample: int(sample.path.stem)) == samples
-    assert {sample.label for sample in kept} == {sample.label for sample in samples}
-    sides = defaultdict(set)
-    for side, part in (("kept", kept), ("held out", held_out)):
-        for sample in part:
-            sides[sample.group].add(side)
-    assert all(len(found) == 1 for group, found in sides.items() if group is not None)
-    assert dataset.split(samples, fraction, seed) == (kept, held_out)
-
-
-@given(st.dictionaries(st.sampled_from("abcd"), st.integers(1, 40), min_size=1), st.floats(0.05, 0.6))
-def test_split_without_groups_is_stratified_to_the_video(counts, fraction):
-    samples = [Sample(Path(f"{label}{index}"), label) for label, count in counts.items() for index in range(count)]
-    held = Counter(sample.label for sample in dataset.split(samples, fraction, 0)[1])
-    for label, count in counts.items():
-        assert abs(held[label] - max(1, fraction * count)) <= 0.5 or (count == 1 and held[label] == 0)
-
-
-def test_split_takes_a_group_larger_than_the_target_rather_than_none():
-    samples = [Sample(Path(str(index)), "a", f"person{index % 2}") for index in range(20)]
-    kept, held_out = dataset.split(samples, 0.2, 0)
-    assert (len(kept), len(held_out)) == (10, 10)
-
-
-def test_split_by_person_of_the_gestures_is_near_the_share_asked(shared):
-    listing = dataset.find(shared / "data" / "gestures" / "train.csv", val_fraction=0.2)
-    people = [{sample.group for sample in part} for part in (listing.train, listing.val)]
-    assert not people[0] & people[1]
-    total = Counter(sample.label for sample in listing.train + listing.val)
-    held = Counter(sample.label for sample in listing.val)
-    assert all(0.12 < held[label] / total[label] < 0.30 for label in listing.classes)

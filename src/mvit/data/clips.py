@@ -13,10 +13,10 @@ from torch.utils.data import Dataset
 
 from mvit.data.dataset import Sample
 from mvit.data.directions import mirror_in_space
-from mvit.data.sampling import random_indices
+from mvit.data.sampling import Part, random_indices
 from mvit.data.transforms import Augmentation, augment
 from mvit.data.video import UnreadableVideo, Video
-from mvit.data.views import Preprocessing
+from mvit.data.views import Preprocessing, frames_of
 
 Draw = tuple[int, int]  # an epoch and the index of a sample: with the seed, all that a clip's randomness depends on
 
@@ -75,6 +75,8 @@ class Clips(Dataset[Drawn]):
     ) -> None:
         index = {name: position for position, name in enumerate(classes)}
         self.paths = [str(sample.path) for sample in samples]
+        self.names = [str(sample.id) for sample in samples]
+        self.parts = {place: sample.part for place, sample in enumerate(samples) if sample.part is not None}
         self.labels = [index[sample.label] for sample in samples]
         self.preprocessing, self.augmentation, self.flip, self.seed = preprocessing, augmentation, flip, seed
         self.shape = (3, preprocessing.sampling.frames, preprocessing.crop, preprocessing.crop)
@@ -85,23 +87,25 @@ class Clips(Dataset[Drawn]):
 
     def __getitem__(self, index: Draw) -> Drawn:
         epoch, sample = index
-        path, label = self.paths[sample], self.labels[sample]
+        path, label, part = self.paths[sample], self.labels[sample], self.parts.get(sample)
+        name = self.names[sample]
         rng = np.random.default_rng((self.seed, epoch, sample))
         try:
-            frames = self._read(path, rng)
+            frames = self._read(path, part, rng)
         except UnreadableVideo as error:
-            return None, label, path, error.reason
+            return None, label, name, error.reason
         except OSError as error:
-            return None, label, path, (error.strerror or str(error)).lower()
+            return None, label, name, (error.strerror or str(error)).lower()
         except Exception as error:
-            raise RuntimeError(f"{path} could not be made a clip: {error!r}") from error
+            raise RuntimeError(f"{name} could not be made a clip: {error!r}") from error
         clip, flipped = augment(frames, self.preprocessing.crop, self.augmentation, self.flip.allowed, rng)
-        return clip, self.flip.mirrored[label] if flipped else label, path, ""
+        return clip, self.flip.mirrored[label] if flipped else label, name, ""
 
-    def _read(self, path: str, rng: np.random.Generator) -> np.ndarray:
+    def _read(self, path: str, part: Part | None, rng: np.random.Generator) -> np.ndarray:
         with Video(path) as video:
             sampling, duration = self.preprocessing.sampling, self.augmentation.duration
-            indices = random_indices(video.frames, video.fps, sampling, rng, duration)
+            frames = frames_of(video, part)
+            indices = frames.start + random_indices(len(frames), video.fps, sampling, rng, duration)
             # Large frames come reduced to the size of test views, as sets prepared for training are; small ones as they
             # are, since the crop is resized in any case.
             reduced = self.preprocessing.short_side if video.short_side > self.preprocessing.short_side else None

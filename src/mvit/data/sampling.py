@@ -1,10 +1,12 @@
-"""Which frames make a clip: pure arithmetic on the number of frames, the frame rate and the number of test clips."""
+"""Which frames make a clip, and a part of a video: pure arithmetic on counts, times and rates of frames."""
 
 import math
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+
+ROUNDING = 5e-4  # seconds: tables give times in milliseconds, or hundredths
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +34,41 @@ class ClipSampling:
             raise ValueError(f"target_fps must be a positive rate or left out, got {self.target_fps}")
         if self.mode not in ("dense", "segments"):
             raise ValueError(f'sampling mode must be "dense" or "segments", got {self.mode!r}')
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The part of a video from `start` to `end`, in seconds from its first frame; without `end`, up to its end."""
+
+    start: float = 0.0
+    end: float | None = None
+
+    def __post_init__(self) -> None:
+        end = math.inf if self.end is None else self.end
+        if not (0 <= self.start < end and (self.end is None or end < math.inf)):
+            raise ValueError(f"a part must start at 0 s or later and end after that, got {self}")
+
+    def __str__(self) -> str:
+        return f"{self.start:.15g}," + ("" if self.end is None else f"{self.end:.15g}")
+
+    def misfit(self, duration_seconds: float, fps: float) -> str | None:
+        """Why a video of this length has no such part, or None; an end may be rounded up by a frame."""
+        if self.start > duration_seconds - ROUNDING:
+            return f"its part starts at {self.start:g} s, but it is only {duration_seconds:.4g} s long"
+        if self.end is not None and self.end > duration_seconds + max(1 / fps, ROUNDING):
+            return f"its part ends at {self.end:g} s, but it is only {duration_seconds:.4g} s long"
+        return None
+
+    def frames(self, times: np.ndarray) -> range:
+        """The numbers of the frames shown in this part, at least one, of frames shown from `times` (seconds) on.
+
+        A part that starts between two frames starts with the earlier, which is still shown then; parts that meet where
+        a frame begins share none.
+        """
+        first = int(np.searchsorted(times, self.start + ROUNDING, side="right")) - 1
+        stop = len(times) if self.end is None else int(np.searchsorted(times, self.end - ROUNDING, side="left"))
+        first = min(max(first, 0), len(times) - 1)
+        return range(first, max(stop, first + 1))
 
 
 def span(fps: float, sampling: ClipSampling) -> float:

@@ -7,12 +7,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean, median
 
 from mvit.data.dataset import Listing, Sample
-from mvit.data.sampling import ClipSampling, padding_share
+from mvit.data.sampling import ClipSampling, Part, padding_share
 from mvit.data.video import UnreadableVideo, Video, VideoFacts
 
 FEW = 24  # so many files are looked at sooner than processes start
@@ -24,7 +24,7 @@ Outcome = VideoFacts | str  # facts, or why there are none
 
 @dataclass(frozen=True)
 class Scan:
-    """The facts of every file that can be read, and the reason for every one that cannot."""
+    """The facts of every sample that can be read, and the reason for every one that cannot, by `Sample.id`."""
 
     facts: dict[Path, VideoFacts] = field(default_factory=dict)
     unreadable: dict[Path, str] = field(default_factory=dict)
@@ -32,9 +32,9 @@ class Scan:
     def readable(self, samples: Iterable[Sample]) -> tuple[Sample, ...]:
         """The samples whose file can be read, in their order; raises ValueError where there are some but none can."""
         samples = tuple(samples)
-        kept = tuple(sample for sample in samples if sample.path in self.facts)
+        kept = tuple(sample for sample in samples if sample.id in self.facts)
         if samples and not kept:
-            path = samples[0].path
+            path = samples[0].id
             raise ValueError(
                 f"none of the {len(samples)} videos can be read; the first is {path}: {self.unreadable[path]}"
             )
@@ -48,21 +48,36 @@ def scan(
 
     `progress` is told how many files of how many are done. A file on which the decoder crashes is unreadable too.
     """
+    samples = tuple(samples)
     paths = list(dict.fromkeys(sample.path for sample in samples))
     cores = available_cores() if workers is None else workers
-    result = Scan()
+    outcome_of: dict[Path, Outcome] = {}
     # Two processes look at 2,400 clips of 32 small frames in 5 s; as many threads take 8 s, holding each other up.
     outcomes = (
         _in_processes(_look, paths, cores) if cores and len(paths) > FEW else ((path, _look(path)) for path in paths)
     )
     for number, (path, outcome) in enumerate(outcomes, start=1):
-        if isinstance(outcome, str):
-            result.unreadable[path] = outcome
-        else:
-            result.facts[path] = outcome
+        outcome_of[path] = outcome
         if progress is not None:
             progress(number, len(paths))
+    result = Scan()
+    for sample in samples:
+        outcome = _of_part(outcome_of[sample.path], sample.part)
+        if isinstance(outcome, str):
+            result.unreadable[sample.id] = outcome
+        else:
+            result.facts[sample.id] = outcome
     return result
+
+
+def _of_part(outcome: Outcome, part: Part | None) -> Outcome:
+    """The facts of a part of a video, its frames counted by the average rate, or why the video has no such part."""
+    if part is None or isinstance(outcome, str):
+        return outcome
+    if reason := part.misfit(outcome.duration_seconds, outcome.fps):
+        return reason
+    seconds = min(part.end or math.inf, outcome.duration_seconds) - part.start
+    return replace(outcome, frames=max(round(seconds * outcome.fps), 1), duration_seconds=seconds)
 
 
 def available_cores() -> int:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from mvit.data.sampling import ClipSampling, test_indices
-from mvit.data.video import Video
+from mvit.data.sampling import ClipSampling, Part, test_indices
+from mvit.data.video import UnreadableVideo, Video
 
 # The letters in shapes: V views, T frames, H height, W width.
 
@@ -56,24 +56,41 @@ class Preprocessing:
             raise ValueError(f"preprocessing holds a value of the wrong kind ({error}): {values}") from error
 
 
+def frames_of(video: Video, part: Part | None) -> range:
+    """The numbers of a video's frames, or of those in a part; raises UnreadableVideo where it has no such part."""
+    if part is None:
+        return range(video.frames)
+    if reason := part.misfit(video.duration_seconds, video.fps):
+        raise UnreadableVideo(video.path, reason)
+    return part.frames(video.times)
+
+
 def read_views(
-    path: str | os.PathLike[str], preprocessing: Preprocessing, *, clips: int = 5, crops: int = 1
+    path: str | os.PathLike[str],
+    preprocessing: Preprocessing,
+    *,
+    clips: int = 5,
+    crops: int = 1,
+    part: Part | None = None,
 ) -> np.ndarray:
     """The test views of a video or image file, decoded once and normalised; float32 (clips * crops, 3, T, crop, crop).
+
+    Of a `part` of it where one is given, as if the video were no longer than that.
 
     Views come clip by clip, and within a clip from left to right (or top to bottom). Raises FileNotFoundError,
     UnreadableVideo, and ValueError for counts of views that are not offered.
     """
     with Video(path) as video:
-        indices = test_indices(video.frames, video.fps, preprocessing.sampling, clips)  # (clips, T)
-        frames = video.read(indices.ravel(), short_side=preprocessing.short_side)
-    frames = frames.reshape(*indices.shape, *frames.shape[1:])  # (clips, T, H, W, 3)
-    corners = crop_corners(frames.shape[2], frames.shape[3], preprocessing.crop, crops)
+        frames = frames_of(video, part)
+        indices = frames.start + test_indices(len(frames), video.fps, preprocessing.sampling, clips)  # (clips, T)
+        decoded = video.read(indices.ravel(), short_side=preprocessing.short_side)
+    pictures = decoded.reshape(*indices.shape, *decoded.shape[1:])  # (clips, T, H, W, 3)
+    corners = crop_corners(pictures.shape[2], pictures.shape[3], preprocessing.crop, crops)
     size = preprocessing.crop
     views = np.empty((clips, crops, 3, preprocessing.sampling.frames, size, size), np.float32)
     for clip in range(clips):
         for crop, (top, left) in enumerate(corners):
-            window = frames[clip, :, top : top + size, left : left + size]
+            window = pictures[clip, :, top : top + size, left : left + size]
             views[clip, crop] = normalise_uint8(window, preprocessing.mean, preprocessing.std)
     return views.reshape(clips * crops, *views.shape[2:])
 

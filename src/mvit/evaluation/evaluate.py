@@ -32,7 +32,7 @@ DECODERS = 8  # threads at most; each holds one decoded video
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluation:
-    """The scores of every readable video, in the order listed, and what was not readable, by path."""
+    """The scores of every readable video, in the order listed, and what was not readable, by `Sample.id`."""
 
     classes: tuple[str, ...]
     samples: tuple[Sample, ...]
@@ -91,7 +91,7 @@ def evaluate(
     unreadable: dict[Path, str] = {}
     for done, (sample, views) in enumerate(decoded(samples, preprocessing, clips, crops), start=1):
         if isinstance(views, str):
-            unreadable[sample.path] = views
+            unreadable[sample.id] = views
         else:
             kept.append(sample)
             scores.append(checked(score_views(predict, views), classes))
@@ -115,7 +115,7 @@ def decoded(
 
     def read(sample: Sample) -> np.ndarray | str:
         try:
-            return read_views(sample.path, preprocessing, clips=clips, crops=crops)
+            return read_views(sample.path, preprocessing, clips=clips, crops=crops, part=sample.part)
         except UnreadableVideo as error:
             return error.reason
         except OSError as error:
@@ -143,7 +143,7 @@ def labels_of(samples: Sequence[Sample], classes: Sequence[str]) -> np.ndarray:
     for sample in samples:
         if sample.label not in index:
             raise ValueError(
-                f"{sample.path} is labelled {sample.label!r}, which is none of the model's {len(classes)} classes: "
+                f"{sample.id} is labelled {sample.label!r}, which is none of the model's {len(classes)} classes: "
                 "evaluate on data with the classes it was trained on"
             )
     return np.array([index[sample.label] for sample in samples], dtype=np.int64)
@@ -233,5 +233,5 @@ def _scores_table(evaluation: Evaluation) -> str:
     for sample, label, scores in zip(evaluation.samples, labels, evaluation.scores, strict=True):
         predicted = int(scores.argmax())
         correct = int(predicted == label)
-        table.writerow([sample.path, sample.label, classes[predicted], correct, *(f"{score:.8g}" for score in scores)])
+        table.writerow([sample.id, sample.label, classes[predicted], correct, *(f"{score:.8g}" for score in scores)])
     return text.getvalue()

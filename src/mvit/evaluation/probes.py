@@ -57,7 +57,7 @@ def probe(
     predictions: list[np.ndarray] = []
     for place, (sample, views) in enumerate(decoded(samples, preprocessing, clips, crops)):
         if isinstance(views, str):
-            unreadable[sample.path] = views
+            unreadable[sample.id] = views
         else:
             variants = frame_orders(frames, orders, np.random.default_rng([seed, place]))
             scores = [checked(score_views(predict, views.take(order, axis=TIME)), classes) for order in variants]

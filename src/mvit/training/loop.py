@@ -47,6 +47,11 @@ def train(
     for bit on the same processor). A signal (SIGINT, SIGTERM) is answered by saving and ``KeyboardInterrupt``. Raises
     ``ValueError`` for a folder in use, a changed recipe, no readable video, a training that diverges.
     """
+    if listing.multi_label:
+        raise ValueError(
+            f"videos of this data set are of several classes at once ({listing.how}): training needs one class "
+            "each, so list each video, or each part of it (start,end), with one label"
+        )
     run, machine = Run(Path(out)), hardware.choose(recipe.train)
     config = recipe.model_config(len(listing.classes))
     preprocessing, augmentation = recipe.data.preprocessing(), Augmentation(**asdict(recipe.augment))

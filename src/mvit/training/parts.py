@@ -53,7 +53,7 @@ def divide(listing: Listing, unreadable: Mapping[Path, str], recipe: TrainRecipe
 
     Unreadable videos stay in val, where evaluation names and counts them. Raises ``ValueError`` where nothing is left.
     """
-    readable = tuple(sample for sample in listing.train if sample.path not in unreadable)
+    readable = tuple(sample for sample in listing.train if sample.id not in unreadable)
     if not readable:
         path, reason = next(iter(unreadable.items()))
         raise ValueError(f"none of the {len(listing.train)} training videos can be read; the first is {path}: {reason}")

@@ -61,7 +61,7 @@ class Run:
             )
         before = read_split(self.split)
         for part, was, now in (("train", before.train, listing.train), ("val", before.val, listing.val)):
-            strange = {sample.path.resolve() for sample in was} ^ {sample.path.resolve() for sample in now}
+            strange = {sample.id.resolve() for sample in was} ^ {sample.id.resolve() for sample in now}
             if strange or [sample.label for sample in was] != [sample.label for sample in now]:
                 example = f", {min(strange)} is in one only" if strange else ""
                 raise ValueError(

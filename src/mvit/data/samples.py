@@ -1,0 +1,89 @@
+"""What a data set consists of: samples, each with its classes, and listings of them in two parts."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mvit.data.sampling import Part
+
+VIDEO_EXTENSIONS = frozenset(
+    f".{name}"
+    for name in ("mp4", "m4v", "mov", "avi", "mkv", "webm", "mpg", "mpeg", "ts", "mts", "m2ts", "flv", "wmv", "asf")
+) | {".ogv", ".3gp", ".3g2", ".gif"}
+IMAGE_EXTENSIONS = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"))
+MEDIA_EXTENSIONS = VIDEO_EXTENSIONS | IMAGE_EXTENSIONS
+HELD_OUT = ("val", "validation", "test")  # parts of a data set that are not learned from; the first that exists is val
+HEADER = "path,label or path,label,group"
+
+
+@dataclass(frozen=True, slots=True, init=False)
+class Sample:
+    """One video or image, or a part of a video, with its class and, where known, the person or source it comes from.
+
+    In a data set whose videos are of several classes at once, `labels` are any number of them.
+    """
+
+    path: Path
+    labels: tuple[str, ...]
+    group: str | None
+    part: Part | None
+
+    def __init__(
+        self, path: Path, labels: str | tuple[str, ...], group: str | None = None, part: Part | None = None
+    ) -> None:
+        names = (labels,) if isinstance(labels, str) else labels
+        for name, value in (("path", path), ("labels", names), ("group", group), ("part", part)):
+            object.__setattr__(self, name, value)
+
+    @property
+    def label(self) -> str:
+        """The one class; raises ValueError where there are several, or none."""
+        if len(self.labels) != 1:
+            raise ValueError(f"{self.id} is of {len(self.labels)} classes, where one is due")
+        return self.labels[0]
+
+    @property
+    def id(self) -> Path:
+        """What no other sample of a listing has: the path, of a part with its seconds (clip.mp4#t=2.5,10)."""
+        return self.path if self.part is None else Path(f"{self.path}#t={self.part}")
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A data set in two parts; `how` says how they came to be, `notes` what the user should know of them.
+
+    `missing` are those of val that are listed but known not to be there: they stay in val, to be counted.
+    """
+
+    classes: tuple[str, ...]
+    train: tuple[Sample, ...]
+    val: tuple[Sample, ...]
+    how: str
+    notes: tuple[str, ...] = field(default=(), compare=False)
+    missing: frozenset[Path] = frozenset()
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether samples may be of several classes at once."""
+        return any(len(sample.labels) != 1 for part in (self.train, self.val) for sample in part)
+
+
+@dataclass
+class Found:
+    """What stands in one folder or table: samples by part ("all" where it is not split), and what is to be said."""
+
+    parts: dict[str, list[Sample]]
+    notes: list[str] = field(default_factory=list)
+    missing: set[Path] = field(default_factory=set)
+
+
+def named(names: Iterable[object], most: int = 5) -> str:
+    """The first few names, and how many more there are, on one line."""
+    texts = list(map(str, names))
+    shown = [text if text.isprintable() else repr(text) for text in texts[:most]]
+    return ", ".join(shown) + (f" and {len(texts) - most:,} more" if len(texts) > most else "")
+
+
+def printable(text: str, most: int = 80) -> str:
+    """What stands in a file of a stranger, quoted and cut short for a sentence."""
+    return repr(text if len(text) <= most else f"{text[:most]}...")
