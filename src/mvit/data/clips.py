@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from mvit.data.dataset import Sample
 from mvit.data.directions import mirror_in_space
+from mvit.data.mapped import MappedList
 from mvit.data.sampling import random_indices
 from mvit.data.transforms import Augmentation, augment
 from mvit.data.video import UnreadableVideo, Video
@@ -74,8 +75,7 @@ class Clips(Dataset[Drawn]):
         seed: int,
     ) -> None:
         index = {name: position for position, name in enumerate(classes)}
-        self.paths = [str(sample.path) for sample in samples]
-        self.labels = [index[sample.label] for sample in samples]
+        self.entries = MappedList([str(sample.path), index[sample.label]] for sample in samples)
         self.preprocessing, self.augmentation, self.flip, self.seed = preprocessing, augmentation, flip, seed
         self.shape = (3, preprocessing.sampling.frames, preprocessing.crop, preprocessing.crop)
 
@@ -85,7 +85,7 @@ class Clips(Dataset[Drawn]):
 
     def __getitem__(self, index: Draw) -> Drawn:
         epoch, sample = index
-        path, label = self.paths[sample], self.labels[sample]
+        path, label = self.entries[sample]
         rng = np.random.default_rng((self.seed, epoch, sample))
         try:
             frames = self._read(path, rng)
