@@ -32,7 +32,7 @@ class Need:
         return workers * (ahead + 1) * self.batch + self.index
 
     def all(self, workers: int, ahead: int) -> int:
-        """With what workers share and what each holds: itself, a decoder, a clip's frames, and its batch as clips and put together."""
+        """With what each worker holds: itself, a decoder, a clip's frames, its batch as clips and put together."""
         each = OWN_BYTES + DECODER_BYTES + self.frames + 2 * self.batch
         return SERVER_BYTES + workers * each + self.shared(workers, ahead)
 
