@@ -10,6 +10,8 @@ from typing import Literal
 
 import numpy as np
 
+from mvit.data import members
+
 VIDEO_EXTENSIONS = frozenset(
     f".{name}"
     for name in ("mp4", "m4v", "mov", "avi", "mkv", "webm", "mpg", "mpeg", "ts", "mts", "m2ts", "flv", "wmv", "asf")
@@ -104,6 +106,11 @@ def find_all(
     return tuple(samples)
 
 
+def parts_of(data: Path) -> dict[str, tuple[Sample, ...]]:
+    """The samples of a data set by part as they stand in it: "all" where it is not split, else "train", "val" ..."""
+    return {part: tuple(samples) for part, samples in _look(Path(data)).parts.items() if samples}
+
+
 def split(samples: Sequence[Sample], fraction: float, seed: int) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
     """Hold out about `fraction` of every class, whole groups together, and never the last sample of a class.
 
@@ -167,6 +174,8 @@ def _look(data: Path) -> _Found:
             f"{data} does not exist: give a folder with a folder for each class, or a CSV ({HEADER})"
         )
     path = Path(os.path.abspath(data))
+    if members.is_folder(path):
+        return _read_shards(path)
     if path.is_dir():
         return _read_folder(path)
     if path.suffix.lower() in MEDIA_EXTENSIONS:
@@ -174,6 +183,18 @@ def _look(data: Path) -> _Found:
             f"{data} is a single file: give the folder that holds a folder for each class, or a CSV ({HEADER})"
         )
     return _read_csv(path)
+
+
+def _read_shards(folder: Path) -> _Found:
+    parts = {
+        part: [Sample(entry.member.path, entry.label, entry.group) for entry in entries]
+        for part, entries in members.read_index(folder).items()
+    }
+    if not any(parts.values()):
+        raise ValueError(f"{folder / members.INDEX} lists no videos")
+    if strange := set(parts) - {"all", "train", *HELD_OUT_FOLDERS}:
+        raise ValueError(f"{folder / members.INDEX} has shards of {_names(sorted(strange))}: they must be train or val")
+    return _Found(parts, [])
 
 
 def _evaluated(found: _Found) -> list[Sample]:
@@ -300,7 +321,7 @@ def _read_csv(table: Path) -> _Found:
         parts[part].append(Sample(path, values["label"], values.get("group") or None))
     if not parts:
         raise ValueError(f"{table} has a header but no video: a line for each video must follow")
-    missing = [str(path) for path in lines if not path.is_file()]
+    missing = [str(path) for path in lines if not members.exists(path)]
     if missing:
         raise ValueError(
             f"{table} names {len(missing)} files that do not exist, of {len(lines)} (paths are relative to the CSV): "
