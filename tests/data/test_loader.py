@@ -234,7 +234,7 @@ def test_too_little_memory_is_said_before_the_start(samples, monkeypatch):
 
 
 def test_what_workers_are_given_can_be_pickled(samples):
-    clips = make(samples)._clips
+    clips = make(samples).clips
     again = pickle.loads(pickle.dumps(clips))  # noqa: S301 (our own bytes)
     assert torch.equal(again[0, 1][0], clips[0, 1][0])
 

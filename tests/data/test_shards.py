@@ -170,6 +170,7 @@ def test_what_is_there_is_not_overwritten(folder, made, tmp_path):
         shards.write({"all": (Sample(tmp_path / "pipe.mp4", "a"),)}, tmp_path / "out", count=5)
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_webdataset_reads_them(made):
     webdataset = pytest.importorskip("webdataset")
     urls = [str(path) for path in sorted(made.glob("*.tar"))]

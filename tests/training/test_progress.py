@@ -100,11 +100,13 @@ def test_starving_is_said_once_in_a_while_and_not_of_the_first_step():
         meter.clips += 8
         if watch.sentence(meter + Meter(clock)):
             said.append(clock.now)
+    assert "75% of the time" in (watch.at_the_end(meter) or "")
     first, *later = said
     assert LOOK_SECONDS <= first - 1104 < LOOK_SECONDS + 4
     assert [b - a for a, b in zip(said, later, strict=False)] == [REMIND_SECONDS] * len(later)
     assert len(later) == 2
     fed = Watch(Feeding("cuda", 1, 4, 256))
+    assert fed.at_the_end(meter) is None
     assert [fed.sentence(Meter(clips=n, waited_seconds=n, ended_seconds=9 * n)) for n in (1, 30, 60, 90)] == [None] * 4
 
 

@@ -88,7 +88,7 @@ class Clips(Dataset[Drawn]):
         path, label = self.entries[sample]
         rng = np.random.default_rng((self.seed, epoch, sample))
         try:
-            frames = self._read(path, rng)
+            frames = self.read(path, rng)
         except UnreadableVideo as error:
             return None, label, path, error.reason
         except OSError as error:
@@ -98,7 +98,8 @@ class Clips(Dataset[Drawn]):
         clip, flipped = augment(frames, self.preprocessing.crop, self.augmentation, self.flip.allowed, rng)
         return clip, self.flip.mirrored[label] if flipped else label, path, ""
 
-    def _read(self, path: str, rng: np.random.Generator) -> np.ndarray:
+    def read(self, path: str, rng: np.random.Generator) -> np.ndarray:
+        """The frames of a clip drawn from a video, before augmentation: uint8 (T, H, W, 3)."""
         with Video(path) as video:
             sampling, duration = self.preprocessing.sampling, self.augmentation.duration
             indices = random_indices(video.frames, video.fps, sampling, rng, duration)

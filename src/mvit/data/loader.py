@@ -54,11 +54,11 @@ class TrainLoader:
         order = Order(samples=len(samples), batch=batch, seed=seed, rank=rank, ranks=ranks, whole=whole)
         self.order = order
         self.flip = decide_flip(classes, augmentation.flip)
-        self._clips = Clips(samples, classes, preprocessing, augmentation, self.flip, seed)
+        self.clips = Clips(samples, classes, preprocessing, augmentation, self.flip, seed)
         need = capacity.Need(
-            batch=batch // ranks * self._clips.clip_bytes,
+            batch=batch // ranks * self.clips.clip_bytes,
             frames=2 * 3 * preprocessing.sampling.frames * 2 * preprocessing.short_side**2,  # decoded and cropped, 2:1
-            index=self._clips.entries.bytes,
+            index=self.clips.entries.bytes,
         )
         self.capacity = capacity.fit(
             workers,
@@ -70,13 +70,13 @@ class TrainLoader:
         )
         workers = self.capacity.workers
         if workers:
-            self._clips.entries.share()
+            self.clips.entries.share()
         self._steps = _Steps(order)
         with _unwarned():
             self._loader: DataLoader[Any] = DataLoader(
-                self._clips,
+                self.clips,
                 batch_sampler=self._steps,
-                collate_fn=self._clips.collate,
+                collate_fn=self.clips.collate,
                 num_workers=workers,
                 persistent_workers=workers > 0,
                 prefetch_factor=self.capacity.ahead if workers else None,
@@ -125,7 +125,7 @@ class TrainLoader:
             death = re.match(r"DataLoader worker \(pid.*" if isinstance(error, RuntimeError) else ".*", str(error))
             if death is None:
                 raise
-            first, *_ = self._clips.entries[self.order.share(self.order.epoch(number), awaited)[0]]
+            first, *_ = self.clips.entries[self.order.share(self.order.epoch(number), awaited)[0]]
             raise ValueError(
                 f"a process that decodes videos died ({death.group()}) while batch {awaited} of epoch {number} was "
                 f"awaited, which begins with {first}: memory may be too small, or a file crashes the decoder "

@@ -315,7 +315,7 @@ class Course:
 
     def report(self) -> None:
         """Evaluate what stands on disk, as any later ``mvit evaluate`` would, and say what came out."""
-        if tip := self.watch.feeding.advice(self.meter):
+        if tip := self.watch.at_the_end(self.meter):
             self.echo(tip)
         if not self.parts.val:
             self.echo(f"wrote {self.run.folder}; no video is held out, so its accuracy is unknown")

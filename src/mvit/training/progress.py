@@ -133,15 +133,16 @@ class Watch:
     """Looks at how the model is fed, and says so from time to time where it starves."""
 
     feeding: Feeding
+    begun: Meter | None = None
+    """After the first step, in which processes start."""
     looked: Meter | None = None
-    """As it was when something was last said, or nothing was found to say; none before the first step has ended, in
-    which processes start."""
+    """When something was last said, or nothing was found to say."""
     patience_seconds: float = LOOK_SECONDS
 
     def sentence(self, meter: Meter) -> str | None:
         """Advice on what was measured since the last look, if it is time to look and there is any."""
         if self.looked is None:
-            self.looked = meter
+            self.begun = self.looked = meter
             return None
         since = meter - self.looked
         if since.seconds < self.patience_seconds:
@@ -149,6 +150,10 @@ class Watch:
         said = self.feeding.advice(since)
         self.looked, self.patience_seconds = meter, REMIND_SECONDS if said else LOOK_SECONDS
         return said
+
+    def at_the_end(self, meter: Meter) -> str | None:
+        """Advice on the whole run, if there is any."""
+        return self.feeding.advice(meter - self.begun) if self.begun else None
 
 
 def duration(seconds: float) -> str:
