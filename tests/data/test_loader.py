@@ -1,5 +1,6 @@
 """Batches: the same for any number of workers and from any point on; what cannot be read is named and left out."""
 
+import gc
 import hashlib
 import os
 import pickle
@@ -126,6 +127,7 @@ def test_a_worker_computes_on_one_thread(samples, monkeypatch):
     interrupts = signal.getsignal(signal.SIGINT)
     try:
         _begin(0)
+        gc.unfreeze()
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, interrupts)
