@@ -5,6 +5,7 @@ import hashlib
 import os
 import pickle
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -249,3 +250,21 @@ def test_normalise_equals_that_of_test_views(dtype):
     theirs = torch.from_numpy(normalise_uint8(frames, mean, std))
     assert ours.dtype == dtype
     assert torch.allclose(ours.float(), theirs, atol=1e-6 if dtype == torch.float32 else 0.02)
+
+
+def test_memory_of_a_worker_stays_flat(samples):
+    rollup = Path("/proc/self/smaps_rollup")
+    if not rollup.exists():
+        pytest.skip("needs the memory of processes as Linux tells it")
+    loader = make(samples, workers=1)
+
+    def own_bytes() -> int:
+        lines = Path(f"/proc/{loader._loader._iterator._workers[0].pid}/smaps_rollup").read_text().splitlines()
+        return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
+
+    after = []
+    for epoch in range(12):
+        assert len(list(loader.epoch(epoch))) == 3
+        after.append(own_bytes())
+    assert after[-1] - after[1] < 8 * 2**20
+    assert after[-1] < 60 * 2**20  # with a garbage collection of all that was imported it would be 80 MiB more
