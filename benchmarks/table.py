@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mvit.studies import plan, table
+from mvit.studies import feeding, plan, table
 from mvit.studies.spread import Spread, ratios
 
 RESULTS = Path(__file__).parent / "results"
@@ -98,7 +98,10 @@ def _tables(records: Mapping[str, Record]) -> Iterator[str]:
                 said = f"`{case['name']}` {case['dtype']} {way}, a step of training on {case['batch']} clip"
                 yield from ("", f"{name}: {said}: {memory['total'] / 1e9:.2f} GB, aim {limit / 1e9:.0f} GB: {met}.")
     for name, record in records.items():
-        said = table.describe(record) if "cases" in record else plan.describe(record)
+        if "what" not in record:
+            continue  # of a script beside this one, which says what its record holds
+        fed = record["what"] == "feeding a model"
+        said = (table if "cases" in record else feeding if fed else plan).describe(record)
         yield from ("", f"## {name}", "")
         yield f"`{record['command']}`, {record['date'][:10]}, commit {(record['commit'] or 'unknown')[:12]}, "
         yield f"load {record['hardware']['load']} before, [record]({name}.json)"

@@ -138,5 +138,47 @@ def bench_plan(
     return DONE
 
 
+def bench_data(
+    data: Path,
+    overrides: tuple[str, ...] = (),
+    /,
+    *,
+    model: str | None = None,
+    recipe: str | None = None,
+    workers: int | None = None,
+    rounds: int = 5,
+    seconds: float = 10,
+    out: Path | None = None,
+    json: bool = False,
+) -> int:
+    """Measure how fast a data set is decoded, augmented and learned from, apart and together, and say what to do.
+
+    Args:
+        data: as for train
+        overrides: section.key=value, over the recipe, as for train
+        model: a preset; `mvit info` lists them
+        recipe: a TOML file, or the name of a recipe that comes with mvit
+        workers: processes that decode; by the processors of this job if not given
+        rounds: how often each part is timed
+        seconds: how long the loader runs alone, and how long with the model
+        out: JSON file for the record: every time, hardware, versions, commit
+        json: print the record instead of the lines
+    """
+    from mvit.studies.feeding import describe, measure, resolve
+    from mvit.studies.provenance import require_writable, write
+
+    if out:
+        require_writable(out)
+    resolved = resolve(recipe, {"model.name": model, "train.workers": workers}, overrides)
+    with progress_bar("measuring") as progress:
+        record = measure(data, resolved, rounds=rounds, seconds=seconds, progress=progress)
+    record = {"command": _command(), **record}
+    if out:
+        write(record, out)
+        print(f"Wrote {out}", file=sys.stderr)
+    print(json_of.dumps(record) if json else describe(record))
+    return DONE
+
+
 def _command() -> str:
     return shlex.join(["mvit", *sys.argv[1:]])

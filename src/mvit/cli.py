@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from mvit import commandline
-from mvit.bench import bench_model, bench_plan
+from mvit.bench import bench_data, bench_model, bench_plan
 from mvit.commandline import DONE, USERS_INPUT, numbers, progress_bar, users_fault
-from mvit.curate import split
+from mvit.curate import shard, split
 
 # ---- the commands --------------------------------------------------------------------------------------------------
 # Each one's docstring is its help: the first line in `mvit --help`, all of it in `mvit COMMAND --help`.
@@ -367,7 +367,8 @@ def _name_left_out(unreadable: Mapping[Any, str]) -> None:
 
 _EVERYDAY = (quickstart, train, evaluate, probe, predict, report, info, fetch, complexity, convert, doctor)
 COMMANDS: dict[str, commandline.Command] = {
-    command.__name__.replace("_", " "): command for command in (*_EVERYDAY, split, bench_model, bench_plan)
+    command.__name__.replace("_", " "): command
+    for command in (*_EVERYDAY, split, shard, bench_data, bench_model, bench_plan)
 }
 
 

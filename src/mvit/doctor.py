@@ -84,7 +84,7 @@ def _video() -> str:
 def _processor() -> str:
     import torch
 
-    from mvit.data.scan import available_cores
+    from mvit.data.resources import available_cores
 
     usable = available_cores()
     threads = torch.get_num_threads()

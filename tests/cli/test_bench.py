@@ -134,3 +134,20 @@ def test_an_interrupted_measurement_keeps_its_rounds(program, tmp_path):
     assert "INTERRUPTED" in done.stdout
     record = json.loads(out.read_text())
     assert (record["complete"], record["rounds"]) == (False, 4)
+
+
+def test_a_data_set(mvit, videos, tmp_path):
+    out = tmp_path / "data.json"
+    options = ("--model", NAME, "--workers", "0", "--rounds", "1", "--seconds", "0.1", "--out", out)
+    code, printed, err = mvit("bench", "data", videos, *options, "data.spacing=2", "train.batch=4", "train.device=cpu")
+    assert (code, err) == (0, f"Wrote {out}\n")
+    assert "The limit is " in printed
+    record = json.loads(out.read_text())
+    assert {"command", "commit", "date", "hardware", "versions", "seconds_per_clip"} <= record.keys()
+
+    spec = importlib.util.spec_from_file_location("table", ROOT / "benchmarks/table.py")
+    assert spec
+    assert spec.loader
+    program = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(program)
+    assert "clips/s of one process" in program.page({"data-x": record, "other": {"command": "sh other.sh"}})

@@ -1,5 +1,7 @@
 """Batches: the same for any number of workers and from any point on; what cannot be read is named and left out."""
 
+import gc
+import hashlib
 import os
 import pickle
 import signal
@@ -10,11 +12,10 @@ import pytest
 import torch
 
 from mvit.data import clips as clips_module
-from mvit.data import loader as loader_module
-from mvit.data import video
+from mvit.data import resources, video
 from mvit.data.clips import Batch, decide_flip, normalise
 from mvit.data.dataset import Sample
-from mvit.data.loader import TrainLoader
+from mvit.data.loader import TrainLoader, _begin
 from mvit.data.sampling import ClipSampling
 from mvit.data.transforms import Augmentation
 from mvit.data.views import Preprocessing, normalise_uint8
@@ -92,6 +93,46 @@ def test_workers_change_nothing_and_stay(samples, tmp_path):
     next(abandoned)
     abandoned.close()
     assert same(list(helped.epoch(1, start_batch=1)), list(alone.epoch(1, start_batch=1)))
+
+
+def hashes(epoch) -> list[list[str]]:
+    """For each batch, each clip's digest with its label."""
+    return [
+        [f"{hashlib.sha256(clip.numpy()).hexdigest()} {label}" for clip, label in zip(b.clips, b.labels, strict=True)]
+        for b in epoch
+    ]
+
+
+def test_epochs_are_the_same_for_any_number_of_workers_and_ranks(samples):
+    """Batches of all ranks together, clip by clip; those of one process, with what it leaves out at their end."""
+    alone = hashes(make(samples).epoch(1))
+    assert [len(batch) for batch in alone] == [4, 4, 3]
+    for workers in (1, 2, 4):
+        assert hashes(make(samples, workers=workers).epoch(1)) == alone
+    for workers in (0, 2):
+        ranks = [make(samples, workers=workers, rank=rank, ranks=2) for rank in (0, 1)]
+        assert [loader.notes[-1:] for loader in ranks] == 2 * [
+            ["3 of 11 videos, other ones in each epoch, are in no batch of it: the last batch of 4 would be incomplete"]
+        ]
+        assert [len(loader) for loader in ranks] == [2, 2]
+        pieces = [hashes(loader.epoch(1)) for loader in ranks]
+        assert [first + second for first, second in zip(*pieces, strict=True)] == alone[:2]
+        later = [hashes(loader.epoch(1, start_batch=1)) for loader in ranks]
+        assert later == [piece[1:] for piece in pieces]
+    whole = make(samples, whole=True)
+    assert (hashes(whole.epoch(1)), len(whole)) == (alone[:2], 2)
+
+
+def test_a_worker_computes_on_one_thread(samples, monkeypatch):
+    monkeypatch.setattr(torch, "set_num_threads", (asked := []).append)
+    interrupts = signal.getsignal(signal.SIGINT)
+    try:
+        _begin(0)
+        gc.unfreeze()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, interrupts)
+    assert asked == [1]
 
 
 def test_unreadable_videos_are_left_out_and_named(samples, tmp_path):
@@ -175,17 +216,28 @@ def test_death_of_a_worker_is_a_sentence_with_a_video(samples):
 
 
 def test_batches_too_large_for_shared_memory_are_refused(samples, monkeypatch):
-    monkeypatch.setattr(loader_module, "SHARED_MEMORY", Path("/"))
-    monkeypatch.setattr(loader_module.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 100_000}))
+    monkeypatch.setattr(resources, "shared_memory", lambda: 100_000)
     make(samples, workers=1)
-    with pytest.raises(ValueError, match=r"2 workers hand over batches of 0 MiB in /, .*--shm-size"):
+    with pytest.raises(ValueError, match=r"2 workers hand over batches of 0 MiB in /dev/shm, .*--shm-size"):
         make(samples, workers=2, batch=11)
+    assert make(samples, workers=2, batch=11, fewer=True).workers == 1
     with pytest.raises(ValueError, match="batch is 0"):
         make(samples, batch=0)
 
 
+def test_too_little_memory_is_said_before_the_start(samples, monkeypatch):
+    monkeypatch.setattr(resources, "available_memory", lambda: 900 * 2**20)
+    with pytest.raises(ValueError, match=r"this job may take only 900 MiB more: set train\.workers to 2 or"):
+        make(samples, workers=4)
+    loader = make(samples, workers=4, fewer=True)
+    assert loader.notes[:1] == [
+        "2 decoding processes instead of 4, 4 batches ahead each instead of 4, as only 900 MiB are left in memory"
+    ]
+    assert make(samples, workers=0).notes == []
+
+
 def test_what_workers_are_given_can_be_pickled(samples):
-    clips = make(samples)._clips
+    clips = make(samples).clips
     again = pickle.loads(pickle.dumps(clips))  # noqa: S301 (our own bytes)
     assert torch.equal(again[0, 1][0], clips[0, 1][0])
 
@@ -198,3 +250,21 @@ def test_normalise_equals_that_of_test_views(dtype):
     theirs = torch.from_numpy(normalise_uint8(frames, mean, std))
     assert ours.dtype == dtype
     assert torch.allclose(ours.float(), theirs, atol=1e-6 if dtype == torch.float32 else 0.02)
+
+
+def test_memory_of_a_worker_stays_flat(samples):
+    rollup = Path("/proc/self/smaps_rollup")
+    if not rollup.exists():
+        pytest.skip("needs the memory of processes as Linux tells it")
+    loader = make(samples, workers=1)
+
+    def own_bytes() -> int:
+        lines = Path(f"/proc/{loader._loader._iterator._workers[0].pid}/smaps_rollup").read_text().splitlines()
+        return 1024 * sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
+
+    after = []
+    for epoch in range(12):
+        assert len(list(loader.epoch(epoch))) == 3
+        after.append(own_bytes())
+    assert after[-1] - after[1] < 8 * 2**20
+    assert after[-1] < 60 * 2**20  # with a garbage collection of all that was imported it would be 80 MiB more

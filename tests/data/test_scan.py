@@ -11,7 +11,7 @@ import pytest
 from mvit.data import video
 from mvit.data.dataset import Listing, Sample
 from mvit.data.sampling import ClipSampling
-from mvit.data.scan import FEW, Scan, _in_processes, available_cores, scan, summary
+from mvit.data.scan import FEW, Scan, _in_processes, scan, summary
 from mvit.data.video import VideoFacts
 
 
@@ -118,17 +118,6 @@ def test_images_are_called_images_and_one_frame_is_advised():
     assert any("set data.frames=1" in line for line in lines)
     assert not any("frames a second" in line for line in lines)
     assert not any("data.frames" in line for line in summary(listing, Scan(facts), ClipSampling(frames=1)))
-
-
-def test_cores_are_those_this_process_may_use():
-    assert 1 <= available_cores() <= (os.cpu_count() or 1)
-    if hasattr(os, "sched_setaffinity"):
-        before = os.sched_getaffinity(0)
-        try:
-            os.sched_setaffinity(0, {min(before)})
-            assert available_cores() == 1
-        finally:
-            os.sched_setaffinity(0, before)
 
 
 def test_odd_videos_are_read_or_named_and_nothing_else(shared):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mvit.data.scan import available_cores
+from mvit.data.resources import available_cores
 from mvit.training.hardware import choose
 from mvit.training.recipe import TrainRecipe
 

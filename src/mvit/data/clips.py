@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from mvit.data.dataset import Sample
 from mvit.data.directions import mirror_in_space
+from mvit.data.mapped import MappedList
 from mvit.data.sampling import Part, random_indices
 from mvit.data.transforms import Augmentation, augment
 from mvit.data.video import UnreadableVideo, Video
@@ -58,6 +59,10 @@ def decide_flip(classes: Sequence[str], wish: str) -> Flip:
     return Flip(True, mirrored, f"half of the clips are mirrored{and_back}")
 
 
+def _entry(sample: Sample, label: int) -> list[Any]:
+    return [str(sample.path), label, *((sample.part.start, sample.part.end) if sample.part else ())]
+
+
 Drawn = tuple[Tensor | None, int, str, str]  # clip, label, path, and the reason where there is no clip
 
 
@@ -74,10 +79,7 @@ class Clips(Dataset[Drawn]):
         seed: int,
     ) -> None:
         index = {name: position for position, name in enumerate(classes)}
-        self.paths = [str(sample.path) for sample in samples]
-        self.names = [str(sample.id) for sample in samples]
-        self.parts = {place: sample.part for place, sample in enumerate(samples) if sample.part is not None}
-        self.labels = [index[sample.label] for sample in samples]
+        self.entries = MappedList(_entry(sample, index[sample.label]) for sample in samples)
         self.preprocessing, self.augmentation, self.flip, self.seed = preprocessing, augmentation, flip, seed
         self.shape = (3, preprocessing.sampling.frames, preprocessing.crop, preprocessing.crop)
 
@@ -87,11 +89,12 @@ class Clips(Dataset[Drawn]):
 
     def __getitem__(self, index: Draw) -> Drawn:
         epoch, sample = index
-        path, label, part = self.paths[sample], self.labels[sample], self.parts.get(sample)
-        name = self.names[sample]
+        path, label, *times = self.entries[sample]
+        part = Part(*times) if times else None
+        name = path if part is None else str(Sample(path, "", part=part).id)
         rng = np.random.default_rng((self.seed, epoch, sample))
         try:
-            frames = self._read(path, part, rng)
+            frames = self.read(path, part, rng)
         except UnreadableVideo as error:
             return None, label, name, error.reason
         except OSError as error:
@@ -101,7 +104,8 @@ class Clips(Dataset[Drawn]):
         clip, flipped = augment(frames, self.preprocessing.crop, self.augmentation, self.flip.allowed, rng)
         return clip, self.flip.mirrored[label] if flipped else label, name, ""
 
-    def _read(self, path: str, part: Part | None, rng: np.random.Generator) -> np.ndarray:
+    def read(self, path: str, part: Part | None, rng: np.random.Generator) -> np.ndarray:
+        """The frames of a clip drawn from a video, before augmentation: uint8 (T, H, W, 3)."""
         with Video(path) as video:
             sampling, duration = self.preprocessing.sampling, self.augmentation.duration
             frames = frames_of(video, part)

@@ -4,13 +4,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
+from mvit.data import members
 from mvit.data.folders import read_folder
 from mvit.data.manifests import csv_rows, is_manifest, read_manifest, write_manifest
 from mvit.data.published import contradiction, read_published
 from mvit.data.samples import HEADER, HELD_OUT, MEDIA_EXTENSIONS, Found, Listing, Sample, named
 from mvit.data.splits import split
 
-__all__ = ["Listing", "Sample", "find", "find_all", "pool", "read_split", "split", "write_split"]
+__all__ = ["Listing", "Sample", "find", "find_all", "parts_of", "pool", "read_split", "split", "write_split"]
 
 ASKED = f"a folder with a folder for each class, a CSV ({HEADER}), JSON Lines, or the lists of a published data set"
 
@@ -95,10 +96,19 @@ def read_split(path: Path) -> Listing:
     return find(path)
 
 
+def parts_of(data: Path) -> dict[str, tuple[Sample, ...]]:
+    """The samples of a data set by part as they stand in it: "all" where it is not split, else "train", "val" ..."""
+    found = _look(Path(data))
+    there = {part: tuple(s for s in samples if s.id not in found.missing) for part, samples in found.parts.items()}
+    return {part: samples for part, samples in there.items() if samples}
+
+
 def _look(data: Path) -> Found:
     if not data.exists():
         raise FileNotFoundError(f"{data} does not exist: give {ASKED}")
     path = data.absolute()
+    if members.is_folder(path):
+        return _read_shards(path)
     if path.is_dir():
         return _read_folder(path)
     if path.suffix.lower() in MEDIA_EXTENSIONS:
@@ -111,6 +121,18 @@ def _look(data: Path) -> Found:
         if found is not None:
             return found
     return read_manifest(path)
+
+
+def _read_shards(folder: Path) -> Found:
+    parts = {
+        part: [Sample(entry.member.path, entry.label, entry.group) for entry in entries]
+        for part, entries in members.read_index(folder).items()
+    }
+    if not any(parts.values()):
+        raise ValueError(f"{folder / members.INDEX} lists no videos")
+    if strange := set(parts) - {"all", "train", *HELD_OUT}:
+        raise ValueError(f"{folder / members.INDEX} has shards of {named(sorted(strange))}: they must be train or val")
+    return Found(parts)
 
 
 def _read_folder(path: Path) -> Found:

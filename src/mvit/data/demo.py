@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from mvit.data import video
-from mvit.data.scan import available_cores
+from mvit.data.resources import available_cores
 
 PAIRS = (("move_right", "move_left"), ("move_down", "move_up"), ("grow", "shrink"), ("clockwise", "counter_clockwise"))
 CLASSES = tuple(sorted(name for pair in PAIRS for name in pair))

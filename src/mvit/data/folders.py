@@ -69,7 +69,7 @@ class Shelves:
         folder, name = os.path.split(path)
         names = self._names(folder)
         # Asked for by itself where the file system takes other spellings of a name for the same (case, accents).
-        return name in names or (bool(names) and os.path.exists(path))
+        return name in names or (bool(names) and os.path.exists(path)) or members.exists(Path(path))
 
     @staticmethod
     def _list(folder: str) -> frozenset[str]:

@@ -3,32 +3,35 @@
 B clips in a batch, T frames, S pixels a side.
 """
 
+import gc
 import multiprocessing
 import re
-import shutil
 import signal
+import warnings
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
+import torch
 from torch.utils.data import DataLoader
 
+from mvit.data import capacity, resources
 from mvit.data.clips import Batch, Clips, Draw, decide_flip
 from mvit.data.dataset import Sample
+from mvit.data.order import Order
 from mvit.data.transforms import Augmentation
 from mvit.data.views import Preprocessing
-
-MOST_BATCHES_AHEAD = 4  # for each worker
-SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 (where Linux keeps what processes share; batches come through it)
 
 
 class TrainLoader:
     """Every sample once an epoch, in an order drawn from (seed, epoch), augmented by draws from (seed, epoch, sample).
 
-    `workers` processes decode and augment, and stay from epoch to epoch; 0 does it in this one. A video that cannot be
-    read is left out of its batch and named there, never replaced. Raises ValueError where batches would not fit into
-    the memory that processes share.
+    `batch` is that of all ranks together, of which this one gives its piece: the pieces of a step put together are the
+    batch that one process would give. `whole` leaves out the last batch of an epoch where it is incomplete; None: where
+    there is more than one rank. `workers` processes decode and augment, and stay from epoch to epoch; 0 does it in this
+    one; with `fewer`, less of them are started where memory is short. A video that cannot be read is left out of its
+    batch and named there, never replaced. Raises ValueError where it would not fit into memory, or a batch not among
+    the ranks.
     """
 
     def __init__(
@@ -41,45 +44,89 @@ class TrainLoader:
         batch: int,
         seed: int,
         workers: int,
+        fewer: bool = False,
+        rank: int = 0,
+        ranks: int = 1,
+        whole: bool | None = None,
     ) -> None:
-        if batch < 1 or workers < 0:
-            raise ValueError(f"batch is {batch} and workers {workers}, but must be at least 1 and 0")
+        if workers < 0:
+            raise ValueError(f"workers is {workers}, but must be at least 0")
+        whole = ranks > 1 if whole is None else whole
+        order = Order(samples=len(samples), batch=batch, seed=seed, rank=rank, ranks=ranks, whole=whole)
+        self.order = order
         self.flip = decide_flip(classes, augmentation.flip)
-        self._clips = Clips(samples, classes, preprocessing, augmentation, self.flip, seed)
-        self._order = _Order(len(samples), batch, seed)
-        self._loader: DataLoader[Any] = DataLoader(
-            self._clips,
-            batch_sampler=self._order,
-            collate_fn=self._clips.collate,
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            prefetch_factor=_batches_ahead(batch * self._clips.clip_bytes, workers) if workers else None,
-            multiprocessing_context=_processes() if workers else None,
-            worker_init_fn=_ignore_interrupts,
+        self.clips = Clips(samples, classes, preprocessing, augmentation, self.flip, seed)
+        need = capacity.Need(
+            batch=batch // ranks * self.clips.clip_bytes,
+            frames=2 * 3 * preprocessing.sampling.frames * 2 * preprocessing.short_side**2,  # decoded and cropped, 2:1
+            index=self.clips.entries.bytes,
         )
+        self.capacity = capacity.fit(
+            workers,
+            need,
+            memory=resources.available_memory(),
+            shared=resources.shared_memory(),
+            place=str(resources.SHARED_MEMORY),
+            fewer=fewer,
+        )
+        workers = self.capacity.workers
+        if workers:
+            self.clips.entries.share()
+        self._steps = _Steps(order)
+        with _unwarned():
+            self._loader: DataLoader[Any] = DataLoader(
+                self.clips,
+                batch_sampler=self._steps,
+                collate_fn=self.clips.collate,
+                num_workers=workers,
+                persistent_workers=workers > 0,
+                prefetch_factor=self.capacity.ahead if workers else None,
+                multiprocessing_context=_processes() if workers else None,
+                worker_init_fn=_begin,
+            )
 
     @property
     def flip_note(self) -> str:
         """What was decided about mirroring, in a sentence."""
         return self.flip.note
 
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of the batches, in sentences; nothing where all is as usual."""
+        notes = [self.capacity.note] if self.capacity.note else []
+        if self.workers > (cores := resources.available_cores()):
+            notes.append(f"{self.workers} decoding processes share the {cores} processors that this job may use")
+        if left_out := self.order.left_out:
+            notes.append(
+                f"{left_out} of {self.order.samples:,} videos, other ones in each epoch, are in no batch of it: the "
+                f"last batch of {self.order.batch} would be incomplete"
+            )
+        return notes
+
+    @property
+    def workers(self) -> int:
+        """Processes that decode."""
+        return self.capacity.workers
+
     def __len__(self) -> int:
         """Batches in an epoch; the last one may be smaller."""
-        return len(self._order)
+        return len(self.order)
 
     def epoch(self, number: int, start_batch: int = 0) -> Iterator[Batch]:
         """Give the batches of an epoch from `start_batch` on; raises ValueError where a worker process dies."""
-        self._order.epoch, self._order.start = number, start_batch
+        self._steps.epoch, self._steps.start = number, start_batch
         awaited = start_batch
         try:
-            for awaited, batch in enumerate(self._loader, start=start_batch + 1):  # noqa: B007 (used below)
+            with _unwarned():
+                batches = iter(self._loader)
+            for awaited, batch in enumerate(batches, start=start_batch + 1):  # noqa: B007 (used below)
                 yield batch
         except (RuntimeError, ConnectionError, EOFError) as error:
             # The last two come from a worker that died while it handed a batch over.
             death = re.match(r"DataLoader worker \(pid.*" if isinstance(error, RuntimeError) else ".*", str(error))
             if death is None:
                 raise
-            first = self._clips.paths[self._order.of_batch(awaited)[0]]
+            first, *_ = self.clips.entries[self.order.share(self.order.epoch(number), awaited)[0]]
             raise ValueError(
                 f"a process that decodes videos died ({death.group()}) while batch {awaited} of epoch {number} was "
                 f"awaited, which begins with {first}: memory may be too small, or a file crashes the decoder "
@@ -87,24 +134,28 @@ class TrainLoader:
             ) from error
 
 
-class _Order:
-    """Which samples make each batch of the epoch that is set, from the batch that is set."""
+class _Steps:
+    """What this rank draws in each step of the epoch that is set, from the step that is set."""
 
-    def __init__(self, samples: int, batch: int, seed: int) -> None:
-        self.samples, self.batch, self.seed = samples, batch, seed
+    def __init__(self, order: Order) -> None:
+        self.order = order
         self.epoch = self.start = 0
 
     def __len__(self) -> int:
-        return (self.samples + self.batch - 1) // self.batch
-
-    def of_batch(self, number: int) -> list[int]:
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.samples)
-        return order[number * self.batch : (number + 1) * self.batch].tolist()
+        return len(self.order)
 
     def __iter__(self) -> Iterator[list[Draw]]:
-        epoch, order = self.epoch, np.random.default_rng((self.seed, self.epoch)).permutation(self.samples).tolist()
-        for first in range(self.start * self.batch, self.samples, self.batch):
-            yield [(epoch, index) for index in order[first : first + self.batch]]
+        number, epoch = self.epoch, self.order.epoch(self.epoch)
+        for step in range(self.start, len(self.order)):
+            yield [(number, index) for index in self.order.share(epoch, step)]
+
+
+@contextmanager
+def _unwarned() -> Iterator[None]:
+    """Without torch's warning of more workers than processors, which `TrainLoader.notes` says in our words."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "This DataLoader will create")
+        yield
 
 
 def _processes() -> multiprocessing.context.BaseContext:
@@ -119,21 +170,12 @@ def _processes() -> multiprocessing.context.BaseContext:
     return context
 
 
-def _ignore_interrupts(_worker: int) -> None:
-    """Ctrl-C reaches every process of a terminal; the one that trains answers it, and ends these."""
+def _begin(_worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal: the one that trains answers it, and ends these.
+
+    Each computes on one thread: there is one of them for a processor. What they share with the process that they were
+    forked from is no garbage: collecting would write to every page of it, and so copy 80 MB into each.
+    """
+    gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _batches_ahead(batch_bytes: int, workers: int) -> int:
-    """How many batches each worker may have ready, so that all fit into the memory that processes share."""
-    if not SHARED_MEMORY.is_dir():
-        return MOST_BATCHES_AHEAD
-    room = shutil.disk_usage(SHARED_MEMORY).free
-    ahead = int(0.8 * room / (batch_bytes * workers)) - 1  # one more is handed over
-    if ahead < 1:
-        raise ValueError(
-            f"{workers} workers hand over batches of {batch_bytes / 2**20:.0f} MiB in {SHARED_MEMORY}, which has only "
-            f"{room / 2**20:.0f} MiB left: set fewer train.workers or a smaller train.batch (in Docker, also a larger "
-            "--shm-size)"
-        )
-    return min(ahead, MOST_BATCHES_AHEAD)
+    torch.set_num_threads(1)

@@ -1,8 +1,6 @@
 """What the files of a data set really hold: every one is opened and decoded at its start, middle and end before use."""
 
-import math
 import multiprocessing
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -12,6 +10,7 @@ from pathlib import Path
 from statistics import fmean, median
 
 from mvit.data.dataset import Listing, Sample
+from mvit.data.resources import available_cores
 from mvit.data.sampling import ClipSampling, Part, padding_share
 from mvit.data.video import UnreadableVideo, Video, VideoFacts
 
@@ -78,16 +77,6 @@ def _of_part(outcome: Outcome, part: Part | None) -> Outcome:
         return reason
     seconds = min(part.end or math.inf, outcome.duration_seconds) - part.start
     return replace(outcome, frames=max(round(seconds * outcome.fps), 1), duration_seconds=seconds)
-
-
-def available_cores() -> int:
-    """How many cores this process may use: fewer than the machine has under an affinity mask or a container's quota."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-    except (OSError, ValueError):
-        return usable
-    return usable if quota == "max" else max(1, min(usable, math.ceil(int(quota) / int(period))))
 
 
 def summary(listing: Listing, found: Scan, sampling: ClipSampling) -> list[str]:

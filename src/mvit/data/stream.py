@@ -16,6 +16,8 @@ import numpy as np
 from av.sidedata.sidedata import Type as SideData
 from av.stream import Disposition
 
+from mvit.data import members
+
 av.logging.set_level(None)
 
 # What may be opened at all. Playlists (concat, hls) would read other files than the one named, and image2 expands
@@ -76,7 +78,7 @@ class PictureStream:
         try:
             if path.exists() and not path.is_file():  # opening a named pipe would wait for ever
                 raise UnreadableVideo(path, "it is a folder" if path.is_dir() else "it is no regular file")
-            self._file = path.open("rb")
+            self._file = members.opened(path) or path.open("rb")
         except FileNotFoundError:
             raise FileNotFoundError(f"there is no file {path}") from None
         except OSError as error:

@@ -15,7 +15,7 @@ import numpy as np
 
 from mvit import files
 from mvit.data.dataset import Sample
-from mvit.data.scan import available_cores
+from mvit.data.resources import available_cores
 from mvit.data.video import UnreadableVideo
 from mvit.data.views import Preprocessing, describe, read_views
 from mvit.evaluation.metrics import confusion, in_top_k, mean_class, per_class, softmax, wilson

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from mvit import __version__
-from mvit.data.scan import available_cores
+from mvit.data.resources import available_cores
 
 PACKAGE = Path(__file__).parents[1]
 MODEL_NAME, MEMORY = "model name", "MemTotal"

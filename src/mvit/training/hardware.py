@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from mvit.data.scan import available_cores
+from mvit.data.resources import available_cores
 from mvit.training.recipe import TrainRecipe
 
 MOST_WORKERS = 16

@@ -13,6 +13,7 @@ from mvit import weights
 from mvit.data.clips import Batch
 from mvit.data.dataset import Listing, Sample
 from mvit.data.loader import TrainLoader
+from mvit.data.resources import available_cores
 from mvit.data.transforms import Augmentation
 from mvit.data.views import Preprocessing, describe
 from mvit.evaluation import evaluate as evaluation
@@ -23,7 +24,7 @@ from mvit.training.interruption import Interrupted, Interruption
 from mvit.training.learner import Learner, learner, predictor
 from mvit.training.memory import fitted
 from mvit.training.parts import Parts, divide, look_through
-from mvit.training.progress import Meter, StatusLine, advice, duration
+from mvit.training.progress import Feeding, Meter, StatusLine, Watch, duration
 from mvit.training.recipe import Recipe
 from mvit.training.run import Run
 from mvit.weights import hub
@@ -75,7 +76,9 @@ def train(
         batch=recipe.train.batch,
         seed=recipe.train.seed,
         workers=machine.workers,
+        fewer=recipe.train.workers == "auto",
     )
+    machine = replace(machine, workers=loader.workers)
 
     with torch.random.fork_rng():
         # ---- model: from scratch, from weights, or from the last checkpoint ----
@@ -99,6 +102,8 @@ def train(
             echo(f"evaluated and saved are averages of the weights over steps (decay {recipe.optim.ema_decay})")
         echo(loader.flip_note)
         echo(f"computing with {machine}")
+        for note in loader.notes:
+            echo(f"note: {note}")
         if plan is not None:
             echo(f"of {recipe.train.memory}, {plan}")
         for remark in schedule.remarks() if not recipe.model.weights else []:
@@ -111,8 +116,10 @@ def train(
 
         # ---- epochs ----
         with Interruption() as interruption, StatusLine(echo) as status:
+            feeding = Feeding(machine.device.type, machine.workers, available_cores(), preprocessing.short_side)
             course = Course(
-                run, recipe, parts, preprocessing, loader, schedule, pupil, position, echo, status, interruption
+                *(run, recipe, parts, preprocessing, loader, schedule, pupil, position),
+                *(echo, status, interruption, Watch(feeding)),
             )
             try:
                 while course.position.epoch < recipe.train.epochs:
@@ -164,6 +171,7 @@ class Course:
     echo: Callable[[str], None]
     status: StatusLine
     interruption: Interruption
+    watch: Watch
     meter: Meter = field(default_factory=Meter)
     """Of this process; ``epoch_meter`` of its current epoch."""
     epoch_meter: Meter = field(default_factory=Meter)
@@ -181,6 +189,8 @@ class Course:
                     self.learn(batch)
                 here.batch += 1
                 self.status.show(self.status_text)
+                if starves := self.watch.sentence(self.meter + self.epoch_meter):
+                    self.echo(starves)
                 self.interruption.check()
         except ValueError:
             self.interruption.check()  # a signal to all processes may end those that decode, and the loader says so
@@ -310,7 +320,7 @@ class Course:
 
     def report(self) -> None:
         """Evaluate what stands on disk, as any later ``mvit evaluate`` would, and say what came out."""
-        if tip := advice(self.meter, self.pupil.hardware.workers):
+        if tip := self.watch.at_the_end(self.meter):
             self.echo(tip)
         if not self.parts.val:
             self.echo(f"wrote {self.run.folder}; no video is held out, so its accuracy is unknown")

@@ -1,5 +1,6 @@
 """Where a run stands: speed, time left, the share of time spent waiting for data, in one line that moves on."""
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -15,6 +16,8 @@ LINE_SECONDS = 10.0
 """Between two lines where they cannot be overwritten."""
 LARGE_WAIT = 0.25
 """Share of the training time from which waiting for data deserves a sentence."""
+LOOK_SECONDS, REMIND_SECONDS = 60.0, 600.0
+"""How long the model is watched before it is said that it starves, and before it is said again."""
 
 
 @dataclass
@@ -57,6 +60,17 @@ class Meter:
             begun=None,
         )
 
+    def __sub__(self, earlier: Self) -> Self:
+        """What came since an earlier state of this."""
+        return replace(
+            self,
+            clips=self.clips - earlier.clips,
+            steps=self.steps - earlier.steps,
+            waited_seconds=self.waited_seconds - earlier.waited_seconds,
+            ended_seconds=self.worked_seconds - earlier.worked_seconds,
+            begun=None,
+        )
+
     @property
     def worked_seconds(self) -> float:
         """Worked, on the step under way too."""
@@ -82,16 +96,64 @@ class Meter:
         return self.seconds / self.steps * steps if self.steps else 0.0
 
 
-def advice(meter: Meter, workers: int) -> str | None:
-    """A sentence on waiting for data where that is a large share of the time; otherwise nothing."""
-    if meter.data_wait < LARGE_WAIT:
-        return None
-    able = meter.clips / meter.worked_seconds if meter.worked_seconds else 0.0
-    return (
-        f"{meter.data_wait:.0%} of the training time was spent waiting for data: {meter.clips_per_second:.3g} clips/s "
-        f"were decoded where the model could take {able:.3g}. Raise train.workers ({workers} now) if processors are "
-        "idle, or store the videos in a smaller size"
-    )
+@dataclass(frozen=True)
+class Feeding:
+    """What decodes for the model, and what could: processes, processors, and the short side in pixels that is used."""
+
+    device: str
+    workers: int
+    cores: int
+    short_side: int
+
+    def advice(self, meter: Meter) -> str | None:
+        """A sentence on waiting for data where that is a large share of the time, with what to do; or nothing."""
+        if meter.data_wait < LARGE_WAIT or not meter.clips:
+            return None
+        idle = "the model waits" if self.device == "cpu" else "GPU idle, waiting"
+        able = meter.clips / meter.worked_seconds if meter.worked_seconds else math.inf
+        return (
+            f"{idle} for data {meter.data_wait:.0%} of the time: {meter.clips_per_second:.3g} clips/s are decoded "
+            f"where it could take {able:.3g}; {self.remedy(meter.clips_per_second, able)}"
+        )
+
+    def remedy(self, decoded: float, able: float) -> str:
+        """What to do about it, from clips a second that are decoded and that the model could take."""
+        smaller = f"smaller videos: mvit prepare DATA OUT --short-side {self.short_side}, where theirs is larger"
+        needed = math.ceil(min(max(self.workers, 1) * able / decoded, 1e6)) if decoded else self.cores + 1
+        now = f"train.workers={min(needed, self.cores)} ({self.workers} now)"
+        if self.workers >= self.cores:
+            return f"all {self.cores} processors that this job may use decode already: give it more, or {smaller}"
+        if needed <= self.cores:
+            return f"try {now}, or {smaller}"
+        return f"try {now}; {needed} would be needed, but this job may use {self.cores} processors, so also {smaller}"
+
+
+@dataclass
+class Watch:
+    """Looks at how the model is fed, and says so from time to time where it starves."""
+
+    feeding: Feeding
+    begun: Meter | None = None
+    """After the first step, in which processes start."""
+    looked: Meter | None = None
+    """When something was last said, or nothing was found to say."""
+    patience_seconds: float = LOOK_SECONDS
+
+    def sentence(self, meter: Meter) -> str | None:
+        """Advice on what was measured since the last look, if it is time to look and there is any."""
+        if self.looked is None:
+            self.begun = self.looked = meter
+            return None
+        since = meter - self.looked
+        if since.seconds < self.patience_seconds:
+            return None
+        said = self.feeding.advice(since)
+        self.looked, self.patience_seconds = meter, REMIND_SECONDS if said else LOOK_SECONDS
+        return said
+
+    def at_the_end(self, meter: Meter) -> str | None:
+        """Advice on the whole run, if there is any."""
+        return self.feeding.advice(meter - self.begun) if self.begun else None
 
 
 def duration(seconds: float) -> str:

@@ -1,0 +1,250 @@
+"""What feeds a model and what holds it back: decoding, augmentation and the model apart, then all together."""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mvit.data.clips import Batch, Clips, Draw
+from mvit.data.dataset import Listing, find
+from mvit.data.loader import TrainLoader
+from mvit.data.resources import available_cores
+from mvit.data.transforms import Augmentation, augment
+from mvit.data.video import UnreadableVideo, Video
+from mvit.model.mvit import MViT
+from mvit.studies.provenance import provenance
+from mvit.studies.spread import Spread, spread
+from mvit.training import hardware
+from mvit.training.learner import Learner, learner
+from mvit.training.progress import LARGE_WAIT, Feeding, Meter
+from mvit.training.recipe import Recipe, load, path_of
+
+CLIPS = 16  # decoded and augmented in a round
+PARTS = ("decode", "augment", "model")
+
+
+def measure(
+    data: Path,
+    recipe: Recipe,
+    *,
+    rounds: int,
+    seconds: float,
+    progress: Callable[[int, int], None] = lambda done, of: None,
+) -> dict[str, Any]:
+    """Clips a second of a data set under a recipe, as a record.
+
+    In each round some clips are decoded, then augmented, in this process on one thread, and the model takes a step;
+    then the loader runs alone, and with the model, each for about `seconds`. The first round and the first batches are
+    not counted. Raises ValueError where no video can be read.
+    """
+    if rounds < 1 or seconds <= 0:
+        raise ValueError(f"rounds is {rounds} and seconds {seconds:g}, but must be at least 1 and above 0")
+    listing = find(data, val_fraction=recipe.data.val_fraction, seed=recipe.train.seed)
+    machine = hardware.choose(recipe.train)
+    loader = _loader(listing, recipe, machine.workers)
+    machine = replace(machine, workers=loader.workers)
+    said = provenance(machine.device.type)
+    torch.manual_seed(recipe.train.seed)
+    model = MViT(recipe.model_config(len(listing.classes)))
+    pupil = learner(model, recipe.optim, machine, recipe.data.preprocessing())
+    material = _Material(listing, recipe)
+    total, times = rounds + 3, {part: list[float]() for part in PARTS}
+    for number in range(rounds + 1):
+        seen = _round(material, pupil, recipe.train.batch)
+        if number:
+            for part in PARTS:
+                times[part].append(seen[part])
+        progress(number + 1, total)
+    alone = _run(_repeated(loader), seconds, lambda batch: len(batch.labels))
+    progress(rounds + 2, total)
+    together = _run(_repeated(loader), seconds, lambda batch: pupil.step(batch, 0.0).clips if len(batch.labels) else 0)
+    progress(total, total)
+    rates = {part: spread([1 / value for value in times[part]]) for part in PARTS}
+    both = spread([1 / (one + two) for one, two in zip(times["decode"], times["augment"], strict=True)])
+    return {
+        "what": "feeding a model",
+        **said,
+        "complete": True,
+        "model": recipe.model.name,
+        "clip": [recipe.data.frames, recipe.data.crop, recipe.data.crop],
+        "batch": recipe.train.batch,
+        "short_side": recipe.data.short_side,
+        "augment": asdict(recipe.augment),
+        "device": machine.device.type,
+        "precision": "bf16" if machine.bf16 else "float32",
+        "videos": len(listing.train),
+        "videos_larger": material.larger / max(material.opened, 1),
+        "unreadable": material.unreadable,
+        "workers": machine.workers,
+        "cores": available_cores(),
+        "rounds": rounds,
+        "clips_per_round": CLIPS,
+        "seconds_per_clip": times,
+        "clips_per_second": {
+            **{name: rate.to_dict() for name, rate in (rates | {"decode_and_augment": both}).items()},
+            "loader": alone.clips_per_second,
+            "together": together.clips_per_second,
+        },
+        "data_wait": together.data_wait,
+        "batches": {"loader": alone.steps, "together": together.steps},
+        "notes": loader.notes,
+    }
+
+
+def resolve(recipe: str | None, options: Mapping[str, Any], overrides: Sequence[str]) -> Recipe:
+    """The recipe of that file or name, with the options that are not None and then the overrides on top."""
+    chosen = [f"{key}={json.dumps(value)}" for key, value in options.items() if value is not None]
+    return load(path_of(recipe) if recipe else None, [*chosen, *overrides])
+
+
+def describe(record: Mapping[str, Any]) -> str:
+    """The record in lines for people, with the limit and what to do about it last."""
+    rates = record["clips_per_second"]
+    processor = record["hardware"].get("gpu") or record["hardware"]["processor"]
+    clip = "x".join(map(str, record["clip"]))
+    workers = record["workers"]
+    loader = f"{workers} processes" if workers > 1 else "1 process" if workers else "no process of its own"
+    lines = [
+        f"clips of {clip} from {record['videos']:,} videos, {record['cores']} processors",
+        f"{record['rounds']} rounds of {record['clips_per_round']} clips; median and, in brackets, quartiles",
+        "",
+        "clips/s of one process",
+        f"  decode                 {_between(rates['decode'])}",
+        f"  augment                {_between(rates['augment'])}",
+        f"  both                   {_between(rates['decode_and_augment'])}",
+        f"clips/s of {record['model']}, training, batch {record['batch']}, {record['precision']} on {processor}",
+        f"  model                  {_between(rates['model'])}",
+        f"clips/s of the loader, {loader}",
+        f"  alone                  {rates['loader']:>8.3g}",
+        f"  with the model         {rates['together']:>8.3g}   waiting for data {record['data_wait']:.0%} of the time",
+        "",
+        verdict(record),
+    ]
+    return "\n".join([*lines, *record["notes"]])
+
+
+def verdict(record: Mapping[str, Any]) -> str:
+    """Which of decoding, augmentation and the model is the limit, and what to do: two sentences."""
+    rates = record["clips_per_second"]
+    decode, augmented, model = (rates[part]["median"] for part in PARTS)
+    if record["data_wait"] < LARGE_WAIT:
+        spare = f"{rates['loader']:.3g} clips/s can be had where it takes {rates['together']:.3g}"
+        return f"The limit is the model: {spare}. More processes or smaller videos would not make training faster."
+    part, other = ("decoding", "augmentation") if decode <= augmented else ("augmentation", "decoding")
+    share = max(1 / decode, 1 / augmented) / (1 / decode + 1 / augmented)
+    feeding = Feeding(record["device"], record["workers"], record["cores"], record["short_side"])
+    why = f"The limit is {part}, {share:.0%} of the work on a clip before the model (the rest is {other})"
+    larger = f"{record['videos_larger']:.0%} of the videos looked at have a short side of more"
+    return f"{why}. {_capital(feeding.remedy(rates['together'], model))}: {larger}."
+
+
+class _Material:
+    """The training clips of a data set, draw after draw, and what was met on the way."""
+
+    def __init__(self, listing: Listing, recipe: Recipe) -> None:
+        self.clips = _loader(listing, recipe, workers=0).clips
+        self.samples, self.drawn = len(listing.train), 0
+        self.order = np.random.default_rng(recipe.train.seed).permutation(self.samples).tolist()
+        self.short_side = recipe.data.short_side
+        self.opened = self.larger = 0
+        self.unreadable: dict[str, str] = {}
+
+    def next(self) -> Draw:
+        """The next draw, epoch after epoch; raises ValueError once no video of them all could be read."""
+        if len(self.unreadable) == self.samples:
+            path, reason = next(iter(self.unreadable.items()))
+            raise ValueError(f"none of the {self.samples} videos can be read; the first is {path}: {reason}")
+        epoch, place = divmod(self.drawn, self.samples)
+        self.drawn += 1
+        return epoch, self.order[place]
+
+    def decoded(self, wanted: int) -> Iterator[tuple[np.ndarray, int, float]]:
+        """Frames of so many clips, each with its label and the seconds that it took, from opening the file on."""
+        while wanted:
+            epoch, sample = self.next()
+            path, label = self.clips.entries[sample]
+            begun = time.perf_counter()
+            try:
+                frames = self.clips.read(path, np.random.default_rng((self.clips.seed, epoch, sample)))
+            except (UnreadableVideo, OSError) as error:
+                self.unreadable[path] = getattr(error, "reason", None) or str(error)
+                continue
+            yield frames, label, time.perf_counter() - begun
+            with Video(path) as video:
+                self.opened += 1
+                self.larger += video.short_side > self.short_side
+            wanted -= 1
+
+
+def _loader(listing: Listing, recipe: Recipe, workers: int) -> TrainLoader:
+    return TrainLoader(
+        listing.train,
+        listing.classes,
+        recipe.data.preprocessing(),
+        Augmentation(**asdict(recipe.augment)),
+        batch=recipe.train.batch,
+        seed=recipe.train.seed,
+        workers=workers,
+        fewer=recipe.train.workers == "auto",
+    )
+
+
+def _round(material: _Material, pupil: Learner, batch: int) -> dict[str, float]:
+    """Seconds for each clip of decoding, augmentation and a step of the model."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in the loader's processes
+    try:
+        decoded = list(material.decoded(CLIPS))
+        clips: Clips = material.clips
+        begun = time.perf_counter()
+        drawn = [
+            augment(frames, clips.preprocessing.crop, clips.augmentation, clips.flip.allowed, np.random.default_rng(n))
+            for n, (frames, _, _) in enumerate(decoded)
+        ]
+        augmented = time.perf_counter() - begun
+    finally:
+        torch.set_num_threads(threads)
+    several = [place % CLIPS for place in range(batch)]
+    labels = torch.tensor([decoded[place][1] for place in several])
+    given = Batch(torch.stack([drawn[place][0] for place in several]), labels, [])
+    begun = time.perf_counter()
+    pupil.step(given, 0.0)
+    stepped = time.perf_counter() - begun
+    return {
+        "decode": sum(seconds for *_, seconds in decoded) / CLIPS,
+        "augment": augmented / CLIPS,
+        "model": stepped / batch,
+    }
+
+
+def _repeated(loader: TrainLoader) -> Iterator[Batch]:
+    """Epoch after epoch."""
+    for number in count():
+        yield from loader.epoch(number)
+
+
+def _run(batches: Iterable[Batch], seconds: float, use: Callable[[Batch], int]) -> Meter:
+    """Use batches for about so many seconds after the first one, which waits for processes to start."""
+    source = iter(batches)
+    next(source, None)
+    meter, begun = Meter(), time.perf_counter()
+    for batch in meter.timed(source):
+        meter.clips += use(batch)
+        if time.perf_counter() - begun > seconds:
+            break
+    return meter + Meter()
+
+
+def _between(values: Mapping[str, float]) -> str:
+    found = Spread(**values)
+    return f"{found.median:>8.3g} [{found.low:.3g}, {found.high:.3g}]"
+
+
+def _capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]

@@ -1,0 +1,70 @@
+"""Which part holds training back, told from rates; and what is measured of videos that cannot all be read."""
+
+import numpy as np
+import pytest
+
+from mvit.data import video
+from mvit.studies.feeding import describe, measure, resolve, verdict
+
+SMALL = ("data.spacing=2", "train.batch=4", "train.device=cpu")
+
+
+def record(decode: float, augment: float, model: float, wait: float, workers: int = 2, cores: int = 8) -> dict:
+    rate = lambda value: {"median": value, "low": value, "high": value}  # noqa: E731
+    rates = {"decode": rate(decode), "augment": rate(augment), "model": rate(model)}
+    return {
+        "clips_per_second": rates | {"loader": 40.0, "together": 38.0},
+        "data_wait": wait,
+        "workers": workers,
+        "cores": cores,
+        "device": "cuda",
+        "short_side": 256,
+        "videos_larger": 0.75,
+    }
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ((20, 100, 38, 0.02), "The limit is the model: 40 clips/s can be had where it takes 38. More processes or"),
+        ((20, 100, 190, 0.8), "The limit is decoding, 83% of the work on a clip before the model (the rest is augm"),
+        ((20, 100, 190, 0.8, 2, 16), "Try train.workers=10 (2 now), or smaller videos"),
+        ((100, 20, 190, 0.8), "The limit is augmentation, 83% of the work on a clip before the model (the rest is dec"),
+        ((20, 100, 190, 0.8, 8), "All 8 processors that this job may use decode already"),
+        ((20, 100, 190, 0.8), "75% of the videos looked at have a short side of more."),
+    ],
+)
+def test_the_limit_follows_from_the_rates(parts, said):
+    assert said in verdict(record(*parts))
+
+
+def test_a_data_set_is_measured_and_described(tmp_path):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        for n in range(3):
+            frames = np.random.default_rng(n).integers(0, 255, (8, 48, 64, 3), dtype=np.uint8)
+            video.write(tmp_path / name / f"{n}.mp4", frames)
+    (tmp_path / "a" / "bad.mp4").write_text("no video")
+    recipe = resolve(None, {"model.name": "mvit_test_4x32", "train.workers": 0}, SMALL)
+    steps: list[tuple[int, int]] = []
+    found = measure(tmp_path, recipe, rounds=2, seconds=0.1, progress=lambda done, of: steps.append((done, of)))
+    assert steps == [(number, 5) for number in range(1, 6)]
+    assert [len(times) for times in found["seconds_per_clip"].values()] == [2, 2, 2]
+    assert found["videos_larger"] == 1
+    assert all(path.endswith("bad.mp4") for path in found["unreadable"])
+    assert 0 <= found["data_wait"] <= 1
+    assert min(found["clips_per_second"][name] for name in ("loader", "together")) > 0
+    lines = describe(found).splitlines()
+    assert lines[0].startswith("clips of 4x32x32 from 5 videos, ")
+    assert lines[-1] == verdict(found)
+
+
+def test_what_cannot_be_measured_is_said(tmp_path):
+    (tmp_path / "a").mkdir()
+    for n in range(4):
+        (tmp_path / "a" / f"{n}.mp4").write_text("no video")
+    recipe = resolve(None, {"model.name": "mvit_test_4x32", "train.workers": 0}, SMALL)
+    with pytest.raises(ValueError, match="none of the 3 videos can be read; the first is"):
+        measure(tmp_path, recipe, rounds=1, seconds=0.1)
+    with pytest.raises(ValueError, match="rounds is 0"):
+        measure(tmp_path, recipe, rounds=0, seconds=0.1)
