@@ -5,6 +5,8 @@ B clips in a batch, T frames, S pixels a side.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -89,9 +91,8 @@ class Clips(Dataset[Drawn]):
 
     def __getitem__(self, index: Draw) -> Drawn:
         epoch, sample = index
-        path, label, *times = self.entries[sample]
-        part = Part(*times) if times else None
-        name = path if part is None else str(Sample(path, "", part=part).id)
+        path, label, part = self.entry(sample)
+        name = path if part is None else str(Sample(Path(path), (), part=part).id)
         rng = np.random.default_rng((self.seed, epoch, sample))
         try:
             frames = self.read(path, part, rng)
@@ -103,6 +104,11 @@ class Clips(Dataset[Drawn]):
             raise RuntimeError(f"{name} could not be made a clip: {error!r}") from error
         clip, flipped = augment(frames, self.preprocessing.crop, self.augmentation, self.flip.allowed, rng)
         return clip, self.flip.mirrored[label] if flipped else label, name, ""
+
+    def entry(self, sample: int) -> tuple[str, int, Part | None]:
+        """Path and label of a sample, and the part of the video that it is."""
+        path, label, *times = self.entries[sample]
+        return path, label, Part(*times) if times else None
 
     def read(self, path: str, part: Part | None, rng: np.random.Generator) -> np.ndarray:
         """The frames of a clip drawn from a video, before augmentation: uint8 (T, H, W, 3)."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
+from mvit.data import members
 from mvit.data.samples import HEADER, HELD_OUT, IMAGE_EXTENSIONS, MEDIA_EXTENSIONS, Found, Sample, named
 
 NUMBERED = re.compile(r"(?P<stem>.*?)(?P<number>\d+)\.[^.]+", re.DOTALL)

@@ -1,5 +1,6 @@
 """What the files of a data set really hold: every one is opened and decoded at its start, middle and end before use."""
 
+import math
 import multiprocessing
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence

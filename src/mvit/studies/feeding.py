@@ -168,10 +168,10 @@ class _Material:
         """Frames of so many clips, each with its label and the seconds that it took, from opening the file on."""
         while wanted:
             epoch, sample = self.next()
-            path, label = self.clips.entries[sample]
+            path, label, part = self.clips.entry(sample)
             begun = time.perf_counter()
             try:
-                frames = self.clips.read(path, np.random.default_rng((self.clips.seed, epoch, sample)))
+                frames = self.clips.read(path, part, np.random.default_rng((self.clips.seed, epoch, sample)))
             except (UnreadableVideo, OSError) as error:
                 self.unreadable[path] = getattr(error, "reason", None) or str(error)
                 continue
