@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mvit.data import operations, video
-from mvit.data.operations import Operation, apply, matrix
+from mvit.data.operations import apply, matrix
+from mvit.data.randaugment import Operation
 
 ARGUMENTS = {
     "AutoContrast": [0],

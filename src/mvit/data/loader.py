@@ -44,9 +44,11 @@ class TrainLoader:
     ) -> None:
         if batch < 1 or workers < 0:
             raise ValueError(f"batch is {batch} and workers {workers}, but must be at least 1 and 0")
-        self.flip = decide_flip(classes, augmentation.flip)
+        if batch % augmentation.copies:
+            raise ValueError(f"batch is {batch} clips, but must be a multiple of augment.copies, {augmentation.copies}")
+        self.flip = decide_flip(classes, augmentation.flip, augmentation.mirrored)
         self._clips = Clips(samples, classes, preprocessing, augmentation, self.flip, seed)
-        self._order = _Order(len(samples), batch, seed)
+        self._order = _Order(len(samples), batch // augmentation.copies, seed)
         self._loader: DataLoader[Any] = DataLoader(
             self._clips,
             batch_sampler=self._order,

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as nn
 
-Operation = tuple[str, float]  # the name of an operation and its argument, 0 where it takes none
+from mvit.data.randaugment import Operation
+
 Window = tuple[int, int, int, int]  # top, left, rows, columns
 
 FILL = 128  # what comes in from outside the frame: the grey of timm and SlowFast

@@ -14,7 +14,7 @@ from functools import cache
 
 import numpy as np
 
-from mvit.data.operations import Operation
+Operation = tuple[str, float]  # the name of an operation and its argument, 0 where it takes none
 
 NAMES = (
     "AutoContrast",

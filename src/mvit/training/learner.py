@@ -96,7 +96,7 @@ class Learner:
 
     def _prepared(self, batch: Batch) -> tuple[Tensor, Tensor]:
         device = self.hardware.device
-        clips = batch.clips.to(device, non_blocking=True)
+        clips = batch.clips_on(device)
         labels = batch.labels.to(device, non_blocking=True)
         return normalise(clips, self.preprocessing.mean, self.preprocessing.std, torch.float32), labels
 
