@@ -108,7 +108,12 @@ class OptimRecipe:
     label_smoothing: float = 0.1
     """Share of the target that is spread over all classes."""
     mixup: float = 0.0
-    """Mix pairs of clips, in shares drawn from Beta(mixup, mixup); 0: never."""
+    """Mix pairs of clips, in shares drawn from Beta(mixup, mixup); 0: never. The paper's is 0.8."""
+    cutmix: float = 0.0
+    """Cut a box out of clips and put another clip's there, its share from Beta(cutmix, cutmix); 0: never. The paper's
+    is 1."""
+    cutmix_odds: float = 0.5
+    """Share of the batches that are cut and not mixed, where both are on."""
     ema_decay: float | None = None
     """Average the weights over steps with this decay, and evaluate and save the average; false: the last weights."""
 
@@ -116,7 +121,9 @@ class OptimRecipe:
         _positive("optim", self, "lr", "reference_batch")
         _positive("optim", self, *(["clip_norm"] if self.clip_norm is not None else []))
         _within("optim", self, "min_lr_ratio", "label_smoothing", least=0, below=1)
-        _within("optim", self, "weight_decay", "mixup", least=0)
+        _within("optim", self, "weight_decay", "mixup", "cutmix", least=0)
+        if not 0 <= self.cutmix_odds <= 1:
+            raise ValueError(f"optim.cutmix_odds is {self.cutmix_odds}: expected at least 0 and at most 1")
         _within("optim", self, "betas", least=0, below=1)
         _within("optim", self, *(["ema_decay"] if self.ema_decay is not None else []), over=0, below=1)
         if not 0 <= self.warmup_fraction < 1:
