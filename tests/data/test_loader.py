@@ -180,6 +180,80 @@ def test_flip_follows_the_names_of_the_classes(classes, wish, allowed, mirrored,
     assert note in flip.note
 
 
+def test_classes_change_places_as_the_recipe_says(samples):
+    flip = decide_flip(("open", "close", "left"), "auto", (("close", "open"),))
+    assert (flip.allowed, flip.mirrored) == (True, (1, 0, 2))
+    assert flip.note == "half of the clips are mirrored, and close becomes open and back"
+    for pairs, said in (
+        ((("open", "shut"),), "names 'shut', which is no class: there are open, close"),
+        ((("open", "close"), ("open", "open")), "names 'open' more than once"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            decide_flip(("open", "close"), "auto", pairs)
+    whole = Augmentation(scale=(1.0, 1.0), ratio=(1.0, 1.0), mirrored=(("still", "move_left"),))
+    assert make(samples, augmentation=whole).flip.mirrored == (2, 1, 0)
+
+
+EVERYTHING = {
+    "randaugment": "rand-m7-n4-mstd0.5-inc1",
+    "saturation": 0.4,
+    "brightness": 0.2,
+    "erasing": 0.5,
+    "copies": 2,
+}
+
+
+def test_copies_are_read_once_and_drawn_apart(samples, monkeypatch, tmp_path):
+    reads = []
+    original = video.Video.read
+    monkeypatch.setattr(video.Video, "read", lambda self, *a, **o: reads.append(self.path) or original(self, *a, **o))
+    bad = tmp_path / "bad.mp4"
+    bad.write_text("no video")
+    mixed = (*samples, Sample(bad, "still"))
+    once, twice, thrice = (make(mixed, augmentation=Augmentation(copies=copies), batch=6) for copies in (1, 2, 3))
+    single = {clip.numpy().tobytes() for batch in once.epoch(1) for clip in batch.clips}
+    assert len(reads) == 11
+    batches = list(twice.epoch(1))
+    assert len(reads) == 22
+    assert len(batches) == len(twice) == 4
+    assert sorted(len(batch.labels) for batch in batches) == [4, 6, 6, 6]
+    assert [path for batch in batches for path, _ in batch.unreadable] == [str(bad)]
+    firsts = {clip.numpy().tobytes() for batch in batches for clip in batch.clips[::2]}
+    others = {clip.numpy().tobytes() for batch in batches for clip in batch.clips[1::2]}
+    assert firsts == single
+    assert len(others | firsts) == 22
+    clips = next(thrice.epoch(1)).clips
+    assert torch.equal(clips[1], next(make(mixed, augmentation=Augmentation(copies=2), batch=6).epoch(1)).clips[1])
+    with pytest.raises(ValueError, match=r"batch is 4 clips, but must be a multiple of augment.copies, 3"):
+        make(samples, augmentation=Augmentation(copies=3))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_device_computes_what_workers_would(samples, tmp_path, workers):
+    bad = tmp_path / "bad.mp4"
+    bad.write_text("no video")
+    mixed = (*samples, Sample(bad, "still"))
+    here = list(make(mixed, augmentation=Augmentation(**EVERYTHING)).epoch(3))
+    there = list(make(mixed, workers, Augmentation(**EVERYTHING, on="device")).epoch(3))
+    assert any(len(batch.labels) < 4 for batch in here)
+    for one, other in zip(here, there, strict=True):
+        assert len(other.clips) == 0
+        assert torch.equal(one.clips_on("cpu"), other.clips_on("cpu"))
+        assert torch.equal(one.labels, other.labels)
+        assert one.unreadable == other.unreadable
+    wide = make(samples, augmentation=Augmentation(on="device"))._clips
+    assert wide.clip_bytes >= wide[0, 0].undone.frames.numel()
+    (nothing,) = make((Sample(bad, "still"),), augmentation=Augmentation(on="device")).epoch(0)
+    assert nothing.clips_on("cpu").shape == (0, 3, 4, 16, 16)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_everything_drawn_is_the_same_for_any_number_of_workers(samples, workers):
+    settings = Augmentation(**EVERYTHING)
+    alone, helped = (make(samples, count, settings, seed=2**40) for count in (0, workers))
+    assert same(list(helped.epoch(2)), list(alone.epoch(2)))
+
+
 def test_large_frames_come_reduced_and_small_ones_as_they_are(tmp_path, monkeypatch):
     asked = []
     original = video.Video.read
@@ -194,6 +268,8 @@ def test_large_frames_come_reduced_and_small_ones_as_they_are(tmp_path, monkeypa
     batch = next(make([Sample(tmp_path / f"{name}.mp4", "still") for name in ("large", "small")]).epoch(0))
     assert sorted(asked) == [("large", 16), ("small", None)]
     assert len(batch.labels) == 2
+    next(make([Sample(tmp_path / "large.mp4", "still")], augmentation=Augmentation(jitter=(20, 30))).epoch(0))
+    assert asked[2:] == [("large", 30)]
 
 
 def test_our_mistake_is_no_users_error_and_names_the_video(samples, monkeypatch):
@@ -239,7 +315,7 @@ def test_too_little_memory_is_said_before_the_start(samples, monkeypatch):
 def test_what_workers_are_given_can_be_pickled(samples):
     clips = make(samples).clips
     again = pickle.loads(pickle.dumps(clips))  # noqa: S301 (our own bytes)
-    assert torch.equal(again[0, 1][0], clips[0, 1][0])
+    assert torch.equal(again[0, 1].clips[0], clips[0, 1].clips[0])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

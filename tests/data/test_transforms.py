@@ -7,7 +7,8 @@ import torchvision.transforms.v2.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mvit.data.transforms import Augmentation, augment, random_crop
+from mvit.data import operations, transforms
+from mvit.data.transforms import Augmentation, augment, draw, jittered_crop, random_crop
 
 WHOLE = {"scale": (1.0, 1.0), "ratio": (1.0, 1.0)}
 
@@ -35,7 +36,18 @@ def test_flip_is_left_to_right_and_reported_in_half_of_the_cases():
     assert 70 < flips < 130
 
 
-@pytest.mark.parametrize("options", [{}, {"brightness": 0.3, "contrast": 0.3}, {"rotation_degrees": 20.0}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"brightness": 0.3, "contrast": 0.3},
+        {"rotation_degrees": 20.0},
+        {"saturation": 0.4},
+        {"randaugment": "rand-m7-n4-mstd0.5-inc1"},
+        {"erasing": 1.0, "erasing_mode": "const"},
+        {"jitter": (13, 18)},
+    ],
+)
 def test_every_frame_gets_the_same_draw(options):
     still = np.repeat(noise(frames=1), 5, axis=0)
     moved = 0
@@ -68,6 +80,87 @@ def test_light_keeps_contrast_about_the_mean_and_rotation_follows_torchvision():
     assert abs(stretched.float().std() - clip.std()) > 3
     turned, _ = augment(clip, 16, Augmentation(**WHOLE, rotation_degrees=180.0), False, np.random.default_rng(3))
     assert not torch.equal(turned, torch.from_numpy(clip).permute(3, 0, 1, 2))
+
+
+def test_randaugment_is_on_whole_frames_before_the_crop():
+    clip, settings = noise(height=30, width=40), Augmentation(randaugment="rand-m9-n4-mstd0.5-inc1", saturation=0.5)
+    drawn = set()
+    for seed in range(20):
+        drawing = draw((30, 40), 16, settings, True, np.random.default_rng(seed))
+        drawn |= {name for name, _ in drawing.operations}
+        whole = operations.apply(torch.from_numpy(clip).permute(0, 3, 1, 2), drawing.operations)
+        expected = F.resized_crop(whole, *drawing.window, [16, 16], antialias=True)
+        expected = operations.color(expected.flip(-1) if drawing.flipped else expected, drawing.saturation)
+        out, flipped = augment(clip, 16, settings, True, np.random.default_rng(seed))
+        assert flipped == drawing.flipped
+        assert torch.equal(out, expected.transpose(0, 1))
+    assert len(drawn) > 12
+
+
+def test_what_is_off_leaves_the_other_draws_alone():
+    plain = draw((30, 40), 16, Augmentation(brightness=0.2), True, np.random.default_rng(1))
+    more = Augmentation(brightness=0.2, saturation=0.3, randaugment="rand-m7-n4", erasing=1.0)
+    drawing = draw((30, 40), 16, more, True, np.random.default_rng(1))
+    assert (drawing.window, drawing.flipped, drawing.light) == (plain.window, plain.flipped, plain.light)
+    assert plain.saturation == 1
+    assert not plain.operations
+    assert plain.erased is None
+
+
+@pytest.mark.parametrize("mode", ["pixel", "const"])
+def test_erasing_is_one_box_for_all_frames_and_leaves_what_is_given(mode):
+    mean, std = (0.45, 0.4, 0.5), (0.1, 0.1, 0.1)
+    grey = np.full((4, 64, 64, 3), 7, np.uint8)
+    settings, erased, shapes = Augmentation(**WHOLE, erasing=0.25, erasing_mode=mode), 0, []
+    for seed in range(300):
+        clip, _ = augment(grey, 64, settings, False, np.random.default_rng(seed), mean, std)
+        box = draw((64, 64), 64, settings, False, np.random.default_rng(seed)).erased
+        if box is None:
+            assert (clip == 7).all()
+            continue
+        erased += 1
+        top, left, rows, columns = box
+        shapes.append((rows * columns / 64**2, rows / columns))
+        inside = operations.cut(clip, box).float() / 255
+        rest = clip.clone()
+        rest[..., top : top + rows, left : left + columns] = 7
+        assert (rest == 7).all()
+        if mode == "const":
+            assert torch.equal(
+                inside, (torch.tensor(mean) * 255).round().div(255)[:, None, None, None].expand_as(inside)
+            )
+        elif rows * columns > 300:
+            assert torch.allclose(inside.mean((1, 2, 3)), torch.tensor(mean), atol=0.02)
+            assert torch.allclose(inside.std((1, 2, 3)), torch.tensor(std), atol=0.02)
+            assert not torch.equal(inside[:, 0], inside[:, 1])
+    assert (grey == 7).all()
+    assert 50 < erased < 100
+    areas, ratios = np.array(shapes).T
+    assert 0.015 < areas.min() < 0.06
+    assert 0.25 < areas.max() < 0.36
+    assert 0.27 < ratios.min() < 0.6 < 1.7 < ratios.max() < 3.8
+
+
+def test_jitter_scales_the_short_side_and_crops_anywhere():
+    rng = np.random.default_rng(0)
+    boxes = np.array([jittered_crop(240, 320, 224, (256, 320), rng) for _ in range(2000)])
+    assert (boxes[:, 2] == boxes[:, 3]).all()
+    assert (boxes[:, 2].min(), boxes[:, 2].max()) == (round(224 * 240 / 320), round(224 * 240 / 256))
+    assert (boxes[:, 0] + boxes[:, 2] <= 240).all()
+    assert (boxes[:, 1] + boxes[:, 3] <= 320).all()
+    assert abs((boxes[:, 1] / (320 - boxes[:, 3])).mean() - 0.5) < 0.03
+    clip, _ = augment(noise(height=20, width=24), 16, Augmentation(jitter=(16, 20)), False, rng)
+    assert clip.shape == (3, 4, 16, 16)
+
+
+def test_nothing_writes_into_the_frames_it_is_given():
+    clip = noise(height=16, width=16)
+    before = clip.copy()
+    settings = Augmentation(**WHOLE, erasing=1.0, randaugment="rand-m7-n4-p1-inc1", brightness=0.2)
+    for seed in range(30):
+        augment(clip, 16, settings, True, np.random.default_rng(seed))
+        transforms.augment(clip[:1], 16, Augmentation(**WHOLE, erasing=1.0), False, np.random.default_rng(seed))
+    assert np.array_equal(clip, before)
 
 
 @given(st.integers(1, 90), st.integers(1, 90), st.floats(0.05, 1.0), st.floats(0.2, 1.0), st.integers(0, 9))
@@ -104,6 +197,14 @@ def test_crop_positions_and_areas_spread_over_their_range():
         ({"flip": "yes"}, r"flip is 'yes', but must be 'auto', 'on' or 'off'"),
         ({"brightness": -0.1}, "brightness is -0.1"),
         ({"rotation_degrees": 270.0}, "rotation_degrees is 270.0"),
+        ({"saturation": 1.1}, "saturation is 1.1"),
+        ({"erasing": -0.1}, "erasing is -0.1"),
+        ({"erasing_mode": "rand"}, "erasing_mode is 'rand', but must be 'pixel' or 'const'"),
+        ({"jitter": (320, 256)}, r"jitter is \(320, 256\)"),
+        ({"randaugment": "randm7"}, "augment.randaugment: 'randm7' is no RandAugment"),
+        ({"copies": 0}, "copies is 0, but must be at least 1"),
+        ({"on": "gpu"}, "on is 'gpu', but must be 'workers' or 'device'"),
+        ({"flip": "off", "mirrored": (("a", "b"),)}, "mirrored names classes .* augment.flip is 'off'"),
     ],
 )
 def test_bad_settings_are_named(options, message):

@@ -19,6 +19,8 @@ TINY = (
     "optim.lr=8e-3",
     "optim.ema_decay=0.9",
     "optim.mixup=0.2",
+    "optim.cutmix=1.0",
+    "optim.cutmix_odds=0.3",
     "train.epochs=4",
     "train.batch=8",
     "train.workers=0",
@@ -48,7 +50,7 @@ def listing(videos: Path) -> Listing:
 
 @pytest.fixture(scope="session")
 def recipe() -> Recipe:
-    """Everything random that a step can hold is on: dropout, stochastic depth, mixup; and the weights are averaged."""
+    """Everything random that a step can hold is on: dropout, stochastic depth, mixup, cutmix; and the weights are averaged."""
     return load(None, TINY)
 
 

@@ -7,8 +7,10 @@ from torch.nn import functional as F
 
 from mvit import create_model
 from mvit.data.clips import Batch
+from mvit.training import mixing
 from mvit.training.hardware import choose
-from mvit.training.learner import Learner, learner, mixed_loss, predictor
+from mvit.training.learner import Learner, learner, predictor
+from mvit.training.mixing import Mix
 from mvit.training.recipe import OptimRecipe, Recipe, load
 
 
@@ -88,22 +90,13 @@ def test_tensors_restore_another_learner(recipe: Recipe):
         assert torch.equal(one, two), name
 
 
-def test_mixed_loss_is_linear_in_the_targets():
-    logits, labels = torch.randn(5, 4), torch.tensor([0, 1, 2, 3, 0])
-    partners = labels.flip(0)
-    soft = 0.3 * F.one_hot(labels, 4) + 0.7 * F.one_hot(partners, 4)
-    assert mixed_loss(logits, labels, partners, 0.3, 0.0).item() == pytest.approx(F.cross_entropy(logits, soft).item())
-    assert mixed_loss(logits, labels, partners, 1.0, 0.1) == F.cross_entropy(logits, labels, label_smoothing=0.1)
-
-
-def test_mixup_mixes_and_depends_on_the_seed_alone(recipe: Recipe):
-    losses = []
-    for seed in (5, 5, 6):
-        ours = pupil(recipe, mixup=0.8)
-        torch.manual_seed(seed)
-        losses.append(ours.step(batch(), 1e-3).loss)
-    assert losses[0] == losses[1] != losses[2]
-    assert losses[0] != pupil(recipe).step(batch(), 1e-3).loss
+def test_a_mixed_step_is_that_on_mixed_clips_and_soft_labels(recipe: Recipe):
+    data, mix = batch(), Mix(0.75, (0, 16, 8, 24))
+    ours, plain = pupil(recipe), pupil(recipe)
+    logits = plain.model.train()(mixing.mixed((data.clips / 255 - 0.45) / 0.225, mix))
+    expected = F.cross_entropy(logits, mixing.targets(data.labels, 3, mix, 0.1)).item()
+    assert ours.step(data, 1e-3, mix).loss == pytest.approx(expected, abs=1e-5)
+    assert plain.step(data, 1e-3).loss != pytest.approx(expected, abs=1e-3)
 
 
 def test_bf16_trains_float32_weights(recipe: Recipe):

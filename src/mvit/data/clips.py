@@ -1,4 +1,4 @@
-"""One augmented training clip for each draw, and batches of them, as uint8.
+"""Augmented training clips, one or several of each video read, and batches of them, as uint8.
 
 B clips in a batch, T frames, S pixels a side.
 """
@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from mvit.data import transforms
 from mvit.data.dataset import Sample
 from mvit.data.directions import mirror_in_space
 from mvit.data.mapped import MappedList
 from mvit.data.sampling import Part, random_indices
-from mvit.data.transforms import Augmentation, augment
+from mvit.data.transforms import Augmentation, Drawing
 from mvit.data.video import UnreadableVideo, Video
 from mvit.data.views import Preprocessing, frames_of
 
@@ -25,12 +26,37 @@ Draw = tuple[int, int]  # an epoch and the index of a sample: with the seed, all
 
 
 @dataclass
+class Undone:
+    """The frames of a video, uint8 (T, H, W, 3), and what was drawn for each clip of them, still to be computed."""
+
+    frames: Tensor
+    drawings: list[Drawing]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def clips_on(self, device: torch.device | str) -> list[Tensor]:
+        """Compute them there: uint8 (3, T, S, S) each."""
+        frames = self.frames.to(device, non_blocking=True)
+        return [transforms.apply(frames, drawing, self.mean, self.std) for drawing in self.drawings]
+
+
+@dataclass
 class Batch:
-    """uint8 clips (B, 3, T, S, S), int64 labels (B,), and the videos left out of it, each with its reason."""
+    """uint8 clips (B, 3, T, S, S), int64 labels (B,), and the videos left out of it, each with its reason.
+
+    Where augmentation is left to the model's device, clips are what it will make of `undone`, and empty before.
+    """
 
     clips: Tensor
     labels: Tensor
     unreadable: list[tuple[str, str]]
+    undone: Sequence[Undone] = ()
+
+    def clips_on(self, device: torch.device | str) -> Tensor:
+        """The clips on a device, augmented there if they are not yet."""
+        if self.undone:
+            return torch.stack([clip for undone in self.undone for clip in undone.clips_on(device)])
+        return self.clips.to(device, non_blocking=True)
 
 
 @dataclass(frozen=True)
@@ -42,15 +68,17 @@ class Flip:
     note: str
 
 
-def decide_flip(classes: Sequence[str], wish: str) -> Flip:
+def decide_flip(classes: Sequence[str], wish: str, pairs: Sequence[tuple[str, str]] = ()) -> Flip:
     """Tell what "auto", "on" and "off" mean for these class names.
 
     "auto" flips unless a name holds a direction whose mirror image is no class; where it is one, labels change with it.
+    `pairs` of classes that change places are given instead of their names' meaning. Raises ValueError for pairs that
+    name what is no class, or a class twice.
     """
     same = tuple(range(len(classes)))
     if wish == "off":
         return Flip(False, same, "no clip is mirrored, as the recipe says")
-    mirrors = mirror_in_space(classes)
+    mirrors = _paired(classes, pairs) if pairs else mirror_in_space(classes)
     if mirrors is None:
         if wish == "on":
             return Flip(True, same, "clips are mirrored with their labels kept, as the recipe says")
@@ -65,11 +93,29 @@ def _entry(sample: Sample, label: int) -> list[Any]:
     return [str(sample.path), label, *((sample.part.start, sample.part.end) if sample.part else ())]
 
 
-Drawn = tuple[Tensor | None, int, str, str]  # clip, label, path, and the reason where there is no clip
+def _paired(classes: Sequence[str], pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
+    named = [name for pair in pairs for name in pair]
+    for name in named:
+        if name not in classes:
+            raise ValueError(f"augment.mirrored names {name!r}, which is no class: there are {', '.join(classes)}")
+        if named.count(name) > 1:
+            raise ValueError(f"augment.mirrored names {name!r} more than once, but a class has one mirror image")
+    return {name: name for name in classes} | {a: b for pair in pairs for a, b in (pair, pair[::-1])}
+
+
+@dataclass
+class Drawn:
+    """The clips of one video, or what they are still to be computed from, or why there are none."""
+
+    path: str
+    labels: list[int]
+    clips: list[Tensor]
+    undone: Undone | None = None
+    reason: str = ""
 
 
 class Clips(Dataset[Drawn]):
-    """One augmented clip for each draw."""
+    """The augmented clips of one video for each draw."""
 
     def __init__(
         self,
@@ -84,26 +130,41 @@ class Clips(Dataset[Drawn]):
         self.entries = MappedList(_entry(sample, index[sample.label]) for sample in samples)
         self.preprocessing, self.augmentation, self.flip, self.seed = preprocessing, augmentation, flip, seed
         self.shape = (3, preprocessing.sampling.frames, preprocessing.crop, preprocessing.crop)
+        # Frames come at most this large: reduced to the size of test views, as sets prepared for training are, or to
+        # the largest that jitter scales to; smaller ones as they are, since the crop is resized in any case.
+        self.short_side = max([preprocessing.short_side, *(augmentation.jitter or ())])
 
     @property
     def clip_bytes(self) -> int:
-        return int(np.prod(self.shape))
+        """What a clip takes between processes; of frames that are wide, 16 to 9, where those are handed over."""
+        if self.augmentation.on == "workers":
+            return int(np.prod(self.shape))
+        return 3 * self.shape[1] * self.short_side * (self.short_side * 16 // 9) // self.augmentation.copies
 
     def __getitem__(self, index: Draw) -> Drawn:
         epoch, sample = index
         path, label, part = self.entry(sample)
         name = path if part is None else str(Sample(Path(path), (), part=part).id)
-        rng = np.random.default_rng((self.seed, epoch, sample))
+        first = np.random.default_rng((self.seed, epoch, sample))
         try:
-            frames = self.read(path, part, rng)
+            frames = self.read(path, part, first)
         except UnreadableVideo as error:
-            return None, label, name, error.reason
+            return Drawn(name, [], [], reason=error.reason)
         except OSError as error:
-            return None, label, name, (error.strerror or str(error)).lower()
+            return Drawn(name, [], [], reason=(error.strerror or str(error)).lower())
         except Exception as error:
             raise RuntimeError(f"{name} could not be made a clip: {error!r}") from error
-        clip, flipped = augment(frames, self.preprocessing.crop, self.augmentation, self.flip.allowed, rng)
-        return clip, self.flip.mirrored[label] if flipped else label, name, ""
+        others = range(1, self.augmentation.copies)
+        size = (frames.shape[1], frames.shape[2])
+        drawings = [
+            transforms.draw(size, self.preprocessing.crop, self.augmentation, self.flip.allowed, rng)
+            for rng in (first, *(np.random.default_rng((self.seed, epoch, sample, copy)) for copy in others))
+        ]
+        labels = [self.flip.mirrored[label] if drawing.flipped else label for drawing in drawings]
+        undone = Undone(torch.from_numpy(frames), drawings, self.preprocessing.mean, self.preprocessing.std)
+        if self.augmentation.on == "device":
+            return Drawn(name, labels, [], undone)
+        return Drawn(name, labels, undone.clips_on("cpu"))
 
     def entry(self, sample: int) -> tuple[str, int, Part | None]:
         """Path and label of a sample, and the part of the video that it is."""
@@ -116,18 +177,16 @@ class Clips(Dataset[Drawn]):
             sampling, duration = self.preprocessing.sampling, self.augmentation.duration
             frames = frames_of(video, part)
             indices = frames.start + random_indices(len(frames), video.fps, sampling, rng, duration)
-            # Large frames come reduced to the size of test views, as sets prepared for training are; small ones as they
-            # are, since the crop is resized in any case.
-            reduced = self.preprocessing.short_side if video.short_side > self.preprocessing.short_side else None
-            return video.read(indices, short_side=reduced)
+            return video.read(indices, short_side=self.short_side if video.short_side > self.short_side else None)
 
     def collate(self, drawn: list[Drawn]) -> Batch:
-        clips = [clip for clip, *_ in drawn if clip is not None]
-        labels = [label for clip, label, *_ in drawn if clip is not None]
+        """One batch of what was drawn: the clips of a video side by side."""
+        clips = [clip for one in drawn for clip in one.clips]
         return Batch(
             torch.stack(clips) if clips else torch.empty((0, *self.shape), dtype=torch.uint8),
-            torch.tensor(labels, dtype=torch.int64),
-            [(path, reason) for clip, _, path, reason in drawn if clip is None],
+            torch.tensor([label for one in drawn for label in one.labels], dtype=torch.int64),
+            [(one.path, one.reason) for one in drawn if one.reason],
+            [one.undone for one in drawn if one.undone is not None],
         )
 
 

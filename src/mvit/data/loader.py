@@ -51,10 +51,13 @@ class TrainLoader:
     ) -> None:
         if workers < 0:
             raise ValueError(f"workers is {workers}, but must be at least 0")
+        copies = augmentation.copies
+        if batch % copies:
+            raise ValueError(f"batch is {batch} clips, but must be a multiple of augment.copies, {copies}")
         whole = ranks > 1 if whole is None else whole
-        order = Order(samples=len(samples), batch=batch, seed=seed, rank=rank, ranks=ranks, whole=whole)
+        order = Order(samples=len(samples), batch=batch // copies, seed=seed, rank=rank, ranks=ranks, whole=whole)
         self.order = order
-        self.flip = decide_flip(classes, augmentation.flip)
+        self.flip = decide_flip(classes, augmentation.flip, augmentation.mirrored)
         self.clips = Clips(samples, classes, preprocessing, augmentation, self.flip, seed)
         need = capacity.Need(
             batch=batch // ranks * self.clips.clip_bytes,

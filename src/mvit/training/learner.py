@@ -10,14 +10,14 @@ from typing import cast
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel
 
 from mvit.data.clips import Batch, normalise
 from mvit.data.views import Preprocessing
 from mvit.model.mvit import MViT
-from mvit.training import optim
+from mvit.training import mixing, optim
 from mvit.training.hardware import Hardware
+from mvit.training.mixing import UNMIXED, Mix
 from mvit.training.recipe import OptimRecipe
 
 
@@ -48,17 +48,13 @@ class Learner:
         """The model to evaluate and save: with averaged weights where there is an average."""
         return cast(MViT, self.average.module) if self.average is not None else self.model
 
-    def step(self, batch: Batch, rate: float) -> Outcome:
+    def step(self, batch: Batch, rate: float, mix: Mix = UNMIXED) -> Outcome:
         """Learn from one batch at a learning rate, or skip it where the loss or the gradient is not finite."""
         self.model.train()
         clips, labels = self._prepared(batch)  # (B, 3, T, S, S) float32, (B,)
-        partners, share = labels, 1.0
-        if self.recipe.mixup:
-            share = torch.distributions.Beta(self.recipe.mixup, self.recipe.mixup).sample().item()
-            clips, partners = clips.lerp(clips.flip(0), 1 - share), labels.flip(0)
         with self.hardware.autocast():
-            logits = self.model(clips)  # (B, K)
-        loss = mixed_loss(logits.float(), labels, partners, share, self.recipe.label_smoothing)
+            logits = self.model(mixing.mixed(clips, mix))  # (B, K)
+        loss = mixing.loss(logits.float(), labels, mix, self.recipe.label_smoothing)
         loss.backward()
         limit = self.recipe.clip_norm if self.recipe.clip_norm is not None else float("inf")
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
@@ -96,7 +92,7 @@ class Learner:
 
     def _prepared(self, batch: Batch) -> tuple[Tensor, Tensor]:
         device = self.hardware.device
-        clips = batch.clips.to(device, non_blocking=True)
+        clips = batch.clips_on(device)
         labels = batch.labels.to(device, non_blocking=True)
         return normalise(clips, self.preprocessing.mean, self.preprocessing.std, torch.float32), labels
 
@@ -106,14 +102,6 @@ def learner(model: MViT, recipe: OptimRecipe, hardware: Hardware, preprocessing:
     model = model.to(hardware.device)
     average = optim.weight_average(model, recipe.ema_decay) if recipe.ema_decay is not None else None
     return Learner(model, optim.adamw(model, recipe), average, recipe, hardware, preprocessing)
-
-
-def mixed_loss(logits: Tensor, labels: Tensor, partners: Tensor, share: float, smoothing: float) -> Tensor:
-    """Cross-entropy of logits (B, K): ``share`` of it to the labels (B,), the rest to the partners', both smoothed."""
-    loss = F.cross_entropy(logits, labels, label_smoothing=smoothing)
-    if share == 1.0:
-        return loss
-    return share * loss + (1 - share) * F.cross_entropy(logits, partners, label_smoothing=smoothing)
 
 
 def predictor(model: MViT, hardware: Hardware, *, exact: bool) -> Callable[[np.ndarray], np.ndarray]:

@@ -19,7 +19,7 @@ from mvit.data.views import Preprocessing, describe
 from mvit.evaluation import evaluate as evaluation
 from mvit.evaluation.evaluate import Evaluation
 from mvit.model.mvit import MViT
-from mvit.training import checkpoint, hardware, optim
+from mvit.training import checkpoint, hardware, mixing, optim
 from mvit.training.interruption import Interrupted, Interruption
 from mvit.training.learner import Learner, learner, predictor
 from mvit.training.memory import fitted
@@ -202,7 +202,9 @@ class Course:
         here = self.position
         rate = self.schedule.rate(here.epoch * len(self.loader) + here.batch)
         torch.manual_seed(step_seed(self.recipe.train.seed, here.epoch, here.batch))
-        outcome = self.pupil.step(batch, rate)
+        crop = self.preprocessing.crop
+        mix = mixing.draw(self.recipe.optim, crop, crop, (self.recipe.train.seed, here.epoch, here.batch))
+        outcome = self.pupil.step(batch, rate, mix)
         self.epoch_meter.clips += outcome.clips
         if outcome.moved:
             here.loss += outcome.loss * outcome.clips

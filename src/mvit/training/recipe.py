@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
 from mvit.analysis import budget
+from mvit.data.augmentation import Augmentation
 from mvit.data.sampling import ClipSampling
 from mvit.data.views import Preprocessing
 from mvit.model.config import MViTConfig
@@ -79,23 +80,11 @@ class DataRecipe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class AugmentRecipe:
-    """How a training clip is varied; one draw for all frames of a clip (``mvit.data.transforms.Augmentation``)."""
+class AugmentRecipe(Augmentation):
+    """How a training clip is varied; its other keys are those of ``mvit.data.augmentation``."""
 
-    duration: tuple[float, float] = (1.0, 1.0)
-    """segments: least and largest share of the video that they are cut from, anywhere in it."""
     scale: tuple[float, float] = (0.3, 1.0)
     """Least and largest share of the frame's area that the crop covers; the paper's, for large data, is 0.08 to 1."""
-    ratio: tuple[float, float] = (3 / 4, 4 / 3)
-    """Least and largest width over height of the crop."""
-    flip: Literal["auto", "on", "off"] = "auto"
-    """Mirror half of the clips. auto: as the names of the classes allow (left and right change places)."""
-    brightness: float = 0.0
-    """Brightness is multiplied by up to 1 plus or minus this."""
-    contrast: float = 0.0
-    """Contrast is multiplied by up to 1 plus or minus this."""
-    rotation_degrees: float = 0.0
-    """Clips are turned by up to this, either way."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +108,12 @@ class OptimRecipe:
     label_smoothing: float = 0.1
     """Share of the target that is spread over all classes."""
     mixup: float = 0.0
-    """Mix pairs of clips, in shares drawn from Beta(mixup, mixup); 0: never."""
+    """Mix pairs of clips, in shares drawn from Beta(mixup, mixup); 0: never. The paper's is 0.8."""
+    cutmix: float = 0.0
+    """Cut a box out of clips and put another clip's there, its share from Beta(cutmix, cutmix); 0: never. The paper's
+    is 1."""
+    cutmix_odds: float = 0.5
+    """Share of the batches that are cut and not mixed, where both are on."""
     ema_decay: float | None = None
     """Average the weights over steps with this decay, and evaluate and save the average; false: the last weights."""
 
@@ -127,7 +121,9 @@ class OptimRecipe:
         _positive("optim", self, "lr", "reference_batch")
         _positive("optim", self, *(["clip_norm"] if self.clip_norm is not None else []))
         _within("optim", self, "min_lr_ratio", "label_smoothing", least=0, below=1)
-        _within("optim", self, "weight_decay", "mixup", least=0)
+        _within("optim", self, "weight_decay", "mixup", "cutmix", least=0)
+        if not 0 <= self.cutmix_odds <= 1:
+            raise ValueError(f"optim.cutmix_odds is {self.cutmix_odds}: expected at least 0 and at most 1")
         _within("optim", self, "betas", least=0, below=1)
         _within("optim", self, *(["ema_decay"] if self.ema_decay is not None else []), over=0, below=1)
         if not 0 <= self.warmup_fraction < 1:
@@ -186,6 +182,16 @@ class Recipe:
     train: TrainRecipe = field(default_factory=TrainRecipe)
 
     def __post_init__(self) -> None:
+        if self.train.batch % self.augment.copies:
+            raise ValueError(
+                f"train.batch is {self.train.batch} and augment.copies {self.augment.copies}: a batch must hold all "
+                "copies of its videos, so make it a multiple"
+            )
+        if self.augment.jitter is not None and self.augment.jitter[0] < self.data.crop:
+            raise ValueError(
+                f"augment.jitter is {self.augment.jitter} and data.crop {self.data.crop}: frames scaled to less than "
+                "the crop have no room for it"
+            )
         if self.data.sampling == "dense" and self.augment.duration != (1.0, 1.0):
             raise ValueError(
                 f"augment.duration is {self.augment.duration}, but data.sampling is 'dense', which takes a part of the "
