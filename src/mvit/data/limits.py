@@ -31,11 +31,15 @@ _SHORT_FORMATS = ("mov", "mp4", "m4a", "3gp", "3g2", "mj2", "matroska", "webm", 
 _SHORT_CODECS = ("h264", "hevc", "vp8", "vp9", "libdav1d", "av1", "mpeg4", "mpeg2video", "mjpeg", "png", "webp")
 
 OWN = Limits(
-    formats=(*_SHORT_FORMATS, "ogg", "asf", "gif", "jpeg_pipe", "png_pipe", "webp_pipe", "bmp_pipe"),
+    formats=(
+        *_SHORT_FORMATS,
+        *("ogg", "asf", "gif", "apng", "jpeg_pipe", "png_pipe", "webp_pipe", "bmp_pipe"),
+        *("h264", "hevc", "m4v", "mpegvideo", "mjpeg", "ivf", "dv", "mxf", "yuv4mpegpipe"),
+    ),
     codecs=(
         *_SHORT_CODECS,
         *("vvc", "h263", "flv", "mpeg1video", "msmpeg4v2", "msmpeg4", "wmv1", "wmv2", "wmv3", "vc1", "theora"),
-        *("prores", "rawvideo", "ffv1", "qtrle", "gif", "bmp"),
+        *("prores", "dnxhd", "dvvideo", "rawvideo", "ffv1", "qtrle", "gif", "apng", "bmp"),
     ),
     pixels=2**25,  # 7680x4320 fits
     frames=5_000_000,  # 46 hours at 30 frames a second

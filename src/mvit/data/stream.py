@@ -26,6 +26,7 @@ _PACKET_OVERHEAD = 700  # bytes that a packet takes beside its data
 # Where FFmpeg can be told to leave out frames that no other refers to, without a change to any other frame. (What HEVC
 # calls non-reference may be referred to by a higher temporal layer.)
 _SKIPPABLE = ("h264",)
+_STILLS = ("mjpeg", "png", "bmp", "webp")
 
 # What PyAV raises on broken files: FFmpeg's own, and Python's from its bindings (metadata, missing codec contexts).
 _SURPRISES = (av.FFmpegError, OSError, UnicodeError, MemoryError, LookupError, ValueError, RuntimeError, AttributeError)
@@ -60,6 +61,7 @@ class PictureStream:
         self._threads = threads
         self._container: Any = None
         self._packets: list[Any] = []
+        self._damaged = False
         self._file = open_regular(path, limits)
         try:
             self.start_clock()
@@ -129,7 +131,10 @@ class PictureStream:
             moving = [s for s in self._container.streams.video if not s.disposition & Disposition.attached_pic]
             if not moving:
                 raise UnreadableVideo(self.path, "it holds no video, only sound or text")
-            self._stream: Any = moving[0]
+            # Some writers store a cover as the first stream without saying what it is.
+            self._stream: Any = next(
+                (s for s in moving if s.codec_context is not None and s.codec_context.name not in _STILLS), moving[0]
+            )
             codec = self._stream.codec_context
             if codec is None or codec.name not in self.limits.codecs:
                 name = "unknown" if codec is None else codec.name
@@ -215,6 +220,7 @@ class PictureStream:
         except OutOfTime:
             raise
         except UnreadableVideo as damage:
+            self._damaged = True
             return shown, damage
         return shown, None
 
@@ -274,6 +280,9 @@ class PictureStream:
 
         With `needed`, time stamps, frames that are not among them and to which none refers may be missing.
         """
+        if self._damaged:
+            self._open()  # a decoder that met damage fills gaps from what it remembers
+            self._damaged = False
         packets = self._packets_from(key)
         codec = self._stream.codec_context
         if codec.is_open:
@@ -287,7 +296,9 @@ class PictureStream:
                 self._last_key = packet.pts
             if needed is not None:
                 codec.skip_frame = "DEFAULT" if packet.pts in needed else "NONREF"
-            yield from codec.decode(packet)
+            for frame in codec.decode(packet):
+                self._damaged |= frame.is_corrupt
+                yield frame
         yield from codec.decode(None)
 
     def _packets_from(self, key: int | None) -> Iterable[Any]:
