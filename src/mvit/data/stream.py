@@ -60,6 +60,7 @@ class PictureStream:
         self.limits = limits
         self._threads = threads
         self._container: Any = None
+        self._stream: Any = None
         self._packets: list[Any] = []
         self._damaged = False
         self._file = open_regular(path, limits)
@@ -75,6 +76,7 @@ class PictureStream:
         self._packets = []
         if self._container is not None:
             self._container.close()
+        self._container = self._stream = None  # they know of this object: decoders would wait for the collector
         self._file.close()
 
     def start_clock(self) -> None:
@@ -132,7 +134,7 @@ class PictureStream:
             if not moving:
                 raise UnreadableVideo(self.path, "it holds no video, only sound or text")
             # Some writers store a cover as the first stream without saying what it is.
-            self._stream: Any = next(
+            self._stream = next(
                 (s for s in moving if s.codec_context is not None and s.codec_context.name not in _STILLS), moving[0]
             )
             codec = self._stream.codec_context
