@@ -200,7 +200,7 @@ def test_what_is_no_video_says_so_in_one_line(tmp_path, numbered_video):
                 action(tmp_path / name)
             assert str(caught.value).startswith(f"{tmp_path / name} cannot be read: ")
             assert "\n" not in str(caught.value)
-    with pytest.raises(UnreadableVideo, match="it is a folder"):
+    with pytest.raises(UnreadableVideo, match="it is a folder without numbered"):
         probe(tmp_path)
     if hasattr(os, "mkfifo"):
         os.mkfifo(tmp_path / "pipe.mp4")

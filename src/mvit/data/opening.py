@@ -9,7 +9,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+import av
+from av.sidedata.sidedata import Type as SideData
+
 from mvit.data.limits import Limits
+
+av.logging.set_level(None)
+
+# What PyAV raises on broken files: FFmpeg's own, and Python's from its bindings (metadata, missing codec contexts).
+SURPRISES = (av.FFmpegError, OSError, UnicodeError, MemoryError, LookupError, ValueError, RuntimeError, AttributeError)
+
+
+def _unknown_side_data(kind: type[SideData], value: int) -> SideData:
+    member = object.__new__(kind)
+    member._name_, member._value_ = f"UNKNOWN_{value}", value
+    return member
+
+
+# PyAV names fewer kinds of side data than its FFmpeg knows, and refuses a frame's whole side data at the first unnamed
+# one: the turn of photographs (with EXIF) and of stereo films would be lost.
+SideData._missing_ = classmethod(_unknown_side_data)  # type: ignore[assignment]
 
 
 class UnreadableVideo(ValueError):  # noqa: N818 (a state of the file, named as users meet it)

@@ -17,9 +17,7 @@ from av.sidedata.sidedata import Type as SideData
 from av.stream import Disposition
 
 from mvit.data.limits import Limits
-from mvit.data.opening import Nameless, OutOfTime, UnreadableVideo, open_regular
-
-av.logging.set_level(None)
+from mvit.data.opening import SURPRISES, Nameless, OutOfTime, UnreadableVideo, open_regular
 
 _PACKET_MEMORY = 2**26  # bytes of packets kept between indexing and decoding; longer files are read twice
 _PACKET_OVERHEAD = 700  # bytes that a packet takes beside its data
@@ -27,20 +25,6 @@ _PACKET_OVERHEAD = 700  # bytes that a packet takes beside its data
 # calls non-reference may be referred to by a higher temporal layer.)
 _SKIPPABLE = ("h264",)
 _STILLS = ("mjpeg", "png", "bmp", "webp")
-
-# What PyAV raises on broken files: FFmpeg's own, and Python's from its bindings (metadata, missing codec contexts).
-_SURPRISES = (av.FFmpegError, OSError, UnicodeError, MemoryError, LookupError, ValueError, RuntimeError, AttributeError)
-
-
-def _unknown_side_data(kind: type[SideData], value: int) -> SideData:
-    member = object.__new__(kind)
-    member._name_, member._value_ = f"UNKNOWN_{value}", value
-    return member
-
-
-# PyAV names fewer kinds of side data than its FFmpeg knows, and refuses a frame's whole side data at the first unnamed
-# one: the turn of photographs (with EXIF) and of stereo films would be lost.
-SideData._missing_ = classmethod(_unknown_side_data)  # type: ignore[assignment]
 
 
 class Miscounted(Exception):  # noqa: N818 (caught by Video)
@@ -96,7 +80,7 @@ class PictureStream:
             raise
         except MemoryError as error:
             raise UnreadableVideo(self.path, f"{what} (out of memory)") from error
-        except _SURPRISES as error:
+        except SURPRISES as error:
             detail = getattr(error, "strerror", None) or type(error).__name__
             raise UnreadableVideo(self.path, f"{what} ({detail})") from error
 
@@ -112,7 +96,7 @@ class PictureStream:
                     yield rank, frame
                     done = rank + 1
                 return
-            except (Miscounted, *_SURPRISES):
+            except (Miscounted, *SURPRISES):
                 self._skips = False  # whatever it is, it must be so without skipping, too
         for rank, frame in self._by_time_stamp(wanted[done:], skip=False):
             yield done + rank, frame

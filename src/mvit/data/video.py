@@ -1,4 +1,4 @@
-"""Frames from video and image files: guarded, exact to the frame, upright, decoding only what is asked for.
+"""Frames from videos, images and folders of pictures: guarded, exact, upright, decoding only what is asked for.
 
 Stored pixels are taken as square (no decoder of the peers applies a sample aspect ratio, and neither did the training
 of released weights). Time zero is the first frame shown.
@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 
 from mvit.data.limits import OWN, STRANGERS, Limits
 from mvit.data.opening import UnreadableVideo
+from mvit.data.pictures import FPS, PictureFolder
 from mvit.data.stream import Miscounted, PictureStream, turn
 
 __all__ = ["OWN", "STRANGERS", "Limits", "UnreadableVideo", "Video", "VideoFacts", "probe", "read", "write"]
@@ -42,12 +43,25 @@ class Video:
     `threads` threads. `limits` say what is opened at all: `STRANGERS` for files from people unknown.
     Raises FileNotFoundError, and UnreadableVideo for what holds no picture or is not allowed; what cannot be decoded
     shows when it is counted or read.
+
+    A folder of numbered pictures (jpg, png; img_9 before img_10) is a video, too. It holds no time stamps: `fps` says
+    how many are shown a second, 30 unless given; a file's own time stamps stand, so `fps` is refused for one.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, threads: int = 1, limits: Limits = OWN) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, threads: int = 1, limits: Limits = OWN, fps: float | None = None
+    ) -> None:
         self.path = Path(path)
         self.limits = limits
-        self._stream = PictureStream(self.path, threads, limits)
+        if fps is not None and not 0 < fps <= 1000:
+            raise ValueError(f"fps must be above 0 and at most 1000 frames a second, got {fps}")
+        self._stream: PictureStream | PictureFolder
+        if self.path.is_dir():
+            self._stream = PictureFolder(self.path, FPS if fps is None else fps, limits)
+        elif fps is not None:
+            raise ValueError(f"fps is for folders of pictures; {self.path} is none, and has its own time stamps")
+        else:
+            self._stream = PictureStream(self.path, threads, limits)
         self._reformatter = VideoReformatter()
         self._turn: tuple[bool, bool, bool] | None = None
 
@@ -130,6 +144,7 @@ class Video:
         try:
             return self._collect(numbers, short_side)
         except Miscounted:
+            assert isinstance(self._stream, PictureStream)
             announced = self.frames
             self._stream.count_by_decoding()
         if numbers.max() >= self.frames:
@@ -202,9 +217,9 @@ def _scaled(width: int, height: int, short_side: int) -> tuple[int, int]:
     return max(width * short_side // short, 1), max(height * short_side // short, 1)
 
 
-def probe(path: str | os.PathLike[str], *, limits: Limits = OWN) -> VideoFacts:
-    """What a video or image file holds; raises FileNotFoundError or UnreadableVideo."""
-    with Video(path, limits=limits) as video:
+def probe(path: str | os.PathLike[str], *, limits: Limits = OWN, fps: float | None = None) -> VideoFacts:
+    """What a file or folder of pictures holds; raises FileNotFoundError or UnreadableVideo."""
+    with Video(path, limits=limits, fps=fps) as video:
         return video.facts
 
 
@@ -216,9 +231,10 @@ def read(
     short_side: int | None = None,
     threads: int = 1,
     limits: Limits = OWN,
+    fps: float | None = None,
 ) -> np.ndarray:
-    """Frames of a video or image file: `Video.read` of a file opened for it. uint8 (T, H, W, 3), RGB, upright."""
-    with Video(path, threads=threads, limits=limits) as video:
+    """Frames of a file or folder of pictures: `Video.read` of one opened for it. uint8 (T, H, W, 3), RGB, upright."""
+    with Video(path, threads=threads, limits=limits, fps=fps) as video:
         return video.read(indices, times, short_side=short_side)
 
 
