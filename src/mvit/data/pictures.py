@@ -38,12 +38,11 @@ class PictureFolder:
         self._names = self._numbered()
         self.announced = len(self._names)
         self.pts = np.arange(self.announced, dtype=np.int64)
-        self._decoders: dict[str, Any] = {}
         first = self._picture(0)
         self.size = (first.width, first.height)
 
     def close(self) -> None:
-        self._decoders = {}
+        """Nothing stays open between pictures."""
 
     def start_clock(self) -> None:
         """A new call: it may take as many seconds as the limits allow."""
@@ -101,14 +100,9 @@ class PictureFolder:
             codec = next((codec for head, codec in _DECODERS.items() if data.startswith(head)), "unknown")
             if codec not in self.limits.codecs:
                 raise UnreadableVideo(self.path, "it is neither JPEG nor PNG")
-            if codec not in self._decoders:
-                decoder = av.CodecContext.create(codec, "r")
-                decoder.options = {"max_pixels": str(self.limits.pixels)}
-                decoder.thread_count = 1
-                self._decoders[codec] = decoder
-            decoder = self._decoders[codec]
-            if decoder.is_open:
-                decoder.flush_buffers()
+            decoder = av.CodecContext.create(codec, "r")  # a new one: flushed ones of PNG give the picture before
+            decoder.options = {"max_pixels": str(self.limits.pixels)}
+            decoder.thread_count = 1
             frames = [*decoder.decode(av.Packet(data)), *decoder.decode(None)]
             if not frames or frames[0].is_corrupt:
                 raise UnreadableVideo(self.path, "its data are damaged")
