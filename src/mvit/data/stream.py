@@ -1,61 +1,30 @@
 """The pictures of one file, by number: opened guarded, indexed by time stamp, decoded from the nearest key frame.
 
-Part of `video`; nothing else needs to know of it but `UnreadableVideo`.
+Part of `video`; nothing else needs to know of it.
 """
 
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO
+from time import monotonic
+from typing import Any
 
 import av
 import numpy as np
 from av.sidedata.sidedata import Type as SideData
 from av.stream import Disposition
 
-from mvit.data import members
+from mvit.data.limits import Limits
+from mvit.data.opening import SURPRISES, Nameless, OutOfTime, UnreadableVideo, open_regular
 
-av.logging.set_level(None)
-
-# What may be opened at all. Playlists (concat, hls) would read other files than the one named, and image2 expands
-# patterns in names; rarely used decoders are where FFmpeg's memory errors are found.
-FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,flv,ogg,asf,gif,jpeg_pipe,png_pipe,webp_pipe,bmp_pipe"
-CODECS = (
-    "h264,hevc,vvc,vp8,vp9,libdav1d,av1,mpeg4,mpeg2video,mpeg1video,h263,flv,mjpeg,msmpeg4v2,msmpeg4,wmv1,wmv2,wmv3,vc1,"
-    "theora,prores,rawvideo,ffv1,qtrle,gif,png,webp,bmp"
-)
-MAX_PIXELS = 2**26  # of one frame; a 400 kB file of 8192x8192 black frames would fill any memory otherwise
-MAX_FRAMES = 5_000_000  # 46 hours at 30 frames a second
-_PACKET_MEMORY = 2**26  # compressed bytes kept between indexing and decoding; longer files are read twice
-
-# What PyAV raises on broken files: FFmpeg's own, and Python's from its bindings (metadata, missing codec contexts).
-_SURPRISES = (av.FFmpegError, OSError, UnicodeError, MemoryError, LookupError, ValueError, RuntimeError, AttributeError)
-
-
-def _unknown_side_data(kind: type[SideData], value: int) -> SideData:
-    member = object.__new__(kind)
-    member._name_, member._value_ = f"UNKNOWN_{value}", value
-    return member
-
-
-# PyAV names fewer kinds of side data than its FFmpeg knows, and refuses a frame's whole side data at the first unnamed
-# one: the turn of photographs (with EXIF) and of stereo films would be lost.
-SideData._missing_ = classmethod(_unknown_side_data)  # type: ignore[assignment]
-
-
-class UnreadableVideo(ValueError):  # noqa: N818 (a state of the file, named as users meet it)
-    """A file that exists but gives no frames, or not the frames asked for."""
-
-    def __init__(self, path: str | Path, reason: str) -> None:
-        super().__init__(path, reason)  # both, so that it survives the way from a worker process
-        self.path = Path(path)
-        self.reason = reason
-
-    def __str__(self) -> str:
-        return f"{self.path} cannot be read: {self.reason}"
+_PACKET_MEMORY = 2**26  # bytes of packets kept between indexing and decoding; longer files are read twice
+_PACKET_OVERHEAD = 700  # bytes that a packet takes beside its data
+# Where FFmpeg can be told to leave out frames that no other refers to, without a change to any other frame. (What HEVC
+# calls non-reference may be referred to by a higher temporal layer.)
+_SKIPPABLE = ("h264",)
+_STILLS = ("mjpeg", "png", "bmp", "webp")
 
 
 class Miscounted(Exception):  # noqa: N818 (caught by Video)
@@ -67,25 +36,20 @@ class PictureStream:
 
     The file is demultiplexed once for the time stamp of every frame (headers are often wrong), then decoded from the
     key frame at or before each wanted frame. Files whose time stamps do not describe their frames (packed B-frames in
-    AVI, no time stamps) are decoded from the start and counted.
+    AVI, no time stamps) are decoded from the start, and counted so when the count is first asked for.
     """
 
-    def __init__(self, path: Path, threads: int) -> None:
+    def __init__(self, path: Path, threads: int, limits: Limits) -> None:
         self.path = path
+        self.limits = limits
         self._threads = threads
         self._container: Any = None
+        self._stream: Any = None
         self._packets: list[Any] = []
+        self._damaged = False
+        self._file = open_regular(path, limits)
         try:
-            if path.exists() and not path.is_file():  # opening a named pipe would wait for ever
-                raise UnreadableVideo(path, "it is a folder" if path.is_dir() else "it is no regular file")
-            self._file = members.opened(path) or path.open("rb")
-        except FileNotFoundError:
-            raise FileNotFoundError(f"there is no file {path}") from None
-        except OSError as error:
-            raise UnreadableVideo(path, (error.strerror or str(error)).lower()) from error
-        try:
-            if self._file.seek(0, os.SEEK_END) == 0:
-                raise UnreadableVideo(path, "the file is empty")
+            self.start_clock()
             self._open()
             self._index()
         except BaseException:
@@ -96,7 +60,16 @@ class PictureStream:
         self._packets = []
         if self._container is not None:
             self._container.close()
+        self._container = self._stream = None  # they know of this object: decoders would wait for the collector
         self._file.close()
+
+    def start_clock(self) -> None:
+        """A new call: it may take as many seconds as the limits allow."""
+        self._deadline = monotonic() + self.limits.seconds
+
+    def tick(self) -> None:
+        if monotonic() > self._deadline:
+            raise OutOfTime(self.path, f"it takes longer than the {self.limits.seconds:g} s allowed")
 
     @contextmanager
     def guard(self, what: str = "its data are damaged") -> Iterator[None]:
@@ -107,42 +80,58 @@ class PictureStream:
             raise
         except MemoryError as error:
             raise UnreadableVideo(self.path, f"{what} (out of memory)") from error
-        except _SURPRISES as error:
+        except SURPRISES as error:
             detail = getattr(error, "strerror", None) or type(error).__name__
             raise UnreadableVideo(self.path, f"{what} ({detail})") from error
 
     def pictures(self, wanted: np.ndarray) -> Iterator[tuple[int, Any]]:
         """(rank in `wanted`, decoded frame) for sorted frame numbers without repeats; raises Miscounted."""
-        return self._by_order(wanted) if self._in_order else self._by_time_stamp(wanted)
+        if self._in_order:
+            yield from self._by_order(wanted)
+            return
+        done = 0
+        if self._skips:
+            try:
+                for rank, frame in self._by_time_stamp(wanted, skip=True):
+                    yield rank, frame
+                    done = rank + 1
+                return
+            except (Miscounted, *SURPRISES):
+                self._skips = False  # whatever it is, it must be so without skipping, too
+        for rank, frame in self._by_time_stamp(wanted[done:], skip=False):
+            yield done + rank, frame
 
     def _open(self) -> None:
         if self._container is not None:
             self._container.close()
         self._file.seek(0)
         options = {
-            "format_whitelist": FORMATS,
+            "format_whitelist": ",".join(self.limits.formats),
             "protocol_whitelist": "file",
-            "codec_whitelist": CODECS,
-            "max_pixels": str(MAX_PIXELS),
+            "codec_whitelist": ",".join(self.limits.codecs),
+            "max_pixels": str(self.limits.pixels),
         }
         with self.guard("it is no video or image that can be opened, or it is damaged"):
             # metadata_errors: comments need not be UTF-8.
-            self._container = av.open(_Nameless(self._file), options=options, metadata_errors="replace")
+            self._container = av.open(Nameless(self._file, self.tick), options=options, metadata_errors="replace")
             moving = [s for s in self._container.streams.video if not s.disposition & Disposition.attached_pic]
             if not moving:
                 raise UnreadableVideo(self.path, "it holds no video, only sound or text")
-            self._stream: Any = moving[0]
+            # Some writers store a cover as the first stream without saying what it is.
+            self._stream = next(
+                (s for s in moving if s.codec_context is not None and s.codec_context.name not in _STILLS), moving[0]
+            )
             codec = self._stream.codec_context
-            if codec is None or codec.name not in CODECS.split(","):
+            if codec is None or codec.name not in self.limits.codecs:
                 name = "unknown" if codec is None else codec.name
                 raise UnreadableVideo(self.path, f"its codec ({name}) is not among those allowed")
-            codec.options = {"codec_whitelist": CODECS, "max_pixels": str(MAX_PIXELS)}
+            codec.options = {name: options[name] for name in ("codec_whitelist", "max_pixels")}
             codec.thread_count = self._threads
             if codec.width < 1 or codec.height < 1:
                 raise UnreadableVideo(self.path, "it does not say how large its pictures are")
-            if codec.width * codec.height > MAX_PIXELS:
+            if codec.width * codec.height > self.limits.pixels:
                 size = f"{codec.width}x{codec.height}"
-                raise UnreadableVideo(self.path, f"its pictures are {size}, more than {MAX_PIXELS} pixels")
+                raise UnreadableVideo(self.path, f"its pictures are {size}, more than {self.limits.pixels:,} pixels")
 
     def _index(self) -> None:
         stream, codec = self._stream, self._stream.codec_context
@@ -159,44 +148,74 @@ class PictureStream:
                 if packet.is_keyframe:
                     self._starts[packet.pts] = count
                 count += 1
-                if count > MAX_FRAMES:
-                    raise UnreadableVideo(self.path, f"it has more than {MAX_FRAMES} frames")
+                if count > self.limits.frames:
+                    raise UnreadableVideo(self.path, f"it has more than {self.limits.frames:,} frames")
                 if not packet.is_discard:  # an edit list says not to show it
                     shown.append(packet.pts)
-                kept_bytes += packet.size
+                kept_bytes += packet.size + _PACKET_OVERHEAD
                 if kept_bytes <= _PACKET_MEMORY:
                     self._packets.append(packet)
-            if kept_bytes > _PACKET_MEMORY:
-                self._packets = []
+                elif self._packets:
+                    self._packets = []
+                self.tick()
+        if not shown:
+            raise UnreadableVideo(self.path, "it holds not one frame")
+        self.announced = len(shown)
         # AVI stores no presentation times; FFmpeg's guess is a frame off when frames are reordered.
         guessed = self._container.format.name == "avi" and bool(codec.has_b_frames)
         hidden = codec.name == "vp8"  # some of its packets hold frames that are never shown
         keys = _increasing(list(self._starts))
         stamps = _increasing(sorted(shown)) if None not in shown else None  # type: ignore[type-var]
         # Frames before the first key frame lack what they refer to, and may not come out of the decoder.
-        if (
-            guessed
-            or hidden
-            or stamps is None
-            or keys is None
-            or not min(len(stamps), len(keys))
-            or stamps[0] < keys[0]
-        ):
+        self._in_order = bool(
+            guessed or hidden or stamps is None or keys is None or not len(keys) or stamps[0] < keys[0]
+        )
+        self._pts = None if self._in_order else stamps
+        self._keys = keys if keys is not None else np.empty(0, np.int64)
+        self._skips = codec.name in _SKIPPABLE
+
+    @property
+    def pts(self) -> np.ndarray:
+        """The time stamp of every frame, int64 (frames,); decodes everything where packets do not tell."""
+        if self._pts is None:
             self.count_by_decoding()
-        else:
-            self.pts, self._keys, self._in_order = stamps, keys, False
+        assert self._pts is not None
+        return self._pts
 
     def count_by_decoding(self) -> None:
         """Give up the packets' time stamps: decode everything once, and from now on from the start."""
-        self._in_order = True
-        with self.guard():
-            shown = [frame.pts for frame in self._run(None)]
+        shown, damage = self._decode_all()
+        if damage is not None:
+            raise damage
         if not shown:
             raise UnreadableVideo(self.path, "no frame of it can be decoded")
+        self._count_as(shown)
+
+    def count_good(self) -> int:
+        """How many frames come before the first that is damaged; from now on there are no others."""
+        shown, damage = self._decode_all()
+        if shown and damage is not None:
+            self._count_as(shown)
+        return len(shown)
+
+    def _decode_all(self) -> tuple[list[int | None], UnreadableVideo | None]:
+        shown: list[int | None] = []
+        try:
+            with self.guard():
+                shown.extend(frame.pts for frame in self._run(None))
+        except OutOfTime:
+            raise
+        except UnreadableVideo as damage:
+            self._damaged = True
+            return shown, damage
+        return shown, None
+
+    def _count_as(self, shown: list[int | None]) -> None:
+        self._in_order = True
         stamps = _increasing(shown)
         if stamps is None:
             stamps, self.time_base = np.arange(len(shown)), 1 / Fraction(self.header_fps)
-        self.pts = stamps
+        self._pts = stamps
 
     def _by_order(self, wanted: np.ndarray) -> Iterator[tuple[int, Any]]:
         rank = 0
@@ -208,18 +227,27 @@ class PictureStream:
                     return
         raise Miscounted
 
-    def _by_time_stamp(self, wanted: np.ndarray) -> Iterator[tuple[int, Any]]:
-        """Start at the key frame before each wanted frame, unless decoding on gets there as soon; check every frame."""
+    def _by_time_stamp(self, wanted: np.ndarray, skip: bool) -> Iterator[tuple[int, Any]]:
+        """Start at the key frame before each wanted frame, unless decoding on gets there as soon.
+
+        Every frame on the way is checked; with `skip` the wanted ones are, and others are decoded only where needed.
+        """
         stamps, rank = self.pts[wanted], 0
+        needed = set(stamps.tolist()) if skip else None
         while rank < len(stamps):
             key = self._key_before(stamps[rank])
             # After a jump, pictures shown before the key frame lack what they refer to.
             base = self.pts[0] if key == self._keys[0] else key
             number = int(np.searchsorted(self.pts, base))
-            for frame in self._run(key):
+            for frame in self._run(key, needed):
                 if frame.pts is not None and frame.pts < base:
                     continue
-                if number == len(self.pts) or frame.pts != self.pts[number]:
+                # What a decoder makes up in place of damaged data depends on what it decoded before.
+                if frame.pts is None or frame.is_corrupt:
+                    raise Miscounted
+                if skip and frame.pts < stamps[rank]:
+                    continue
+                if frame.pts != (stamps[rank] if skip else self.pts[number] if number < len(self.pts) else None):
                     raise Miscounted
                 number += 1
                 if frame.pts == stamps[rank]:
@@ -233,18 +261,30 @@ class PictureStream:
     def _key_before(self, stamp: int) -> int:
         return int(self._keys[max(int(np.searchsorted(self._keys, stamp, side="right")) - 1, 0)])
 
-    def _run(self, key: int | None) -> Iterator[Any]:
-        """Every frame from the key frame with this time stamp on (None: from the first packet)."""
+    def _run(self, key: int | None, needed: Container[int] | None = None) -> Iterator[Any]:
+        """Every frame from the key frame with this time stamp on (None: from the first packet).
+
+        With `needed`, time stamps, frames that are not among them and to which none refers may be missing.
+        """
+        if self._damaged:
+            self._open()  # a decoder that met damage fills gaps from what it remembers
+            self._damaged = False
         packets = self._packets_from(key)
         codec = self._stream.codec_context
         if codec.is_open:
             codec.flush_buffers()
+        codec.skip_frame = "DEFAULT"
         for packet in packets:
             if not packet.size:
                 continue
+            self.tick()
             if packet.is_keyframe:
                 self._last_key = packet.pts
-            yield from codec.decode(packet)
+            if needed is not None:
+                codec.skip_frame = "DEFAULT" if packet.pts in needed else "NONREF"
+            for frame in codec.decode(packet):
+                self._damaged |= frame.is_corrupt
+                yield frame
         yield from codec.decode(None)
 
     def _packets_from(self, key: int | None) -> Iterable[Any]:
@@ -259,13 +299,6 @@ class PictureStream:
                 return chain([first], packets)
         self._open()  # from the start, where seeking does not land before the key frame
         return self._container.demux(self._stream)
-
-
-class _Nameless:
-    """A file without its name, by which FFmpeg would guess the format (and expand patterns)."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self.read, self.seek, self.tell = file.read, file.seek, file.tell
 
 
 def _increasing(stamps: Sequence[int | None]) -> np.ndarray | None:

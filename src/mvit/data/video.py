@@ -1,4 +1,4 @@
-"""Frames from video and image files: guarded, exact to the frame, upright, decoding only what is asked for.
+"""Frames from videos, images and folders of pictures: guarded, exact, upright, decoding only what is asked for.
 
 Stored pixels are taken as square (no decoder of the peers applies a sample aspect ratio, and neither did the training
 of released weights). Time zero is the first frame shown.
@@ -17,11 +17,12 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import ArrayLike
 
-from mvit.data.stream import Miscounted, PictureStream, UnreadableVideo, turn
+from mvit.data.limits import OWN, STRANGERS, Limits
+from mvit.data.opening import UnreadableVideo
+from mvit.data.pictures import FPS, PictureFolder
+from mvit.data.stream import Miscounted, PictureStream, turn
 
-__all__ = ["UnreadableVideo", "Video", "VideoFacts", "probe", "read", "write"]
-
-MAX_READ_BYTES = 2**33  # of one answer
+__all__ = ["OWN", "STRANGERS", "Limits", "UnreadableVideo", "Video", "VideoFacts", "probe", "read", "write"]
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,29 @@ class VideoFacts:
 class Video:
     """One open file: what it holds, and its frames by number or time; a context manager.
 
-    Opening it counts its frames; reading decodes from the key frame before each wanted one, with `threads` threads.
-    Raises FileNotFoundError, and UnreadableVideo for what holds no picture that can be decoded.
+    Opening it reads when its frames are shown; reading decodes from the key frame before each wanted one, with
+    `threads` threads. `limits` say what is opened at all: `STRANGERS` for files from people unknown.
+    Raises FileNotFoundError, and UnreadableVideo for what holds no picture or is not allowed; what cannot be decoded
+    shows when it is counted or read.
+
+    A folder of numbered pictures (jpg, png; img_9 before img_10) is a video, too. It holds no time stamps: `fps` says
+    how many are shown a second, 30 unless given; a file's own time stamps stand, so `fps` is refused for one.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, threads: int = 1) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, threads: int = 1, limits: Limits = OWN, fps: float | None = None
+    ) -> None:
         self.path = Path(path)
-        self._stream = PictureStream(self.path, threads)
+        self.limits = limits
+        if fps is not None and not 0 < fps <= 1000:
+            raise ValueError(f"fps must be above 0 and at most 1000 frames a second, got {fps}")
+        self._stream: PictureStream | PictureFolder
+        if self.path.is_dir():
+            self._stream = PictureFolder(self.path, FPS if fps is None else fps, limits)
+        elif fps is not None:
+            raise ValueError(f"fps is for folders of pictures; {self.path} is none, and has its own time stamps")
+        else:
+            self._stream = PictureStream(self.path, threads, limits)
         self._reformatter = VideoReformatter()
         self._turn: tuple[bool, bool, bool] | None = None
 
@@ -64,8 +81,17 @@ class Video:
 
     @property
     def frames(self) -> int:
-        """How many frames there are, exactly."""
+        """How many frames there are, exactly; raises UnreadableVideo where that takes decoding and the data are bad."""
         return len(self._stream.pts)
+
+    @cached_property
+    def good_frames(self) -> int:
+        """How many frames come before the first damaged data; decodes them all.
+
+        Where data are damaged, the video has only these from now on: `read()` gives them.
+        """
+        self._stream.start_clock()
+        return self._stream.count_good()
 
     @property
     def times(self) -> np.ndarray:
@@ -108,12 +134,17 @@ class Video:
         With `short_side` frames come scaled to it (pixels, aspect ratio kept): bilinear with the filter widened when
         shrinking, so without aliasing, as the peers' pipelines and torchvision's antialiased resize do.
         Returns uint8 (T, H, W, 3), RGB, upright. Raises ValueError for frames that do not exist, UnreadableVideo for
-        damaged data.
+        damaged data and for an answer beyond the limits.
         """
+        self._stream.start_clock()
+        if indices is None and times is None:  # known before frames are counted
+            self._allow(self._stream.announced, short_side)
         numbers = self._numbers(indices, times)
+        self._allow(len(numbers), short_side)
         try:
             return self._collect(numbers, short_side)
         except Miscounted:
+            assert isinstance(self._stream, PictureStream)
             announced = self.frames
             self._stream.count_by_decoding()
         if numbers.max() >= self.frames:
@@ -121,12 +152,7 @@ class Video:
         return self._collect(self._numbers(indices, times), short_side)
 
     def _collect(self, numbers: np.ndarray, short_side: int | None) -> np.ndarray:
-        width, height = self._stream.size if short_side is None else _scaled(*self._stream.size, short_side)
-        if len(numbers) * width * height * 3 > MAX_READ_BYTES:
-            raise ValueError(
-                f"{len(numbers)} frames of {width}x{height} from {self.path} would take more than "
-                f"{MAX_READ_BYTES / 2**30:.0f} GiB; ask for fewer frames or a smaller short_side"
-            )
+        width, height = self._size(short_side)
         wanted, places = np.unique(numbers, return_inverse=True)
         result: np.ndarray | None = None
         with self._stream.guard():
@@ -141,6 +167,19 @@ class Video:
                 result[places == rank] = picture
         assert result is not None
         return result
+
+    def _size(self, short_side: int | None) -> tuple[int, int]:
+        return self._stream.size if short_side is None else _scaled(*self._stream.size, short_side)
+
+    def _allow(self, frames: int, short_side: int | None) -> None:
+        width, height = self._size(short_side)
+        if frames > self.limits.answer_frames:
+            allowed = f"the {self.limits.answer_frames:,} frames allowed in one answer; ask for fewer"
+        elif frames * width * height * 3 > self.limits.answer_bytes:
+            allowed = f"the {self.limits.answer_bytes:,} bytes allowed; ask for fewer, or for a smaller short_side"
+        else:
+            return
+        raise UnreadableVideo(self.path, f"{frames:,} frames of {width}x{height} at once are more than {allowed}")
 
     def _numbers(self, indices: ArrayLike | None, times: ArrayLike | None) -> np.ndarray:
         if indices is not None and times is not None:
@@ -178,9 +217,9 @@ def _scaled(width: int, height: int, short_side: int) -> tuple[int, int]:
     return max(width * short_side // short, 1), max(height * short_side // short, 1)
 
 
-def probe(path: str | os.PathLike[str]) -> VideoFacts:
-    """What a video or image file holds; raises FileNotFoundError or UnreadableVideo."""
-    with Video(path) as video:
+def probe(path: str | os.PathLike[str], *, limits: Limits = OWN, fps: float | None = None) -> VideoFacts:
+    """What a file or folder of pictures holds; raises FileNotFoundError or UnreadableVideo."""
+    with Video(path, limits=limits, fps=fps) as video:
         return video.facts
 
 
@@ -191,9 +230,11 @@ def read(
     *,
     short_side: int | None = None,
     threads: int = 1,
+    limits: Limits = OWN,
+    fps: float | None = None,
 ) -> np.ndarray:
-    """Frames of a video or image file: `Video.read` of a file opened for it. uint8 (T, H, W, 3), RGB, upright."""
-    with Video(path, threads=threads) as video:
+    """Frames of a file or folder of pictures: `Video.read` of one opened for it. uint8 (T, H, W, 3), RGB, upright."""
+    with Video(path, threads=threads, limits=limits, fps=fps) as video:
         return video.read(indices, times, short_side=short_side)
 
 
