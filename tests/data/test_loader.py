@@ -241,7 +241,7 @@ def test_the_device_computes_what_workers_would(samples, tmp_path, workers):
         assert torch.equal(one.clips_on("cpu"), other.clips_on("cpu"))
         assert torch.equal(one.labels, other.labels)
         assert one.unreadable == other.unreadable
-    wide = make(samples, augmentation=Augmentation(on="device"))._clips
+    wide = make(samples, augmentation=Augmentation(on="device")).clips
     assert wide.clip_bytes >= wide[0, 0].undone.frames.numel()
     (nothing,) = make((Sample(bad, "still"),), augmentation=Augmentation(on="device")).epoch(0)
     assert nothing.clips_on("cpu").shape == (0, 3, 4, 16, 16)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mvit.data import video
-from mvit.data.clips import Clips, decide_flip
+from mvit.data.clips import Clips, Drawn, decide_flip
 from mvit.data.samples import Sample
 from mvit.data.sampling import ClipSampling, Part
 from mvit.data.scan import scan
@@ -109,14 +109,14 @@ def test_training_clips_see_only_the_part(numbered_video, numbers_in):
         )
         for epoch in range(20):
             for place in range(4):
-                clip, label, name, reason = clips[epoch, place]
-                assert clip is not None
-                assert (label, name, reason) == (0, str(samples[place].id), "")
+                drawn = clips[epoch, place]
+                assert len(drawn.clips) == 1
+                assert (drawn.labels, drawn.path, drawn.reason) == ([0], str(samples[place].id), "")
     assert all(min(seen[n]) >= 0 and max(seen[n]) < 25 for n in range(0, 80, 4))
     assert all(min(seen[n]) >= 25 and max(seen[n]) < 50 for n in range(1, 80, 4))
     assert all(min(seen[n]) >= 87 for n in range(2, 80, 4))
     assert max(max(seen[n]) for n in range(3, 80, 4)) > 50
-    assert clips[0, 4] == (None, 0, f"{path}#t=5,6", "its part starts at 5 s, but it is only 4 s long")
+    assert clips[0, 4] == Drawn(f"{path}#t=5,6", [], [], reason="its part starts at 5 s, but it is only 4 s long")
 
 
 def test_scan_and_evaluation_count_parts_one_by_one(half):
