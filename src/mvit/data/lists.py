@@ -104,6 +104,7 @@ def read_lists(form: Format, files: Sequence[Path], root: Path) -> Found:
             if there or part != "train":
                 found.parts.setdefault(part, []).append(sample)
     _account(form, found, reading, root)
+    found.parts = {part: found.parts[part] for part in ("all", "train", *HELD_OUT) if part in found.parts}
     if not set(found.parts) & set(HELD_OUT) and "all" not in found.parts:
         found.parts["val"] = []
     return found
