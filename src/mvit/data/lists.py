@@ -154,7 +154,8 @@ def _locator(form: Format, root: Path) -> Callable[[dict[str, str]], tuple[str, 
     def locate(values: dict[str, str]) -> tuple[str, bool]:
         fields = values | {"label_folder": values["label"].replace(" ", "_")}
         for place, template in enumerate(order):
-            path = os.path.normpath(os.path.join(base, template.format_map(fields)))
+            path = template.format_map(fields)
+            path = os.path.normpath(path if os.path.isabs(path) else base + path)
             if shelves.hold(path):
                 if place:
                     order.insert(0, order.pop(place))
