@@ -150,7 +150,7 @@ def to_judge(run: Path, data: Path, classes: Sequence[str]) -> tuple[tuple[Sampl
 
     Where the run itself split this data, these are the videos that it held out; where it learned from some, it is said.
     """
-    samples = find_all(data, classes)
+    samples = find_all(data, classes, say=lambda note: print(f"note: {note}", file=sys.stderr))
     home = run if run.is_dir() else run.parent
     if not (home / "split.csv").is_file():
         return samples, home

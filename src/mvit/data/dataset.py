@@ -1,6 +1,6 @@
 """A data set, whatever it is given as: what is learned from, and what is held out to judge by."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -62,13 +62,19 @@ def find(data: Path, *, val: Path | None = None, val_fraction: float = 0.2, seed
 
 
 def find_all(
-    data: Path, classes: Sequence[str] | None = None, part: Literal["val", "all"] = "val"
+    data: Path,
+    classes: Sequence[str] | None = None,
+    part: Literal["val", "all"] = "val",
+    say: Callable[[str], None] = lambda note: None,
 ) -> tuple[Sample, ...]:
     """Find the samples to evaluate on: the held-out part of `data`, or everything where nothing is held out.
 
-    `part` "all" asks for everything in any case. Raises ValueError where a label is not among `classes`.
+    `part` "all" asks for everything in any case; `say` is told what was read and left out. Raises ValueError where a
+    label is not among `classes`.
     """
     found = _look(Path(data))
+    for note in found.notes:
+        say(note)
     samples = _evaluated(found) if part == "val" else [sample for part in found.parts.values() for sample in part]
     if classes is not None:
         _check_labels(samples, classes, "the model")

@@ -68,9 +68,7 @@ class Shelves:
     def hold(self, path: str) -> bool:
         """Whether there is a file, or a folder (of frames), at a path."""
         folder, name = os.path.split(path)
-        names = self._names(folder)
-        # Asked for by itself where the file system takes other spellings of a name for the same (case, accents).
-        return name in names or (bool(names) and os.path.exists(path)) or members.exists(Path(path))
+        return name in self._names(folder) or members.exists(Path(path))
 
     @staticmethod
     def _list(folder: str) -> frozenset[str]:

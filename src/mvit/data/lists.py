@@ -104,6 +104,7 @@ def read_lists(form: Format, files: Sequence[Path], root: Path) -> Found:
             if there or part != "train":
                 found.parts.setdefault(part, []).append(sample)
     _account(form, found, reading, root)
+    found.parts = {part: found.parts[part] for part in ("all", "train", *HELD_OUT) if part in found.parts}
     if not set(found.parts) & set(HELD_OUT) and "all" not in found.parts:
         found.parts["val"] = []
     return found
@@ -153,7 +154,8 @@ def _locator(form: Format, root: Path) -> Callable[[dict[str, str]], tuple[str, 
     def locate(values: dict[str, str]) -> tuple[str, bool]:
         fields = values | {"label_folder": values["label"].replace(" ", "_")}
         for place, template in enumerate(order):
-            path = os.path.normpath(os.path.join(base, template.format_map(fields)))
+            path = template.format_map(fields)
+            path = os.path.normpath(path if os.path.isabs(path) else base + path)
             if shelves.hold(path):
                 if place:
                     order.insert(0, order.pop(place))

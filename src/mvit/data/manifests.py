@@ -49,7 +49,8 @@ def read_manifest(table: Path, *, anywhere: bool = False) -> Found:
                 "keep one of them"
             )
         found.parts[part].append(sample)
-        if not anywhere and not shelves.hold(place):
+        # Asked for by itself where the file system takes other spellings of a name for the same (case, accents).
+        if not anywhere and not shelves.hold(place) and not os.path.exists(place):
             if values.get("missing"):
                 found.missing.add(sample.id)
             else:

@@ -150,7 +150,7 @@ def _in_processes(
 
 
 def _per_class(name: str, samples: Sequence[Sample]) -> str:
-    counts = Counter(sample.label for sample in samples).most_common()
+    counts = Counter(label for sample in samples for label in sample.labels).most_common() or [("none", 0)]
     (most, largest), (fewest, smallest) = counts[0], counts[-1]
     if largest == smallest:
         return f"{name}: {largest:,} videos a class"
