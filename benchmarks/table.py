@@ -98,6 +98,8 @@ def _tables(records: Mapping[str, Record]) -> Iterator[str]:
                 said = f"`{case['name']}` {case['dtype']} {way}, a step of training on {case['batch']} clip"
                 yield from ("", f"{name}: {said}: {memory['total'] / 1e9:.2f} GB, aim {limit / 1e9:.0f} GB: {met}.")
     for name, record in records.items():
+        if "what" not in record:
+            continue  # of a script beside this one, which says what its record holds
         said = table.describe(record) if "cases" in record else plan.describe(record)
         yield from ("", f"## {name}", "")
         yield f"`{record['command']}`, {record['date'][:10]}, commit {(record['commit'] or 'unknown')[:12]}, "
