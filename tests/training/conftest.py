@@ -50,7 +50,7 @@ def listing(videos: Path) -> Listing:
 
 @pytest.fixture(scope="session")
 def recipe() -> Recipe:
-    """Everything random in a step is on: dropout, stochastic depth, mixup, cutmix; and the weights are averaged."""
+    """Everything random that a step can hold is on: dropout, dropped paths, mixup, cutmix; and weights are averaged."""
     return load(None, TINY)
 
 

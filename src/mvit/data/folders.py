@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from mvit.data import members
 from mvit.data.samples import HEADER, HELD_OUT, IMAGE_EXTENSIONS, MEDIA_EXTENSIONS, Found, Sample, named
 
 NUMBERED = re.compile(r"(?P<stem>.*?)(?P<number>\d+)\.[^.]+", re.DOTALL)
@@ -68,7 +67,7 @@ class Shelves:
     def hold(self, path: str) -> bool:
         """Whether there is a file, or a folder (of frames), at a path."""
         folder, name = os.path.split(path)
-        return name in self._names(folder) or members.exists(Path(path))
+        return name in self._names(folder)
 
     @staticmethod
     def _list(folder: str) -> frozenset[str]:

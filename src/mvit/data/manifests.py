@@ -10,6 +10,7 @@ from pathlib import Path
 from sys import intern
 from typing import Any
 
+from mvit.data import members
 from mvit.data.folders import Shelves
 from mvit.data.samples import HEADER, HELD_OUT, Found, Sample, named, printable
 from mvit.data.sampling import Part
@@ -50,7 +51,7 @@ def read_manifest(table: Path, *, anywhere: bool = False) -> Found:
             )
         found.parts[part].append(sample)
         # Asked for by itself where the file system takes other spellings of a name for the same (case, accents).
-        if not anywhere and not shelves.hold(place) and not os.path.exists(place):
+        if not anywhere and not (shelves.hold(place) or os.path.exists(place) or members.exists(sample.path)):
             if values.get("missing"):
                 found.missing.add(sample.id)
             else:
