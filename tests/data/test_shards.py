@@ -1,5 +1,6 @@
 """Shards: the same bytes each time, the same frames as the files, nothing outside of them; after a kill it goes on."""
 
+import errno
 import hashlib
 import json
 import os
@@ -155,6 +156,45 @@ def test_after_a_kill_it_goes_on(folder, made, tmp_path):
     shards.write(parts_of(folder / "all.csv"), out, count=4)
     assert (out / "all-000000.tar").stat().st_mtime_ns == first
     assert contents(out) == contents(made)
+
+
+def test_a_full_disk_is_named_and_leaves_nothing_half_written(folder, tmp_path, monkeypatch):
+    def full(_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    out = tmp_path / "full"
+    monkeypatch.setattr(shards, "_header", lambda *_: full(0))
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        shards.write(parts_of(folder / "all.csv"), out, count=4)
+    assert caught.value.filename == str(out / "all-000000.tar")
+    assert [path.name for path in out.iterdir()] == ["unfinished.json"]
+
+
+def test_a_video_that_changes_meanwhile_is_named(folder, tmp_path, monkeypatch):
+    shutil.copytree(folder, tmp_path / "files")
+    parts = parts_of(tmp_path / "files" / "all.csv")
+    original = shards._begin
+
+    def meddle(*arguments):
+        original(*arguments)
+        (tmp_path / "files" / "a" / "bad.mp4").write_text("longer than before")
+
+    monkeypatch.setattr(shards, "_begin", meddle)
+    with pytest.raises(ValueError, match=r"bad\.mp4 has changed while shards were written"):
+        shards.write(parts, tmp_path / "out", count=100)
+
+
+def test_shards_are_made_of_shards_too(made, tmp_path):
+    again = tmp_path / "again"
+    shards.write(parts_of(made), again, count=7)
+    (ours,), (theirs,) = parts_of(again).values(), parts_of(made).values()
+    assert [(sample.label, sample.group) for sample in ours] == [(sample.label, sample.group) for sample in theirs]
+    for one, two in zip(ours, theirs, strict=True):
+        first, second = members.opened(one.path), members.opened(two.path)
+        assert first is not None
+        assert second is not None
+        with first, second:
+            assert first.read() == second.read() != b""
 
 
 def test_what_is_there_is_not_overwritten(folder, made, tmp_path):

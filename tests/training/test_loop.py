@@ -2,6 +2,7 @@ import csv
 import json
 import shutil
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from mvit.data import video
 from mvit.data.dataset import Listing, Sample, find
 from mvit.evaluation import evaluate as evaluation
 from mvit.model.mvit import MViT
-from mvit.training import checkpoint, loop
+from mvit.training import checkpoint, loop, progress
 from mvit.training import recipe as recipes
 from mvit.training.hardware import choose
 from mvit.training.learner import predictor
@@ -317,3 +318,16 @@ def test_one_image_a_class_is_a_clip_of_one_frame(tmp_path: Path):
     listing = Listing(("dark", "light"), tuple(samples), tuple(samples), "by hand")
     run = loop.train(recipes.load(None, [*keys, "train.device=cpu", "data.views=[1,1]"]), listing, tmp_path / "run")
     assert json.loads((run / "result.json").read_text(encoding="utf-8"))["videos"] == 2
+
+
+def test_waiting_for_data_is_said_on_the_way_and_at_the_end(
+    tmp_path: Path, recipe: Recipe, listing: Listing, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(progress, "LARGE_WAIT", 0.0)
+    monkeypatch.setattr(loop, "Watch", partial(progress.Watch, patience_seconds=0.0))
+    said: list[str] = []
+    loop.train(with_train(recipe, epochs=2), listing, tmp_path / "run", echo=said.append)
+    places = [number for number, line in enumerate(said) if line.startswith("the model waits for data ")]
+    ends = next(number for number, line in enumerate(said) if line.startswith("epoch 1/2"))
+    assert len(places) == 2
+    assert places[0] < ends < places[1] == len(said) - 2

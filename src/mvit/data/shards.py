@@ -22,7 +22,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 
 from mvit.data.dataset import Sample
-from mvit.data.members import BLOCK, INDEX, MAX_BYTES, UNFINISHED
+from mvit.data.members import BLOCK, INDEX, MAX_BYTES, UNFINISHED, located, opened
 
 CHUNK = 2**20
 
@@ -89,16 +89,23 @@ def write(
 
 def _videos(samples: Sequence[Sample], root: Path) -> Iterator[_Video]:
     for number, sample in enumerate(samples):
-        facts = sample.path.stat()
-        if not stat.S_ISREG(facts.st_mode):
-            raise ValueError(f"{sample.path} is no regular file, and cannot be put into a shard as it is")
-        if facts.st_size > MAX_BYTES:
-            raise ValueError(f"{sample.path} has {facts.st_size:,} bytes, more than the {MAX_BYTES:,} of a plain tar")
+        size, changed = _size_and_change(sample.path)
+        if size > MAX_BYTES:
+            raise ValueError(f"{sample.path} has {size:,} bytes, more than the {MAX_BYTES:,} of a plain tar")
         # WebDataset takes what stands before the first dot as the key that a video and its JSON share.
         stem = re.sub(r"[^A-Za-z0-9_-]+", "_", sample.path.stem)[:60]
         suffix = re.sub(r"[^a-z0-9]", "", sample.path.suffix.lower())[:10] or "bin"
-        source = os.path.relpath(sample.path, root)
-        yield _Video(number, sample, source, facts.st_size, facts.st_mtime_ns, f"{number:09d}-{stem}.{suffix}")
+        name = f"{number:09d}-{stem}.{suffix}"
+        yield _Video(number, sample, os.path.relpath(sample.path, root), size, changed, name)
+
+
+def _size_and_change(path: Path) -> tuple[int, int]:
+    """Bytes and time of change of a file, or of a video in another shard."""
+    member = located(path)
+    facts = (path if member is None else member.shard).stat()
+    if not stat.S_ISREG(facts.st_mode):
+        raise ValueError(f"{path} is no regular file, and cannot be put into a shard as it is")
+    return facts.st_size if member is None else member.bytes, facts.st_mtime_ns
 
 
 def _shuffled(videos: Iterator[_Video]) -> list[_Video]:
@@ -187,9 +194,8 @@ def _summary(said: Mapping[str, Any]) -> dict[str, Any]:
 @contextmanager
 def _reading(video: _Video) -> Iterator[BinaryIO]:
     path = video.sample.path
-    with path.open("rb") as content:
-        before = os.fstat(content.fileno())
-        if (before.st_size, before.st_mtime_ns) != (video.size, video.changed):
+    with opened(path) or path.open("rb") as content:
+        if _size_and_change(path) != (video.size, video.changed):
             raise ValueError(f"{path} has changed while shards were written: leave the videos alone, and start again")
         try:
             yield content

@@ -121,8 +121,8 @@ def describe(record: Mapping[str, Any]) -> str:
         f"clips/s of {record['model']}, training, batch {record['batch']}, {record['precision']} on {processor}",
         f"  model                  {_between(rates['model'])}",
         f"clips/s of the loader, {loader}",
-        f"  alone                  {rates['loader']:>8.3g}",
-        f"  with the model         {rates['together']:>8.3g}   waiting for data {record['data_wait']:.0%} of the time",
+        f"  alone                  {_rate(rates['loader']):>8}",
+        f"  with the model         {_rate(rates['together']):>8}   which waits {record['data_wait']:.0%} of the time",
         "",
         verdict(record),
     ]
@@ -134,7 +134,7 @@ def verdict(record: Mapping[str, Any]) -> str:
     rates = record["clips_per_second"]
     decode, augmented, model = (rates[part]["median"] for part in PARTS)
     if record["data_wait"] < LARGE_WAIT:
-        spare = f"{rates['loader']:.3g} clips/s can be had where it takes {rates['together']:.3g}"
+        spare = f"{_rate(rates['loader'])} clips/s can be had where it takes {_rate(rates['together'])}"
         return f"The limit is the model: {spare}. More processes or smaller videos would not make training faster."
     part, other = ("decoding", "augmentation") if decode <= augmented else ("augmentation", "decoding")
     share = max(1 / decode, 1 / augmented) / (1 / decode + 1 / augmented)
@@ -243,7 +243,11 @@ def _run(batches: Iterable[Batch], seconds: float, use: Callable[[Batch], int]) 
 
 def _between(values: Mapping[str, float]) -> str:
     found = Spread(**values)
-    return f"{found.median:>8.3g} [{found.low:.3g}, {found.high:.3g}]"
+    return f"{_rate(found.median):>8} [{_rate(found.low)}, {_rate(found.high)}]"
+
+
+def _rate(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _capital(sentence: str) -> str:
