@@ -135,7 +135,7 @@ class PictureStream:
 
     def _index(self) -> None:
         stream, codec = self._stream, self._stream.codec_context
-        self.size = (codec.width, codec.height)
+        self.index, self.size = int(stream.index), (codec.width, codec.height)
         self.time_base = stream.time_base or Fraction(1, 90_000)
         self.header_fps = float(stream.average_rate or stream.guessed_rate or 25)
         self._starts: dict[int | None, int] = {}  # time stamp of a key frame -> number of its packet
