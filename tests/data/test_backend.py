@@ -31,7 +31,7 @@ def fake(monkeypatch):
     asked = []
 
     class VideoDecoder:
-        frames_lost = 0
+        frames_lost, late = 0, 0
 
         def __init__(self, path, **options):
             asked.append((path, options))
@@ -43,6 +43,7 @@ def fake(monkeypatch):
         def get_frames_at(self, indices):
             batch = ModuleType("batch")
             batch.data = torch.from_numpy(self._frames[indices])
+            batch.pts_seconds = (torch.tensor(indices) + self.late) / 30
             return batch
 
     package, decoders = ModuleType("torchcodec"), ModuleType("torchcodec.decoders")
@@ -73,6 +74,11 @@ def test_torchcodec_stands_behind_the_same_function(fake, numbered_video, number
     with pytest.raises(UnreadableVideo, match="without numbered pictures"):
         chosen.read(tmp_path)
 
+    decoder.late = 1
+    with pytest.raises(UnreadableVideo, match="gives other frames of it than those asked for"):
+        chosen.read(path, [0])
+    with pytest.raises(UnreadableVideo, match="it has no time stamps to go by, which torchcodec gets wrong"):
+        chosen.read(numbered_video(9, name="n.avi", codec="mpeg4", options={"bf": "2"}))
     decoder.frames_lost = 1
     with pytest.raises(UnreadableVideo, match="torchcodec counts 11 frames in it, PyAV 12"):
         chosen.read(path, [0])

@@ -90,6 +90,10 @@ def _torchcodec(device: str) -> Backend:
                 raise ValueError(f"torchcodec opens no folders: choose pyav for {path}")
             numbers = opened.locate(indices, times, short_side=short_side)
             facts, stream = opened.facts, opened.stream_index
+            expected = opened.start_seconds + opened.times[numbers]
+            if not opened.indexed or opened.mirrored:
+                reason = "is mirrored" if opened.mirrored else "has no time stamps to go by"
+                raise UnreadableVideo(opened.path, f"it {reason}, which torchcodec gets wrong; choose pyav")
         try:
             decoder = VideoDecoder(
                 os.fspath(path),
@@ -103,11 +107,15 @@ def _torchcodec(device: str) -> Backend:
                 raise UnreadableVideo(
                     opened.path, f"torchcodec counts {len(decoder)} frames in it, PyAV {facts.frames}"
                 )
-            frames = decoder.get_frames_at(numbers.tolist()).data  # (T, H, W, 3)
+            batch = decoder.get_frames_at(numbers.tolist())
+            frames = batch.data  # (T, H, W, 3)
         except UnreadableVideo:
             raise
         except (RuntimeError, ValueError, IndexError) as error:
             raise UnreadableVideo(opened.path, f"torchcodec: {str(error).splitlines()[0]}") from error
+        found = batch.pts_seconds.cpu().numpy()
+        if not np.allclose(found, expected, rtol=0, atol=1e-3):  # seen in transport streams
+            raise UnreadableVideo(opened.path, "torchcodec gives other frames of it than those asked for; choose pyav")
         if tuple(frames.shape[1:3]) != (facts.height, facts.width):
             reason = f"torchcodec gives {frames.shape[2]}x{frames.shape[1]}, PyAV {facts.width}x{facts.height}"
             raise UnreadableVideo(opened.path, reason)

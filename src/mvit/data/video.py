@@ -120,6 +120,25 @@ class Video:
         """Which of the file's streams is the video; None of a folder of pictures."""
         return self._stream.index if isinstance(self._stream, PictureStream) else None
 
+    @property
+    def indexed(self) -> bool:
+        """Whether the file says when each frame is shown; otherwise everything is decoded to find out."""
+        return not (isinstance(self._stream, PictureStream) and self._stream.in_order)
+
+    @property
+    def start_seconds(self) -> float:
+        """The first frame's own time stamp, which counts as 0 here."""
+        return float(int(self._stream.pts[0]) * self._stream.time_base)
+
+    @cached_property
+    def mirrored(self) -> bool:
+        """Whether the picture is to be reflected to be upright, as by some front cameras; decodes the first frame."""
+        if self._turn is None:
+            self.read([0])
+        assert self._turn is not None
+        transposed, mirror_x, mirror_y = self._turn
+        return transposed == (mirror_x == mirror_y)
+
     @cached_property
     def facts(self) -> VideoFacts:
         """Count, rate, duration and upright size; decodes the first frame."""
