@@ -178,6 +178,7 @@ class PictureStream:
     def pts(self) -> np.ndarray:
         """The time stamp of every frame, int64 (frames,); decodes everything where packets do not tell."""
         if self._pts is None:
+            self.start_clock()
             self.count_by_decoding()
         assert self._pts is not None
         return self._pts

@@ -56,7 +56,7 @@ class Video:
         if fps is not None and not 0 < fps <= 1000:
             raise ValueError(f"fps must be above 0 and at most 1000 frames a second, got {fps}")
         self._stream: PictureStream | PictureFolder
-        if self.path.is_dir():
+        if os.path.isdir(self.path):  # which answers for any path, as Path.is_dir does not
             self._stream = PictureFolder(self.path, FPS if fps is None else fps, limits)
         elif fps is not None:
             raise ValueError(f"fps is for folders of pictures; {self.path} is none, and has its own time stamps")
