@@ -1,6 +1,7 @@
 """What this machine can do, found by doing it; each problem comes with the one command that mends it."""
 
 import importlib
+import importlib.util
 import os
 import platform
 import shutil
@@ -33,6 +34,7 @@ def examine(folder: Path = Path()) -> Iterator[Check]:
         ("mvit", "python -m pip install --upgrade .  # in mvit's folder", _versions),
         ("torch", "python -m pip install --upgrade torch torchvision", _torch),
         ("video", "python -m pip install --upgrade --force-reinstall av", _video),
+        ("torchcodec", "python -m pip uninstall torchcodec  # PyAV decodes without it", _torchcodec),
         ("processor", "export OMP_NUM_THREADS=2", _processor),
         ("compute", "python -m pip install --upgrade torch torchvision", _compute),
         ("disk", "df -h .  # then go to a folder with room, or free some", lambda: _disk(folder)),
@@ -43,8 +45,9 @@ def examine(folder: Path = Path()) -> Iterator[Check]:
 def _checked(name: str, remedy: str, look: Callable[[], str]) -> Check:
     try:
         return Check(name, look())
-    except Exception as why:  # whatever it is, it is the finding
-        return Check(name, f"{type(why).__name__}: {why}", remedy)
+    except Exception as why:  # whatever it is, it is the finding; some know better what mends them
+        finding = getattr(why, "reason", f"{type(why).__name__}: {why}")
+        return Check(name, finding, getattr(why, "remedy", remedy))
 
 
 def _versions() -> str:
@@ -79,6 +82,15 @@ def _video() -> str:
     assert error < 10, f"the frames that came back differ by {error:.0f} of 255"
     codec = ".".join(str(number) for number in av.library_versions["libavcodec"])
     return f"PyAV {av.__version__} with libavcodec {codec}: H.264 encoded and decoded"
+
+
+def _torchcodec() -> str:
+    """It is no fault not to have it."""
+    from mvit.data import backend
+
+    if importlib.util.find_spec("torchcodec") is None:
+        return "not installed, and not needed: python -m pip install 'mvit[torchcodec]' for decoding on a GPU"
+    return f"{backend.choose('torchcodec').version}: a second of video decoded, used where asked for"
 
 
 def _processor() -> str:

@@ -52,6 +52,13 @@ def test_links_to_regular_files_are_followed(numbered_video, numbers_in, tmp_pat
         read(tmp_path / "dangling.mp4")
 
 
+@pytest.mark.parametrize(("name", "reason"), [("a" * 300, "too long"), ("a\0b", "null"), ("clip.mp4/x", "directory")])
+def test_names_that_cannot_be(name, reason, numbered_video):
+    path = numbered_video(1, name="clip.mp4")
+    with pytest.raises(UnreadableVideo, match=reason):
+        read(path.parent / name)
+
+
 ONES_OWN = {  # readable where it is the user's own
     "flv1.flv": ("flv", "yuv420p"),
     "ffv1.mkv": ("ffv1", "yuv420p"),

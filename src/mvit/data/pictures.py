@@ -100,7 +100,7 @@ class PictureFolder:
             codec = next((codec for head, codec in _DECODERS.items() if data.startswith(head)), "unknown")
             if codec not in self.limits.codecs:
                 raise UnreadableVideo(self.path, "it is neither JPEG nor PNG")
-            decoder = av.CodecContext.create(codec, "r")  # a new one: flushed ones of PNG give the picture before
+            decoder: Any = av.CodecContext.create(codec, "r")  # a new one: flushed ones of PNG give the picture before
             decoder.options = {"max_pixels": str(self.limits.pixels)}
             decoder.thread_count = 1
             frames = [*decoder.decode(av.Packet(data)), *decoder.decode(None)]

@@ -86,7 +86,7 @@ class PictureStream:
 
     def pictures(self, wanted: np.ndarray) -> Iterator[tuple[int, Any]]:
         """(rank in `wanted`, decoded frame) for sorted frame numbers without repeats; raises Miscounted."""
-        if self._in_order:
+        if self.in_order:
             yield from self._by_order(wanted)
             return
         done = 0
@@ -135,7 +135,7 @@ class PictureStream:
 
     def _index(self) -> None:
         stream, codec = self._stream, self._stream.codec_context
-        self.size = (codec.width, codec.height)
+        self.index, self.size = int(stream.index), (codec.width, codec.height)
         self.time_base = stream.time_base or Fraction(1, 90_000)
         self.header_fps = float(stream.average_rate or stream.guessed_rate or 25)
         self._starts: dict[int | None, int] = {}  # time stamp of a key frame -> number of its packet
@@ -167,10 +167,10 @@ class PictureStream:
         keys = _increasing(list(self._starts))
         stamps = _increasing(sorted(shown)) if None not in shown else None  # type: ignore[type-var]
         # Frames before the first key frame lack what they refer to, and may not come out of the decoder.
-        self._in_order = bool(
+        self.in_order = bool(
             guessed or hidden or stamps is None or keys is None or not len(keys) or stamps[0] < keys[0]
         )
-        self._pts = None if self._in_order else stamps
+        self._pts = None if self.in_order else stamps
         self._keys = keys if keys is not None else np.empty(0, np.int64)
         self._skips = codec.name in _SKIPPABLE
 
@@ -178,6 +178,7 @@ class PictureStream:
     def pts(self) -> np.ndarray:
         """The time stamp of every frame, int64 (frames,); decodes everything where packets do not tell."""
         if self._pts is None:
+            self.start_clock()
             self.count_by_decoding()
         assert self._pts is not None
         return self._pts
@@ -211,7 +212,7 @@ class PictureStream:
         return shown, None
 
     def _count_as(self, shown: list[int | None]) -> None:
-        self._in_order = True
+        self.in_order = True
         stamps = _increasing(shown)
         if stamps is None:
             stamps, self.time_base = np.arange(len(shown)), 1 / Fraction(self.header_fps)

@@ -56,7 +56,7 @@ class Video:
         if fps is not None and not 0 < fps <= 1000:
             raise ValueError(f"fps must be above 0 and at most 1000 frames a second, got {fps}")
         self._stream: PictureStream | PictureFolder
-        if self.path.is_dir():
+        if os.path.isdir(self.path):  # which answers for any path, as Path.is_dir does not
             self._stream = PictureFolder(self.path, FPS if fps is None else fps, limits)
         elif fps is not None:
             raise ValueError(f"fps is for folders of pictures; {self.path} is none, and has its own time stamps")
@@ -115,6 +115,30 @@ class Video:
         """The smaller of width and height in pixels, known without decoding."""
         return min(self._stream.size)
 
+    @property
+    def stream_index(self) -> int | None:
+        """Which of the file's streams is the video; None of a folder of pictures."""
+        return self._stream.index if isinstance(self._stream, PictureStream) else None
+
+    @property
+    def indexed(self) -> bool:
+        """Whether the file says when each frame is shown; otherwise everything is decoded to find out."""
+        return not (isinstance(self._stream, PictureStream) and self._stream.in_order)
+
+    @property
+    def start_seconds(self) -> float:
+        """The first frame's own time stamp, which counts as 0 here."""
+        return float(int(self._stream.pts[0]) * self._stream.time_base)
+
+    @cached_property
+    def mirrored(self) -> bool:
+        """Whether the picture is to be reflected to be upright, as by some front cameras; decodes the first frame."""
+        if self._turn is None:
+            self.read([0])
+        assert self._turn is not None
+        transposed, mirror_x, mirror_y = self._turn
+        return transposed == (mirror_x == mirror_y)
+
     @cached_property
     def facts(self) -> VideoFacts:
         """Count, rate, duration and upright size; decodes the first frame."""
@@ -136,11 +160,7 @@ class Video:
         Returns uint8 (T, H, W, 3), RGB, upright. Raises ValueError for frames that do not exist, UnreadableVideo for
         damaged data and for an answer beyond the limits.
         """
-        self._stream.start_clock()
-        if indices is None and times is None:  # known before frames are counted
-            self._allow(self._stream.announced, short_side)
-        numbers = self._numbers(indices, times)
-        self._allow(len(numbers), short_side)
+        numbers = self.locate(indices, times, short_side=short_side)
         try:
             return self._collect(numbers, short_side)
         except Miscounted:
@@ -150,6 +170,17 @@ class Video:
         if numbers.max() >= self.frames:
             raise UnreadableVideo(self.path, f"only {self.frames} of its {announced} frames can be decoded")
         return self._collect(self._numbers(indices, times), short_side)
+
+    def locate(
+        self, indices: ArrayLike | None = None, times: ArrayLike | None = None, *, short_side: int | None = None
+    ) -> np.ndarray:
+        """The numbers of the frames that `read` would give, int64 (T,); raises what it would before decoding."""
+        self._stream.start_clock()
+        if indices is None and times is None:  # known before frames are counted
+            self._allow(self._stream.announced, short_side)
+        numbers = self._numbers(indices, times)
+        self._allow(len(numbers), short_side)
+        return numbers
 
     def _collect(self, numbers: np.ndarray, short_side: int | None) -> np.ndarray:
         width, height = self._size(short_side)
@@ -169,7 +200,7 @@ class Video:
         return result
 
     def _size(self, short_side: int | None) -> tuple[int, int]:
-        return self._stream.size if short_side is None else _scaled(*self._stream.size, short_side)
+        return self._stream.size if short_side is None else scaled_size(*self._stream.size, short_side)
 
     def _allow(self, frames: int, short_side: int | None) -> None:
         width, height = self._size(short_side)
@@ -212,7 +243,8 @@ def _upright(picture: np.ndarray, turn: tuple[bool, bool, bool]) -> np.ndarray:
     return picture[:: -1 if mirror_y else 1, :: -1 if mirror_x else 1]
 
 
-def _scaled(width: int, height: int, short_side: int) -> tuple[int, int]:
+def scaled_size(width: int, height: int, short_side: int) -> tuple[int, int]:
+    """Width and height once the smaller of them is `short_side`; the longer is rounded down."""
     short = min(width, height)
     return max(width * short_side // short, 1), max(height * short_side // short, 1)
 
