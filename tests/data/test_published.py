@@ -158,6 +158,14 @@ def test_something_says_how_it_is_usually_seen(tmp_path: Path):
         dataset.find(tmp_path)
 
 
+def test_other_json_is_not_taken_for_lists(tmp_path: Path):
+    tree(tmp_path, "a/1.mp4", "a/2.mp4", "b/3.mp4", "b/4.mp4")
+    (tmp_path / "train.json").write_text('{"images": [{"id": 1}]}')
+    assert dataset.find(tmp_path).classes == ("a", "b")
+    with pytest.raises(ValueError, match=r"train\.json has no header"):
+        dataset.find(tmp_path / "train.json")
+
+
 def test_charades_has_several_classes_a_video(tmp_path: Path):
     charades(tmp_path)
     listing = dataset.find(tmp_path)

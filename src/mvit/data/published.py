@@ -111,7 +111,7 @@ FORMATS = (
         videos=tuple(f"{folder}{{path}}" for folder in ("", "{part_name}/", "videos/", "images/", "data/")),
     ),
 )
-PEEKED = 2**16  # characters of a first line that are looked at
+PEEKED = 2**16  # characters at the beginning of a list that are looked at
 
 
 def read_published(data: Path) -> Found | None:
@@ -154,7 +154,7 @@ def _as_folder(label: str) -> str:
 
 def _in_folder(form: Format, data: Path) -> tuple[list[Path], Path] | None:
     places = [(list(_lists(form, data / folder)), data / folder) for folder in form.folders]
-    places = [(files, folder) for files, folder in places if files]
+    places = [(files, folder) for files, folder in places if any(_fits(form, file) for file in files)]
     if len(places) > 1:
         raise ValueError(f"{data} holds lists of {form.title} in {named(folder for _, folder in places)}: give one")
     if not places:
@@ -181,11 +181,11 @@ def _by_file(form: Format, file: Path) -> tuple[list[Path], Path] | None:
 
 
 def _lists(form: Format, folder: Path) -> Iterator[Path]:
-    """The list files of a format in a folder; those whose part nothing says are none."""
+    """The list files of a format in a folder; those whose part nothing says are none. JSON is taken by its name."""
     said_by_name = "?P<part>" in form.lists
     for file in sorted(folder.iterdir()) if folder.is_dir() else ():
         named_well = re.fullmatch(form.lists, file.name) and (not said_by_name or _field(form, file, "part"))
-        if named_well and file.is_file() and _fits(form, file):
+        if named_well and file.is_file() and (form.rows == "json" or _fits(form, file)):
             yield file
 
 
@@ -195,10 +195,11 @@ def _field(form: Format, file: Path, name: str) -> str | None:
 
 
 def _fits(form: Format, file: Path) -> bool:
-    """Whether the first line of a list file is one of this format; the names of JSON files say enough."""
-    if form.rows == "json":
-        return True
+    """Whether a list file begins as those of this format do."""
     with open(file, encoding="utf-8-sig", errors="replace") as text:
+        if form.rows == "json":
+            begins = text.read(PEEKED).lstrip()
+            return begins.startswith("[") and all(f'"{name}"' in begins for name in form.columns if name != form.labels)
         first = next((line for line in iter(lambda: text.readline(PEEKED), "") if line.strip()), "")
     if form.rows == "csv":
         header = {name.strip().strip('"') for name in first.split(",")}
