@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -9,10 +10,13 @@ import signal
 import subprocess
 import sys
 import tarfile
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mvit.data import members, shards, video
 from mvit.data.dataset import Sample, find, find_all, parts_of, read_split, write_split
@@ -230,6 +234,20 @@ def test_a_run_knows_its_shards_again(made, tmp_path):
         read_split(tmp_path / "split.csv")
 
 
+@given(st.lists(st.tuples(st.sampled_from([0, 1, 2]), st.integers(-5, 60), st.integers(0, 40)), max_size=12))
+def test_a_window_is_a_file_of_its_own(moves):
+    content = bytes(range(200))
+    with tempfile.TemporaryFile(buffering=0) as file:
+        file.write(content)
+        ours, theirs = io.BufferedReader(members._Window(file, 50, 40), 16), io.BytesIO(content[50:90])
+        for whence, offset, count in moves:
+            if (0, theirs.tell(), 40)[whence] + offset >= 0:
+                assert ours.seek(offset, whence) == theirs.seek(offset, whence)
+            assert ours.read(count) == theirs.read(count)
+            assert ours.tell() == theirs.tell()
+        ours.detach()
+
+
 # ---- shards from strangers -------------------------------------------------------------------------------------------
 
 
@@ -278,6 +296,8 @@ def change(out: Path, name: str, edit) -> None:
         ("shards.json", lambda c: c["shards"][0].update(file="odd-000000.tar"), "is not there"),
         ("shards.json", lambda c: c["shards"][0].update(bytes=7), "but shards.json says 7"),
         ("shards.json", lambda c: c["shards"][0].update(videos=7), "lists 4 videos, but shards.json says 7"),
+        ("shards.json", lambda c: c["shards"][0].update(bytes=float("inf")), "but shards.json says inf"),
+        ("shards.json", lambda c: c["shards"][0].update(videos="many"), "but shards.json says many"),
         ("shards.json", lambda c: c.update(shards=[]), "lists no videos"),
         ("shards.json", lambda c: c.update(shards=[3]), "is no index of shards"),
         ("shards.json", lambda c: ["a"], "is no index of shards"),
@@ -299,6 +319,10 @@ def test_a_strangers_index_is_checked(made, name, edit, said):
 def test_a_folder_that_was_not_copied_whole_is_named(made):
     (made / "all-000001.json").write_text("{")
     with pytest.raises(ValueError, match=r"all-000001\.json is no JSON: copy it again"):
+        find(made)
+    (made / "all-000001.json").unlink()
+    os.mkfifo(made / "all-000001.json")  # opening it would wait for ever
+    with pytest.raises(ValueError, match=r"all-000001\.json is missing"):
         find(made)
     (made / "all-000001.json").unlink()
     with pytest.raises(ValueError, match=r"all-000001\.json is missing"):

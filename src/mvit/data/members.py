@@ -18,6 +18,7 @@ INDEX = "shards.json"
 UNFINISHED = "unfinished.json"  # until the index is written
 BLOCK = tarfile.BLOCKSIZE
 MAX_BYTES = 8 * 2**30 - 1  # of a video: what the header of a plain tar can say
+MAX_INDEX_BYTES = 2**28  # of a list of videos: two million of them
 SHARD = re.compile(r"([a-z]+)-\d{6}\.tar")
 NAME = re.compile(r"[\w.-]{1,99}", re.ASCII)
 _WHERE = re.compile(r"(\d{1,15})\+(\d{1,15})", re.ASCII)
@@ -146,18 +147,19 @@ def read_index(folder: Path) -> dict[str, list[Entry]]:
         if index["version"] != 1:
             raise ValueError(f"{folder / INDEX} is of version {index['version']!r}, which this mvit does not know")
         for shard in index["shards"]:
-            name, count, size = str(shard["file"]), int(shard["videos"]), int(shard["bytes"])
+            name, count, size = str(shard["file"]), shard["videos"], shard["bytes"]
             part = SHARD.fullmatch(name)
             if part is None:
                 raise ValueError(f"{folder / INDEX} names the shard {name[:80]!r}: it must be such as train-000000.tar")
             tar = folder / name
             if not tar.is_file() or tar.stat().st_size != size:
-                found = f"has {tar.stat().st_size:,} bytes" if tar.is_file() else "is not there"
-                raise ValueError(f"{tar} {found}, but {INDEX} says {size:,}: copy it again, whole")
+                found = f"has {tar.stat().st_size} bytes" if tar.is_file() else "is not there"
+                raise ValueError(f"{tar} {found}, but {INDEX} says {str(size)[:80]}: copy it again, whole")
             listed = _json(tar.with_suffix(".json"))["videos"]
             if len(listed) != count:
                 raise ValueError(
-                    f"{tar.with_suffix('.json')} lists {len(listed)} videos, but {INDEX} says {count}: copy both again"
+                    f"{tar.with_suffix('.json')} lists {len(listed)} videos, but {INDEX} says {str(count)[:80]}: "
+                    "copy both again"
                 )
             parts.setdefault(part[1], []).extend(_entry(tar, size, values) for values in listed)
     except (KeyError, TypeError, AttributeError) as error:
@@ -177,9 +179,11 @@ def _entry(tar: Path, size: int, values: Any) -> Entry:
 
 
 def _json(path: Path) -> Any:
+    if not path.is_file():
+        raise ValueError(f"{path} is missing: copy the folder of shards again, with every file")
+    if path.stat().st_size > MAX_INDEX_BYTES:
+        raise ValueError(f"{path} has more than {MAX_INDEX_BYTES:,} bytes, and is no list that `mvit shard` wrote")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(f"{path} is missing: copy the folder of shards again, with every file") from None
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no JSON: copy it again, whole") from error
