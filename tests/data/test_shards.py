@@ -52,6 +52,20 @@ def made(folder, tmp_path) -> Path:
     return out
 
 
+def test_parts_of_videos_and_several_classes_are_kept(folder, tmp_path):
+    lines = [
+        {"path": "a/clip 0.of.nine.mp4", "label": ["a", "b"], "start": 0.1, "end": 0.25},
+        {"path": "a/clip 0.of.nine.mp4", "label": "a", "start": 0.2},
+        {"path": "b/clip 1.of.nine.mp4", "label": []},
+    ]
+    (folder / "parts.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    shards.write(parts_of(folder / "parts.jsonl"), tmp_path / "shards", count=2)
+    (ours,), (theirs,) = parts_of(tmp_path / "shards").values(), parts_of(folder / "parts.jsonl").values()
+    assert [(s.labels, s.part) for s in ours] == [(s.labels, s.part) for s in theirs]
+    assert ours[0].labels == ("a", "b")
+    assert ours[0].part.end == 0.25
+
+
 def contents(out: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(out.iterdir())}
 

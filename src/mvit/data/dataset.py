@@ -131,7 +131,7 @@ def _look(data: Path) -> Found:
 
 def _read_shards(folder: Path) -> Found:
     parts = {
-        part: [Sample(entry.member.path, entry.label, entry.group) for entry in entries]
+        part: [Sample(entry.member.path, entry.labels, entry.group, entry.part) for entry in entries]
         for part, entries in members.read_index(folder).items()
     }
     if not any(parts.values()):

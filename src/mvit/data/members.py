@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from mvit.data.sampling import Part
+
 INDEX = "shards.json"
 UNFINISHED = "unfinished.json"  # until the index is written
 BLOCK = tarfile.BLOCKSIZE
@@ -41,12 +43,13 @@ class Member:
 
 @dataclass(frozen=True)
 class Entry:
-    """A video as the index lists it: its number among those of its part, where it lies, its class and its group."""
+    """A video as the index lists it: its number among those of its split, where it lies, and what the sample says."""
 
     number: int
     member: Member
-    label: str
+    labels: tuple[str, ...]
     group: str | None
+    part: Part | None
 
 
 def is_folder(folder: Path) -> bool:
@@ -170,12 +173,18 @@ def read_index(folder: Path) -> dict[str, list[Entry]]:
 def _entry(tar: Path, size: int, values: Any) -> Entry:
     if not isinstance(values, list) or len(values) < 6:
         raise ValueError(f"{tar.with_suffix('.json')} lists {str(values)[:80]}, which is no video")
-    number, offset, bytes_, name, label, group, *_ = values
+    number, offset, bytes_, name, label, group, *rest = values
+    labels = tuple(label) if isinstance(label, list) else (label,)
+    times = rest[1:3]
     whole = all(type(value) is int and value >= 0 for value in (number, offset, bytes_))
-    named = all(isinstance(value, str) for value in (name, label)) and isinstance(group, str | None)
+    named = all(isinstance(value, str) for value in (name, *labels)) and isinstance(group, str | None)
     if not whole or not named or offset + bytes_ > size or not NAME.fullmatch(name) or name in (".", ".."):
         raise ValueError(f"{tar.with_suffix('.json')} lists {str(values)[:80]}, which is no video in {tar.name}")
-    return Entry(number, Member(tar, offset, bytes_, name), label, group)
+    try:
+        part = Part(*times) if times else None
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{tar.with_suffix('.json')} lists a part of {name} that is none: {error}") from error
+    return Entry(number, Member(tar, offset, bytes_, name), labels, group, part)
 
 
 def _json(path: Path) -> Any:

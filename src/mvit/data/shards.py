@@ -1,7 +1,7 @@
 """Writes a data set as shards: tar files of some hundred megabytes, as WebDataset lays them out, with an index.
 
-A folder of shards holds PART-NUMBER.tar, beside each a list of its videos (PART-NUMBER.json: number, offset, bytes,
-name, class, group, source), and `shards.json`, written last. In a tar each video stands as it is, with a JSON object of
+A folder of shards holds SPLIT-NUMBER.tar, beside each a list of its videos (SPLIT-NUMBER.json: number, offset, bytes,
+name, class or classes, group, source, and seconds of a part), and `shards.json`, written last. In a tar each video stands as it is, with a JSON object of
 the same name behind it, in an order shuffled once, so that readers that stream meet mixed classes.
 """
 
@@ -39,9 +39,28 @@ class _Video:
     name: str
 
     @property
+    def label(self) -> str | list[str]:
+        """Its class, or all of them where it is of several."""
+        return self.sample.labels[0] if len(self.sample.labels) == 1 else list(self.sample.labels)
+
+    @property
+    def entry(self) -> list[Any]:
+        """What the list of a shard says of it, but for its place."""
+        part = self.sample.part
+        return [
+            self.size,
+            self.name,
+            self.label,
+            self.sample.group,
+            self.source,
+            *((part.start, part.end) if part else ()),
+        ]
+
+    @property
     def about(self) -> bytes:
         """The JSON object behind it."""
-        facts = {"label": self.sample.label, "group": self.sample.group, "source": self.source, "number": self.number}
+        facts = {"label": self.label, "group": self.sample.group, "source": self.source, "number": self.number}
+        facts |= {"start": self.sample.part.start, "end": self.sample.part.end} if self.sample.part else {}
         return json.dumps(facts, ensure_ascii=False).encode("utf-8", "surrogateescape")
 
     @property
@@ -78,7 +97,7 @@ def write(
         shards.append(shard)
         if progress is not None:
             progress(done, total)
-    classes = sorted({sample.label for samples in parts.values() for sample in samples})
+    classes = sorted({label for samples in parts.values() for sample in samples for label in sample.labels})
     index = {"format": "mvit shards", "version": 1, "videos": total, "classes": classes, "plan": _digest(plan)}
     index["shards"] = shards
     _write_json(out / INDEX, index)
@@ -178,10 +197,7 @@ def _written(tar: Path, videos: Sequence[_Video]) -> dict[str, Any]:
         "bytes": tar.stat().st_size,
         "sha256": digest.value.hexdigest(),
         "plan": _digest({tar.stem: videos}),
-        "videos": [
-            [video.number, place, video.size, video.name, video.sample.label, video.sample.group, video.source]
-            for video, place in zip(videos, places, strict=True)
-        ],
+        "videos": [[video.number, place, *video.entry] for video, place in zip(videos, places, strict=True)],
     }
     _write_json(tar.with_suffix(".json"), said)
     return _summary(said)
