@@ -1,8 +1,9 @@
 """Writes a data set as shards: tar files of some hundred megabytes, as WebDataset lays them out, with an index.
 
 A folder of shards holds SPLIT-NUMBER.tar, beside each a list of its videos (SPLIT-NUMBER.json: number, offset, bytes,
-name, class or classes, group, source, and seconds of a part), and `shards.json`, written last. In a tar each video stands as it is, with a JSON object of
-the same name behind it, in an order shuffled once, so that readers that stream meet mixed classes.
+name, class or classes, group, source, and seconds of a part), and `shards.json`, written last. In a tar each video
+stands as it is, with a JSON object of the same name behind it, in an order shuffled once, so that readers that stream
+meet mixed classes.
 """
 
 import hashlib
@@ -47,14 +48,8 @@ class _Video:
     def entry(self) -> list[Any]:
         """What the list of a shard says of it, but for its place."""
         part = self.sample.part
-        return [
-            self.size,
-            self.name,
-            self.label,
-            self.sample.group,
-            self.source,
-            *((part.start, part.end) if part else ()),
-        ]
+        seconds = (part.start, part.end) if part else ()
+        return [self.size, self.name, self.label, self.sample.group, self.source, *seconds]
 
     @property
     def about(self) -> bytes:
