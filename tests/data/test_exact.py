@@ -133,6 +133,18 @@ def test_streams_joined_in_the_middle_of_a_group(numbered_video):
             _compare(opened, _in_sequence(path))
 
 
+@pytest.mark.parametrize("codec", ["libx264", "libx265"])
+@pytest.mark.parametrize("box", ["stss", "ctts", "elst"])
+def test_tables_that_a_writer_forgot(box, codec, numbered_video):
+    """Without them any frame is called a key frame, is shown when it is decoded, or its time starts before zero."""
+    path = numbered_video(48, codec=codec, options={"bf": "3", "g": "12", "x265-params": "log-level=none:bframes=3"})
+    data = path.read_bytes()
+    place = data.rindex(box.encode())
+    path.write_bytes(data[:place] + b"free" + data[place + 4 :])
+    with Video(path) as opened:
+        _compare(opened, _in_sequence(path))
+
+
 def test_an_unmarked_cover_is_not_the_video(tmp_path, numbered_video):
     path = tmp_path / "cover.mkv"
     with av.open(str(numbered_video(12))) as source, av.open(str(path), "w") as container:

@@ -139,7 +139,7 @@ class PictureStream:
         self.time_base = stream.time_base or Fraction(1, 90_000)
         self.header_fps = float(stream.average_rate or stream.guessed_rate or 25)
         self._starts: dict[int | None, int] = {}  # time stamp of a key frame -> number of its packet
-        kept_bytes, count = 0, 0
+        kept_bytes, count, reordered = 0, 0, False
         shown: list[int | None] = []
         with self.guard():
             for packet in self._container.demux(stream):
@@ -152,6 +152,7 @@ class PictureStream:
                     raise UnreadableVideo(self.path, f"it has more than {self.limits.frames:,} frames")
                 if not packet.is_discard:  # an edit list says not to show it
                     shown.append(packet.pts)
+                    reordered = reordered or packet.pts != packet.dts
                 kept_bytes += packet.size + _PACKET_OVERHEAD
                 if kept_bytes <= _PACKET_MEMORY:
                     self._packets.append(packet)
@@ -172,7 +173,8 @@ class PictureStream:
         )
         self._pts = None if self.in_order else stamps
         self._keys = keys if keys is not None else np.empty(0, np.int64)
-        self._skips = codec.name in _SKIPPABLE
+        # Where times of decoding stand for those of showing, only looking at every frame finds out.
+        self._skips = codec.name in _SKIPPABLE and (reordered or not codec.has_b_frames)
 
     @property
     def pts(self) -> np.ndarray:
@@ -239,18 +241,19 @@ class PictureStream:
             key = self._key_before(stamps[rank])
             # After a jump, pictures shown before the key frame lack what they refer to.
             base = self.pts[0] if key == self._keys[0] else key
-            number = int(np.searchsorted(self.pts, base))
+            number, last = int(np.searchsorted(self.pts, base)), base - 1
             for frame in self._run(key, needed):
                 if frame.pts is not None and frame.pts < base:
                     continue
                 # What a decoder makes up in place of damaged data depends on what it decoded before.
                 if frame.pts is None or frame.is_corrupt:
                     raise Miscounted
-                if skip and frame.pts < stamps[rank]:
+                if skip and last < frame.pts < stamps[rank]:
+                    last = frame.pts
                     continue
                 if frame.pts != (stamps[rank] if skip else self.pts[number] if number < len(self.pts) else None):
                     raise Miscounted
-                number += 1
+                number, last = number + 1, frame.pts
                 if frame.pts == stamps[rank]:
                     yield rank, frame
                     rank += 1
