@@ -66,7 +66,7 @@ def test_what_cannot_be_a_video_says_why(folder, tmp_path_factory):
         read(empty)
     for limits, reason in (
         ({"frames": 11}, "more than 11 pictures"),
-        ({"answer_frames": 11}, "11 frames allowed in one answer"),
+        ({"answer_frames": 11}, "more than 11 pictures"),
         ({"pixels": 1000}, "picture img_1.jpg: "),
         ({"codecs": ("png",)}, "picture img_1.jpg: it is neither JPEG nor PNG"),
         ({"seconds": -1}, "longer than"),

@@ -216,8 +216,8 @@ def test_codecs_and_sizes_that_are_not_allowed(numbered_video):
     path = numbered_video(3)
     for field, value, reason in (
         ("answer_bytes", 10_000, r"3 frames of 64x32 .* 10,000 bytes allowed; ask for fewer, or for a smaller"),
-        ("answer_frames", 2, r"3 frames of 64x32 .* 2 frames allowed"),
-        ("frames", 2, "more than 2 frames"),
+        ("answer_frames", 2, "more than the 2 frames allowed at once; ask for some"),
+        ("frames", 2, "more than the 2 frames allowed"),
         ("pixels", 2000, r"more than 2,000 pixels|opened"),
         ("file_bytes", 100, "more than the 100 allowed"),
         ("seconds", 0, "longer than the 0 s allowed"),
@@ -226,6 +226,8 @@ def test_codecs_and_sizes_that_are_not_allowed(numbered_video):
     ):
         with pytest.raises(UnreadableVideo, match=reason):
             read(path, limits=replace(OWN, **{field: value}))
+    with pytest.raises(UnreadableVideo, match="3 frames of 64x32 at once are more than the 2 frames allowed"):
+        read(path, [0, 1, 1], limits=replace(OWN, answer_frames=2))
 
 
 def test_a_cut_stream_is_as_long_as_what_can_be_decoded(numbered_video):

@@ -149,7 +149,11 @@ class PictureStream:
                     self._starts[packet.pts] = count
                 count += 1
                 if count > self.limits.frames:
-                    raise UnreadableVideo(self.path, f"it has more than {self.limits.frames:,} frames")
+                    at_once = (
+                        " at once; ask for some of them" if self.limits.frames <= self.limits.answer_frames else ""
+                    )
+                    reason = f"it has more than the {self.limits.frames:,} frames allowed{at_once}"
+                    raise UnreadableVideo(self.path, reason)
                 if not packet.is_discard:  # an edit list says not to show it
                     shown.append(packet.pts)
                     reordered = reordered or packet.pts != packet.dts

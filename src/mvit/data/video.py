@@ -5,7 +5,7 @@ of released weights). Time zero is the first frame shown.
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -266,6 +266,8 @@ def read(
     fps: float | None = None,
 ) -> np.ndarray:
     """Frames of a file or folder of pictures: `Video.read` of one opened for it. uint8 (T, H, W, 3), RGB, upright."""
+    if indices is None and times is None:  # a file too long for one answer need not be looked at to its end
+        limits = replace(limits, frames=min(limits.frames, limits.answer_frames))
     with Video(path, threads=threads, limits=limits, fps=fps) as video:
         return video.read(indices, times, short_side=short_side)
 
