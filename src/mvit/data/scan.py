@@ -4,7 +4,7 @@ import math
 import multiprocessing
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
@@ -12,22 +12,29 @@ from pathlib import Path
 from statistics import fmean, median
 
 from mvit.data.dataset import Listing, Sample
+from mvit.data.look import Look, look
 from mvit.data.sampling import ClipSampling, padding_share
-from mvit.data.video import UnreadableVideo, Video, VideoFacts
+from mvit.data.video import VideoFacts
 
 FEW = 24  # so many files are looked at sooner than processes start
 MUCH_PADDING = 0.1
 NAMED = 10  # unreadable files in a summary
 
-Outcome = VideoFacts | str  # facts, or why there are none
+Outcome = Look | str  # or what is to be said of a file that kills whoever looks
 
 
 @dataclass(frozen=True)
 class Scan:
-    """The facts of every file that can be read, and the reason for every one that cannot."""
+    """The facts of every file that can be read, the reason for every one that cannot, and all that each look found."""
 
     facts: dict[Path, VideoFacts] = field(default_factory=dict)
     unreadable: dict[Path, str] = field(default_factory=dict)
+    looks: dict[Path, Look] = field(default_factory=dict)
+
+    @property
+    def short(self) -> dict[Path, str]:
+        """Files that can be read, but hold fewer frames than their header promises: what is said of each."""
+        return {path: seen.short for path, seen in self.looks.items() if seen.short}
 
     def readable(self, samples: Iterable[Sample]) -> tuple[Sample, ...]:
         """The samples whose file can be read, in their order; raises ValueError where there are some but none can."""
@@ -42,27 +49,45 @@ class Scan:
 
 
 def scan(
-    samples: Iterable[Sample], *, workers: int | None = None, progress: Callable[[int, int], None] | None = None
+    samples: Iterable[Sample],
+    *,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    seen: MutableMapping[Path, Look] | None = None,
 ) -> Scan:
     """Open every file and decode its first, middle and last frame, on `workers` processes (None: all usable cores).
 
-    `progress` is told how many files of how many are done. A file on which the decoder crashes is unreadable too.
+    What earlier scans have `seen` of files that have not changed since is taken from there, and what this one sees is
+    added, file by file. `progress` is told how many files of how many are done. A file on which the decoder crashes is
+    unreadable too.
     """
     paths = list(dict.fromkeys(sample.path for sample in samples))
+    known = {path: seen[path] for path in paths if path in seen} if seen is not None else {}
+    looks = {path: before for path, before in known.items() if before.is_of(path)}
+    rest = [path for path in paths if path not in looks]
+    if progress is not None and looks:
+        progress(len(looks), len(paths))
     cores = available_cores() if workers is None else workers
-    result = Scan()
     # Two processes look at 2,400 clips of 32 small frames in 5 s; as many threads take 8 s, holding each other up.
     outcomes = (
-        _in_processes(_look, paths, cores) if cores and len(paths) > FEW else ((path, _look(path)) for path in paths)
+        _in_processes(look, rest, min(cores, len(rest)))
+        if cores and rest and (len(rest) > FEW or seen is not None)
+        else ((path, look(path)) for path in rest)
     )
-    for number, (path, outcome) in enumerate(outcomes, start=1):
-        if isinstance(outcome, str):
-            result.unreadable[path] = outcome
-        else:
-            result.facts[path] = outcome
+    for path, outcome in outcomes:
+        # A crash is the decoder's or the memory's: perhaps not the next time.
+        found = Look(reason=outcome, lasting=False) if isinstance(outcome, str) else outcome
+        looks[path] = found
+        if seen is not None and found.lasting:
+            seen[path] = found
         if progress is not None:
-            progress(number, len(paths))
-    return result
+            progress(len(looks), len(paths))
+    looks = {path: looks[path] for path in paths}
+    return Scan(
+        {path: found.facts for path, found in looks.items() if found.facts is not None},
+        {path: found.reason for path, found in looks.items() if found.facts is None},
+        looks,
+    )
 
 
 def available_cores() -> int:
@@ -75,7 +100,7 @@ def available_cores() -> int:
     return usable if quota == "max" else max(1, min(usable, math.ceil(int(quota) / int(period))))
 
 
-def summary(listing: Listing, found: Scan, sampling: ClipSampling) -> list[str]:
+def summary(listing: Listing, found: Scan, sampling: ClipSampling | None = None) -> list[str]:
     """What a data set holds, in a few lines for a person: classes, frames, sizes, padding, unreadable files."""
     lines = [f"{len(listing.classes)} classes: {len(listing.train):,} videos in train, {len(listing.val):,} in val"]
     lines += [_per_class(name, part) for name, part in (("train", listing.train), ("val", listing.val)) if part]
@@ -86,31 +111,21 @@ def summary(listing: Listing, found: Scan, sampling: ClipSampling) -> list[str]:
         rates = Counter(f"{video.fps:.4g}" for video in facts)
         if max(frames) == 1:
             lines.append(f"images of {_most_common(sizes)} pixels")
-            if sampling.frames > 1:
+            if sampling is not None and sampling.frames > 1:
                 lines.append(f"each is repeated to {sampling.frames} frames: set data.frames=1 to learn from images")
         else:
             lines.append(
                 f"frames a video: {_range(frames)}; frames a second: {_most_common(rates)}; "
                 f"pixels: {_most_common(sizes)}"
             )
-            lines.append(_padding(facts, sampling))
+            if sampling is not None:
+                lines.append(_padding(facts, sampling))
     if found.unreadable:
         lines.append(f"{len(found.unreadable):,} of {len(facts) + len(found.unreadable):,} files cannot be read:")
         lines += [f"  {path}: {reason}" for path, reason in list(found.unreadable.items())[:NAMED]]
         if len(found.unreadable) > NAMED:
             lines.append(f"  and {len(found.unreadable) - NAMED:,} more")
     return lines
-
-
-def _look(path: Path) -> Outcome:
-    try:
-        with Video(path) as video:
-            video.read(sorted({0, video.frames // 2, video.frames - 1}))
-            return video.facts
-    except UnreadableVideo as error:
-        return error.reason
-    except OSError as error:
-        return (error.strerror or str(error)).lower()
 
 
 def _in_processes(

@@ -4,8 +4,10 @@ Part of `video`; nothing else needs to know of it but `UnreadableVideo`.
 """
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -54,6 +56,20 @@ class UnreadableVideo(ValueError):  # noqa: N818 (a state of the file, named as 
 
     def __str__(self) -> str:
         return f"{self.path} cannot be read: {self.reason}"
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of itself: container, codec, and the frames and seconds it promises, None where it does not.
+
+    `packets` came when the file was demultiplexed: what a promised count is to be held against.
+    """
+
+    container: str
+    codec: str
+    frames: int | None
+    seconds: float | None
+    packets: int
 
 
 class Miscounted(Exception):  # noqa: N818 (caught by Video)
@@ -108,6 +124,20 @@ class PictureStream:
         except _SURPRISES as error:
             detail = getattr(error, "strerror", None) or type(error).__name__
             raise UnreadableVideo(self.path, f"{what} ({detail})") from error
+
+    @property
+    def header(self) -> Header:
+        """What the file says of itself."""
+        container, stream = self._container, self._stream
+        clock = re.fullmatch(r"(\d{1,6}):(\d\d):(\d\d(?:\.\d{1,9})?)", stream.metadata.get("DURATION", ""))
+        seconds = None
+        if clock:  # of this stream, as Matroska has it
+            seconds = int(clock[1]) * 3600 + int(clock[2]) * 60 + float(clock[3])
+        elif container.duration and len(container.streams) == 1:  # otherwise the sound's, perhaps
+            seconds = container.duration / 1e6
+        return Header(
+            container.format.name, stream.codec_context.name, stream.frames or None, seconds, self._packet_count
+        )
 
     def pictures(self, wanted: np.ndarray) -> Iterator[tuple[int, Any]]:
         """(rank in `wanted`, decoded frame) for sorted frame numbers without repeats; raises Miscounted."""
@@ -166,6 +196,7 @@ class PictureStream:
                     self._packets.append(packet)
             if kept_bytes > _PACKET_MEMORY:
                 self._packets = []
+        self._packet_count = count
         # AVI stores no presentation times; FFmpeg's guess is a frame off when frames are reordered.
         guessed = self._container.format.name == "avi" and bool(codec.has_b_frames)
         hidden = codec.name == "vp8"  # some of its packets hold frames that are never shown

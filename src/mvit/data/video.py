@@ -17,11 +17,22 @@ import numpy as np
 from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import ArrayLike
 
-from mvit.data.stream import Miscounted, PictureStream, UnreadableVideo, turn
+from mvit.data.stream import Header, Miscounted, PictureStream, UnreadableVideo, turn
 
 __all__ = ["UnreadableVideo", "Video", "VideoFacts", "probe", "read", "write"]
 
 MAX_READ_BYTES = 2**33  # of one answer
+# From transposed, then mirrored in x and y, to degrees clockwise, after mirroring from left to right or not.
+_ROTATIONS = {
+    (False, False, False): (0, False),
+    (True, True, False): (90, False),
+    (False, True, True): (180, False),
+    (True, False, True): (270, False),
+    (False, True, False): (0, True),
+    (True, True, True): (90, True),
+    (False, False, True): (180, True),
+    (True, False, False): (270, True),
+}
 
 
 @dataclass(frozen=True)
@@ -89,14 +100,27 @@ class Video:
         """The smaller of width and height in pixels, known without decoding."""
         return min(self._stream.size)
 
+    @property
+    def header(self) -> Header:
+        """What the file says of itself, true or not."""
+        return self._stream.header
+
+    @property
+    def rotation(self) -> tuple[int, bool]:
+        """Degrees by which frames are turned clockwise to stand upright, and whether they are mirrored before that."""
+        return _ROTATIONS[self._turned()]
+
     @cached_property
     def facts(self) -> VideoFacts:
         """Count, rate, duration and upright size; decodes the first frame."""
+        width, height = reversed(self._stream.size) if self._turned()[0] else self._stream.size
+        return VideoFacts(self.frames, self.fps, self.duration_seconds, width, height)
+
+    def _turned(self) -> tuple[bool, bool, bool]:
         if self._turn is None:
             self.read([0])
         assert self._turn is not None
-        width, height = reversed(self._stream.size) if self._turn[0] else self._stream.size
-        return VideoFacts(self.frames, self.fps, self.duration_seconds, width, height)
+        return self._turn
 
     # -- frames -------------------------------------------------------------------------------------------------------
 
