@@ -8,7 +8,7 @@ from typing import Any
 from mvit import commandline
 from mvit.bench import bench_model, bench_plan
 from mvit.commandline import DONE, USERS_INPUT, numbers, progress_bar, share, users_fault
-from mvit.curate import scan
+from mvit.curate import prepare, scan
 
 # ---- the commands --------------------------------------------------------------------------------------------------
 # Each one's docstring is its help: the first line in `mvit --help`, all of it in `mvit COMMAND --help`.
@@ -373,7 +373,7 @@ def _name_left_out(unreadable: Mapping[Any, str]) -> None:
 
 _EVERYDAY = (quickstart, train, evaluate, probe, predict, report, info, fetch, complexity, convert, doctor)
 COMMANDS: dict[str, commandline.Command] = {
-    command.__name__.replace("_", " "): command for command in (*_EVERYDAY, scan, bench_model, bench_plan)
+    command.__name__.replace("_", " "): command for command in (*_EVERYDAY, scan, prepare, bench_model, bench_plan)
 }
 
 

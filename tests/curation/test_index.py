@@ -39,7 +39,7 @@ def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def here(_, paths, __):
         return ((path, look(path)) for path in paths)
 
-    monkeypatch.setattr(scanning, "_in_processes", here)
+    monkeypatch.setattr(scanning, "in_processes", here)
     return names
 
 
@@ -127,7 +127,7 @@ def test_the_moment_is_not_taken_for_the_file(tmp_path, samples, monkeypatch):
 
     with Index(tmp_path / "index.jsonl") as seen:
         with monkeypatch.context() as patch:
-            patch.setattr(scanning, "_in_processes", lambda look, paths, _: ((path, look(path)) for path in paths))
+            patch.setattr(scanning, "in_processes", lambda look, paths, _: ((path, look(path)) for path in paths))
             patch.setattr("mvit.data.stream.PictureStream.pictures", broken)
             assert len(scan(samples, seen=seen, workers=1).unreadable) == 4
         assert list(seen) == [samples[3].path]

@@ -68,7 +68,8 @@ class Journal(Generic[Entry]):
                         return  # killed while it was written; what follows is written anew
                     values = json.loads(line)
                     if number > 1:
-                        self.entries[str(values.pop("name"))] = self._parse(values)
+                        name = str(values.pop("name"))
+                        self.entries[name] = self._parse(values)
                         continue
                     self.found = values if isinstance(values, dict) else None
                     if values != self.header:

@@ -3,6 +3,7 @@
 import math
 import multiprocessing
 import os
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -10,6 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean, median
+from typing import TypeVar
 
 from mvit.data.dataset import Listing, Sample
 from mvit.data.look import Look, look
@@ -20,7 +22,8 @@ FEW = 24  # so many files are looked at sooner than processes start
 MUCH_PADDING = 0.1
 NAMED = 10  # unreadable files in a summary
 
-Outcome = Look | str  # or what is to be said of a file that kills whoever looks
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ def scan(
     cores = available_cores() if workers is None else workers
     # Two processes look at 2,400 clips of 32 small frames in 5 s; as many threads take 8 s, holding each other up.
     outcomes = (
-        _in_processes(look, rest, min(cores, len(rest)))
+        in_processes(look, rest, min(cores, len(rest)))
         if cores and rest and (len(rest) > FEW or seen is not None)
         else ((path, look(path)) for path in rest)
     )
@@ -128,35 +131,51 @@ def summary(listing: Listing, found: Scan, sampling: ClipSampling | None = None)
     return lines
 
 
-def _in_processes(
-    look: Callable[[Path], Outcome], paths: Sequence[Path], workers: int
-) -> Iterator[tuple[Path, Outcome]]:
+def in_processes(
+    work: Callable[[Item], Result], items: Sequence[Item], workers: int, *, most_at_once: int = 16
+) -> Iterator[tuple[Item, Result | str]]:
+    """Each item with what `work` makes of it, in order, or with a sentence where its process dies of it.
+
+    A process is handed up to `most_at_once` items together; all of them leave when this one is killed.
+    """
     context = multiprocessing.get_context("spawn")  # a fork of a process that computes on threads can hang
-    while paths:
-        done, chunk = 0, min(16, 1 + len(paths) // (8 * workers))
+    while items:
+        done, chunk = 0, min(most_at_once, 1 + len(items) // (8 * workers))
         try:
-            with ProcessPoolExecutor(workers, mp_context=context) as pool:
-                for path, outcome in zip(paths, pool.map(look, paths, chunksize=chunk), strict=True):
-                    yield path, outcome
+            with ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_with_parent) as pool:
+                for item, outcome in zip(items, pool.map(work, items, chunksize=chunk), strict=True):
+                    yield item, outcome
                     done += 1
             return
         except BrokenProcessPool:
             # The files under way when it died are among the next ones: each of them again, in a process of its own.
             near = done + (2 * workers + 1) * chunk
-            suspects, paths = paths[done:near], paths[near:]
+            suspects, items = items[done:near], items[near:]
         crashed = 0
-        for path in suspects:
+        for item in suspects:
             try:
-                with ProcessPoolExecutor(1, mp_context=context) as pool:
-                    yield path, pool.submit(look, path).result()
+                with ProcessPoolExecutor(1, mp_context=context, initializer=_leave_with_parent) as pool:
+                    yield item, pool.submit(work, item).result()
             except BrokenProcessPool:
                 crashed += 1
-                yield path, "the decoder crashed on it, or its process was killed"
+                yield item, "the decoder crashed on it, or its process was killed"
         if crashed == len(suspects) > 1:
             raise RuntimeError(
                 "processes that look at videos die at once: memory may be too small; in a program of your own, "
                 'what starts the work must stand under if __name__ == "__main__":'
             )
+
+
+def _leave_with_parent() -> None:
+    """Have this process end when the one that started it does: killed, that one cannot tell it to."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _per_class(name: str, samples: Sequence[Sample]) -> str:
