@@ -1,9 +1,12 @@
 """What every test shares: one thread, fixed randomness, and the way to data that lies beside the checkout."""
 
+import atexit
 import importlib
 import os
 import random
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -24,6 +27,10 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("mvit")
+
+# What was seen of videos is kept in the user's cache: no test may find what another one left there.
+os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="mvit-tests-")
+atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 ROOT = Path(__file__).parents[1]
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from mvit import commandline
 from mvit.bench import bench_data, bench_model, bench_plan
-from mvit.commandline import DONE, USERS_INPUT, numbers, progress_bar, users_fault
-from mvit.curate import shard, split
+from mvit.commandline import DONE, USERS_INPUT, numbers, progress_bar, share, users_fault
+from mvit.curate import prepare, scan, shard, split
 
 # ---- the commands --------------------------------------------------------------------------------------------------
 # Each one's docstring is its help: the first line in `mvit --help`, all of it in `mvit COMMAND --help`.
@@ -59,6 +59,8 @@ def train(
     recipe: str | None = None,
     val: Path | None = None,
     memory: str | None = None,
+    max_bad: str | None = None,
+    index: Path | None = None,
     out: Path | None = None,
     resume: bool = False,
 ) -> int:
@@ -72,16 +74,20 @@ def train(
         recipe: a TOML file, or the name of a recipe that comes with mvit
         val: held-out videos, as a second folder or CSV
         memory: what a step may take, such as 16GB: what does not fit is computed again for the gradients
+        max_bad: share of the training videos that may be unreadable, such as 1%: with more the run stops
+        index: as for scan
         out: run folder; a fresh one under runs/ if not given
         resume: go on with the run in --out from its last checkpoint, on the same data
     """
     import json
 
     from mvit import runs
+    from mvit.curation.index import place
     from mvit.data.dataset import find
     from mvit.training.recipe import load, path_of
 
-    options = {"model.name": model, "train.memory": memory}
+    most = None if max_bad is None else share(max_bad)
+    options = {"model.name": model, "train.memory": memory, "train.max_bad": most}
     chosen = [*(f"{key}={json.dumps(value)}" for key, value in options.items() if value is not None), *overrides]
     begun_with = out / "recipe.toml" if resume and out else None
     if resume and (begun_with is None or not begun_with.is_file()):
@@ -93,7 +99,8 @@ def train(
     from mvit.analysis.report import report as write_report  # these import torch: a wrong word is answered before that
     from mvit.training import loop
 
-    run = loop.train(resolved, listing, out or runs.fresh(Path("runs"), runs.name_of(data)), resume=resume)
+    folder = out or runs.fresh(Path("runs"), runs.name_of(data))
+    run = loop.train(resolved, listing, folder, resume=resume, index=index or place(data))
     page = write_report([run], run / "report.html")
     print(f"Wrote {page}. Next: mvit predict {run} VIDEO")
     return DONE
@@ -368,7 +375,7 @@ def _name_left_out(unreadable: Mapping[Any, str]) -> None:
 _EVERYDAY = (quickstart, train, evaluate, probe, predict, report, info, fetch, complexity, convert, doctor)
 COMMANDS: dict[str, commandline.Command] = {
     command.__name__.replace("_", " "): command
-    for command in (*_EVERYDAY, split, shard, bench_data, bench_model, bench_plan)
+    for command in (*_EVERYDAY, scan, split, prepare, shard, bench_data, bench_model, bench_plan)
 }
 
 

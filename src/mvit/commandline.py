@@ -93,6 +93,17 @@ def numbers(text: str, what: str, count: int) -> Any:
     return tuple(int(part) for part in parts)
 
 
+def share(text: str) -> float:
+    """A share of 0 to 1 from 1% or 0.01; raises ``ValueError`` for anything else."""
+    try:
+        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise ValueError(f"{text!r} is no share of the videos: give 0% to 100%, such as 1% or 0.01")
+    return value
+
+
 @contextmanager
 def progress_bar(doing: str) -> Iterator[Callable[[int, int], None]]:
     """A bar on standard error where that is a terminal; gives what to call with how many are done, of how many."""

@@ -16,15 +16,16 @@ from mvit.data.manifests import read_manifest
 from mvit.model.config import MViTConfig, Triple
 from mvit.model.mvit import MViT
 from mvit.model.presets import get_config
+from mvit.training.run import only_listed_unreadable
 from mvit.weights import hub
 from mvit.weights.published import Published, published_for
 from mvit.weights.read import CheckpointError, describe
 
 
 def fresh(folder: Path, name: str) -> Path:
-    """The first of NAME-1, NAME-2, ... that does not exist in a folder."""
+    """The first of NAME-1, NAME-2, ... in a folder that does not exist, or holds no run that has begun."""
     numbered = (folder / f"{name}-{n}" for n in itertools.count(1))
-    return next(path for path in numbered if not path.exists())
+    return next(path for path in numbered if not path.exists() or only_listed_unreadable(path))
 
 
 def name_of(data: Path) -> str:

@@ -11,7 +11,7 @@ import pytest
 from mvit.data import video
 from mvit.data.dataset import Listing, Sample
 from mvit.data.sampling import ClipSampling
-from mvit.data.scan import FEW, Scan, _in_processes, scan, summary
+from mvit.data.scan import FEW, Scan, in_processes, scan, summary
 from mvit.data.video import VideoFacts
 
 
@@ -68,7 +68,7 @@ def test_many_files_are_scanned_in_processes_with_the_same_outcome(tmp_path):
 def test_what_kills_its_process_is_named_and_the_rest_is_scanned():
     calls = [partial(abs, -number) for number in range(40)]
     calls[7] = calls[30] = os.abort
-    outcomes = list(_in_processes(operator.call, calls, 2))
+    outcomes = list(in_processes(operator.call, calls, 2))
     assert [call for call, _ in outcomes] == calls
     crashed = [number for number, (_, outcome) in enumerate(outcomes) if isinstance(outcome, str)]
     assert crashed == [7, 30]
@@ -80,7 +80,7 @@ def test_what_kills_its_process_is_named_and_the_rest_is_scanned():
 
 def test_processes_that_die_at_once_stop_the_scan():
     with pytest.raises(RuntimeError, match="die at once: memory may be too small"):
-        list(_in_processes(operator.call, [os.abort] * 3, 1))
+        list(in_processes(operator.call, [os.abort] * 3, 1))
 
 
 def test_summary_tells_what_there_is(tmp_path):

@@ -63,7 +63,8 @@ def test_unreadable_videos_are_counted_named_and_never_replaced(predict, samples
     assert content["top1"] == 1.0
     assert content["top1_unreadable_wrong"] == 4 / 6
     assert content["headline"] == (
-        "top-1 100.0 % [51.0, 100.0] (1x1 views, 8 segments, short side 32, crop 32; 4 of 6 videos)"
+        "top-1 100.0 % [51.0, 100.0] (1x1 views, 8 segments, short side 32, crop 32; 4 of 6 videos), "
+        "66.7 % with 2 unreadable counted wrong"
     )
 
 

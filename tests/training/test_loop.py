@@ -191,7 +191,9 @@ def test_unreadable_videos_are_left_out_named_and_counted(tmp_path: Path, recipe
         path.write_text("no video")
     listing = find(tmp_path / "videos")
     said: list[str] = []
-    run = loop.train(with_train(recipe, epochs=1), listing, tmp_path / "run", echo=said.append)
+    run = loop.train(with_train(recipe, epochs=1, max_bad=0.1), listing, tmp_path / "run", echo=said.append)
+    assert f"2 of 26 videos unreadable, listed in {run / 'unreadable.csv'}" in said
+    assert "% with 1 unreadable counted wrong" in said[-1]
     with (run / "unreadable.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert {row["path"] for row in rows} == {str(path) for path in broken}
@@ -216,7 +218,7 @@ def test_a_video_that_breaks_later_is_named_once_and_the_run_goes_on(
         if line.startswith("computing with"):  # the last line before the first step
             lost.write_text("gone")
 
-    run = loop.train(with_train(recipe, epochs=2), listing, tmp_path / "run", echo=hear)
+    run = loop.train(with_train(recipe, epochs=2, max_bad=0.1), listing, tmp_path / "run", echo=hear)
     assert len([line for line in said if line.startswith(f"left out: {lost}")]) == 1
     with (run / "unreadable.csv").open(encoding="utf-8") as file:
         assert [(row["path"], row["found_in"]) for row in csv.DictReader(file)] == [(str(lost), "training")]
@@ -227,9 +229,37 @@ def test_without_a_readable_video_there_is_no_run(tmp_path: Path, recipe: Recipe
         (tmp_path / "videos" / name).mkdir(parents=True)
         for index in range(2):
             (tmp_path / "videos" / name / f"{index}.mp4").write_text("no video")
+    listing, run = find(tmp_path / "videos"), tmp_path / "run"
+    with pytest.raises(ValueError, match=r"2 of 2 training videos \(100 %\) cannot be read, more than the 1 % that"):
+        loop.train(recipe, listing, run, echo=silent)
+    assert [path.name for path in run.iterdir()] == ["unreadable.csv"]
     with pytest.raises(ValueError, match="none of the 2 training videos can be read; the first is"):
-        loop.train(recipe, find(tmp_path / "videos"), tmp_path / "run", echo=silent)
-    assert not (tmp_path / "run").exists()
+        loop.train(with_train(recipe, max_bad=1.0), listing, run, echo=silent)
+    assert len((run / "unreadable.csv").read_text(encoding="utf-8").splitlines()) == 5  # made anew, not added to
+
+
+def test_a_run_stops_where_more_videos_break_than_it_may_have_and_goes_on_when_it_may(
+    tmp_path: Path, recipe: Recipe, videos: Path
+):
+    shutil.copytree(videos, tmp_path / "videos")
+    listing = find(tmp_path / "videos")
+    lost = [sample.path for sample in listing.train[3:5]]
+    said: list[str] = []
+
+    def hear(line: str) -> None:
+        said.append(line)
+        if line.startswith("epoch 1/"):
+            for path in lost:
+                path.write_text("gone")
+
+    run, few = tmp_path / "run", with_train(recipe, epochs=3, max_bad=0.06)
+    with pytest.raises(ValueError, match=r"2 of 18 training videos \(11.1 %\) .* 6 % .*unreadable.csv lists them"):
+        loop.train(few, listing, run, echo=hear)
+    with pytest.raises(ValueError, match="2 of 18 training videos"):
+        loop.train(few, listing, run, resume=True, echo=said.append)
+    loop.train(with_train(few, max_bad=0.2), listing, run, resume=True, echo=said.append)
+    assert any(line.startswith("going on in epoch 2") for line in said)
+    assert len(metrics(run)) == 3
 
 
 # ---- choices ---------------------------------------------------------------------------------------------------------
@@ -258,7 +288,7 @@ def test_the_best_epoch_need_not_be_the_last(
             return real(outcome)
         if (run / "model.safetensors").exists():
             after_first.append((run / "model.safetensors").read_bytes())
-        return {"top1": 0.4 if after_first else 0.9}
+        return {"top1": 0.4 if after_first else 0.9, "unreadable": {}}
 
     monkeypatch.setattr(evaluation, "result", dictated)
     said: list[str] = []

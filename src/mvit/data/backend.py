@@ -91,8 +91,8 @@ def _torchcodec(device: str) -> Backend:
             numbers = opened.locate(indices, times, short_side=short_side)
             facts, stream = opened.facts, opened.stream_index
             expected = opened.start_seconds + opened.times[numbers]
-            if not opened.indexed or opened.mirrored:
-                reason = "is mirrored" if opened.mirrored else "has no time stamps to go by"
+            if not opened.indexed or opened.rotation[1]:
+                reason = "is mirrored" if opened.rotation[1] else "has no time stamps to go by"
                 raise UnreadableVideo(opened.path, f"it {reason}, which torchcodec gets wrong; choose pyav")
         try:
             decoder = VideoDecoder(

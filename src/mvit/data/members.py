@@ -72,6 +72,16 @@ def exists(path: Path) -> bool:
     return path.is_file() if member is None else member.offset + member.bytes <= member.shard.stat().st_size
 
 
+def size_and_change(path: Path) -> tuple[int, int]:
+    """Bytes of a file, a folder or a member, and when it, or the member's shard, was last changed, in nanoseconds.
+
+    Raises OSError where it is not there.
+    """
+    member = located(path)
+    facts = (path if member is None else member.shard).stat()
+    return facts.st_size if member is None else member.bytes, facts.st_mtime_ns
+
+
 def opened(path: Path) -> BinaryIO | None:
     """A member of a shard as a file of its own; None for any other path. Raises OSError where it is not there."""
     member = located(path)

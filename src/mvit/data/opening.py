@@ -6,6 +6,7 @@ Part of `video`; nothing else needs to know of it but `UnreadableVideo`.
 import os
 import stat
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -46,6 +47,20 @@ class UnreadableVideo(ValueError):  # noqa: N818 (a state of the file, named as 
 
 class OutOfTime(UnreadableVideo):
     """Not the data are at fault but how long they take."""
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of itself: container, codec, and the frames and seconds it promises, None where it does not.
+
+    `packets` came when the file was demultiplexed: what a promised count is to be held against.
+    """
+
+    container: str
+    codec: str
+    frames: int | None
+    seconds: float | None
+    packets: int
 
 
 def open_regular(path: Path, limits: Limits) -> BinaryIO:

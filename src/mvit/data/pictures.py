@@ -13,7 +13,7 @@ import av
 import numpy as np
 
 from mvit.data.limits import Limits
-from mvit.data.opening import SURPRISES, OutOfTime, UnreadableVideo, open_regular
+from mvit.data.opening import SURPRISES, Header, OutOfTime, UnreadableVideo, open_regular
 
 FPS = 30.0
 """The rate assumed of a folder, which holds no time stamps: that of most cameras."""
@@ -43,6 +43,11 @@ class PictureFolder:
 
     def close(self) -> None:
         """Nothing stays open between pictures."""
+
+    @property
+    def header(self) -> Header:
+        """There is none: the pictures are what they are."""
+        return Header("folder of pictures", Path(self._names[0]).suffix[1:].lower(), None, None, len(self._names))
 
     def start_clock(self) -> None:
         """A new call: it may take as many seconds as the limits allow."""

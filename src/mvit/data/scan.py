@@ -2,32 +2,43 @@
 
 import math
 import multiprocessing
+import os
+import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean, median
+from typing import TypeVar
 
 from mvit.data.dataset import Listing, Sample
+from mvit.data.look import Look, look
 from mvit.data.resources import available_cores
 from mvit.data.sampling import ClipSampling, Part, padding_share
-from mvit.data.video import UnreadableVideo, Video, VideoFacts
+from mvit.data.video import VideoFacts
 
 FEW = 24  # so many files are looked at sooner than processes start
 MUCH_PADDING = 0.1
 NAMED = 10  # unreadable files in a summary
 
-Outcome = VideoFacts | str  # facts, or why there are none
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
 class Scan:
-    """The facts of every sample that can be read, and the reason for every one that cannot, by `Sample.id`."""
+    """What is known of every sample, by `Sample.id`: its facts, or why it cannot be read; and each look, by path."""
 
     facts: dict[Path, VideoFacts] = field(default_factory=dict)
     unreadable: dict[Path, str] = field(default_factory=dict)
+    looks: dict[Path, Look] = field(default_factory=dict)
+
+    @property
+    def short(self) -> dict[Path, str]:
+        """Files that can be read, but hold fewer frames than their header promises: what is said of each."""
+        return {path: seen.short for path, seen in self.looks.items() if seen.short}
 
     def readable(self, samples: Iterable[Sample]) -> tuple[Sample, ...]:
         """The samples whose file can be read, in their order; raises ValueError where there are some but none can."""
@@ -42,27 +53,44 @@ class Scan:
 
 
 def scan(
-    samples: Iterable[Sample], *, workers: int | None = None, progress: Callable[[int, int], None] | None = None
+    samples: Iterable[Sample],
+    *,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    seen: MutableMapping[Path, Look] | None = None,
 ) -> Scan:
     """Open every file and decode its first, middle and last frame, on `workers` processes (None: all usable cores).
 
-    `progress` is told how many files of how many are done. A file on which the decoder crashes is unreadable too.
+    What earlier scans have `seen` of files that have not changed since is taken from there, and what this one sees is
+    added, file by file. `progress` is told how many files of how many are done. A file on which the decoder crashes is
+    unreadable too.
     """
     samples = tuple(samples)
     paths = list(dict.fromkeys(sample.path for sample in samples))
+    known = {path: seen[path] for path in paths if path in seen} if seen is not None else {}
+    looks = {path: before for path, before in known.items() if before.is_of(path)}
+    rest = [path for path in paths if path not in looks]
+    if progress is not None and looks:
+        progress(len(looks), len(paths))
     cores = available_cores() if workers is None else workers
-    outcome_of: dict[Path, Outcome] = {}
     # Two processes look at 2,400 clips of 32 small frames in 5 s; as many threads take 8 s, holding each other up.
     outcomes = (
-        _in_processes(_look, paths, cores) if cores and len(paths) > FEW else ((path, _look(path)) for path in paths)
+        in_processes(look, rest, min(cores, len(rest)))
+        if cores and rest and (len(rest) > FEW or seen is not None)
+        else ((path, look(path)) for path in rest)
     )
-    for number, (path, outcome) in enumerate(outcomes, start=1):
-        outcome_of[path] = outcome
+    for path, outcome in outcomes:
+        # A crash is the decoder's or the memory's: perhaps not the next time.
+        found = Look(reason=outcome, lasting=False) if isinstance(outcome, str) else outcome
+        looks[path] = found
+        if seen is not None and found.lasting:
+            seen[path] = found
         if progress is not None:
-            progress(number, len(paths))
-    result = Scan()
+            progress(len(looks), len(paths))
+    result = Scan(looks={path: looks[path] for path in paths})
     for sample in samples:
-        outcome = _of_part(outcome_of[sample.path], sample.part)
+        found = looks[sample.path]
+        outcome = found.reason if found.facts is None else _of_part(found.facts, sample.part)
         if isinstance(outcome, str):
             result.unreadable[sample.id] = outcome
         else:
@@ -70,17 +98,17 @@ def scan(
     return result
 
 
-def _of_part(outcome: Outcome, part: Part | None) -> Outcome:
+def _of_part(facts: VideoFacts, part: Part | None) -> VideoFacts | str:
     """The facts of a part of a video, its frames counted by the average rate, or why the video has no such part."""
-    if part is None or isinstance(outcome, str):
-        return outcome
-    if reason := part.misfit(outcome.duration_seconds, outcome.fps):
+    if part is None:
+        return facts
+    if reason := part.misfit(facts.duration_seconds, facts.fps):
         return reason
-    seconds = min(part.end or math.inf, outcome.duration_seconds) - part.start
-    return replace(outcome, frames=max(round(seconds * outcome.fps), 1), duration_seconds=seconds)
+    seconds = min(part.end or math.inf, facts.duration_seconds) - part.start
+    return replace(facts, frames=max(round(seconds * facts.fps), 1), duration_seconds=seconds)
 
 
-def summary(listing: Listing, found: Scan, sampling: ClipSampling) -> list[str]:
+def summary(listing: Listing, found: Scan, sampling: ClipSampling | None = None) -> list[str]:
     """What a data set holds, in a few lines for a person: classes, frames, sizes, padding, unreadable files."""
     lines = [f"{len(listing.classes)} classes: {len(listing.train):,} videos in train, {len(listing.val):,} in val"]
     lines += [_per_class(name, part) for name, part in (("train", listing.train), ("val", listing.val)) if part]
@@ -91,14 +119,15 @@ def summary(listing: Listing, found: Scan, sampling: ClipSampling) -> list[str]:
         rates = Counter(f"{video.fps:.4g}" for video in facts)
         if max(frames) == 1:
             lines.append(f"images of {_most_common(sizes)} pixels")
-            if sampling.frames > 1:
+            if sampling is not None and sampling.frames > 1:
                 lines.append(f"each is repeated to {sampling.frames} frames: set data.frames=1 to learn from images")
         else:
             lines.append(
                 f"frames a video: {_range(frames)}; frames a second: {_most_common(rates)}; "
                 f"pixels: {_most_common(sizes)}"
             )
-            lines.append(_padding(facts, sampling))
+            if sampling is not None:
+                lines.append(_padding(facts, sampling))
     if found.unreadable:
         lines.append(f"{len(found.unreadable):,} of {len(facts) + len(found.unreadable):,} files cannot be read:")
         lines += [f"  {path}: {reason}" for path, reason in list(found.unreadable.items())[:NAMED]]
@@ -107,46 +136,51 @@ def summary(listing: Listing, found: Scan, sampling: ClipSampling) -> list[str]:
     return lines
 
 
-def _look(path: Path) -> Outcome:
-    try:
-        with Video(path) as video:
-            video.read(sorted({0, video.frames // 2, video.frames - 1}))
-            return video.facts
-    except UnreadableVideo as error:
-        return error.reason
-    except OSError as error:
-        return (error.strerror or str(error)).lower()
+def in_processes(
+    work: Callable[[Item], Result], items: Sequence[Item], workers: int, *, most_at_once: int = 16
+) -> Iterator[tuple[Item, Result | str]]:
+    """Each item with what `work` makes of it, in order, or with a sentence where its process dies of it.
 
-
-def _in_processes(
-    look: Callable[[Path], Outcome], paths: Sequence[Path], workers: int
-) -> Iterator[tuple[Path, Outcome]]:
+    A process is handed up to `most_at_once` items together; all of them leave when this one is killed.
+    """
     context = multiprocessing.get_context("spawn")  # a fork of a process that computes on threads can hang
-    while paths:
-        done, chunk = 0, min(16, 1 + len(paths) // (8 * workers))
+    while items:
+        done, chunk = 0, min(most_at_once, 1 + len(items) // (8 * workers))
         try:
-            with ProcessPoolExecutor(workers, mp_context=context) as pool:
-                for path, outcome in zip(paths, pool.map(look, paths, chunksize=chunk), strict=True):
-                    yield path, outcome
+            with ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_with_parent) as pool:
+                for item, outcome in zip(items, pool.map(work, items, chunksize=chunk), strict=True):
+                    yield item, outcome
                     done += 1
             return
         except BrokenProcessPool:
             # The files under way when it died are among the next ones: each of them again, in a process of its own.
             near = done + (2 * workers + 1) * chunk
-            suspects, paths = paths[done:near], paths[near:]
+            suspects, items = items[done:near], items[near:]
         crashed = 0
-        for path in suspects:
+        for item in suspects:
             try:
-                with ProcessPoolExecutor(1, mp_context=context) as pool:
-                    yield path, pool.submit(look, path).result()
+                with ProcessPoolExecutor(1, mp_context=context, initializer=_leave_with_parent) as pool:
+                    yield item, pool.submit(work, item).result()
             except BrokenProcessPool:
                 crashed += 1
-                yield path, "the decoder crashed on it, or its process was killed"
+                yield item, "the decoder crashed on it, or its process was killed"
         if crashed == len(suspects) > 1:
             raise RuntimeError(
                 "processes that look at videos die at once: memory may be too small; in a program of your own, "
                 'what starts the work must stand under if __name__ == "__main__":'
             )
+
+
+def _leave_with_parent() -> None:
+    """Have this process end when the one that started it does: killed, that one cannot tell it to."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _per_class(name: str, samples: Sequence[Sample]) -> str:

@@ -12,7 +12,6 @@ import json
 import os
 import re
 import secrets
-import stat
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,7 +22,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 
 from mvit.data.dataset import Sample
-from mvit.data.members import BLOCK, INDEX, MAX_BYTES, UNFINISHED, located, opened
+from mvit.data.members import BLOCK, INDEX, MAX_BYTES, UNFINISHED, located, opened, size_and_change
 
 CHUNK = 2**20
 
@@ -115,11 +114,10 @@ def _videos(samples: Sequence[Sample], root: Path) -> Iterator[_Video]:
 
 def _size_and_change(path: Path) -> tuple[int, int]:
     """Bytes and time of change of a file, or of a video in another shard."""
-    member = located(path)
-    facts = (path if member is None else member.shard).stat()
-    if not stat.S_ISREG(facts.st_mode):
+    found = size_and_change(path)
+    if located(path) is None and not path.is_file():
         raise ValueError(f"{path} is no regular file, and cannot be put into a shard as it is")
-    return facts.st_size if member is None else member.bytes, facts.st_mtime_ns
+    return found
 
 
 def _shuffled(videos: Iterator[_Video]) -> list[_Video]:

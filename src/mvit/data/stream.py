@@ -3,6 +3,7 @@
 Part of `video`; nothing else needs to know of it.
 """
 
+import re
 from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
@@ -17,7 +18,7 @@ from av.sidedata.sidedata import Type as SideData
 from av.stream import Disposition
 
 from mvit.data.limits import Limits
-from mvit.data.opening import SURPRISES, Nameless, OutOfTime, UnreadableVideo, open_regular
+from mvit.data.opening import SURPRISES, Header, Nameless, OutOfTime, UnreadableVideo, open_regular
 
 _PACKET_MEMORY = 2**26  # bytes of packets kept between indexing and decoding; longer files are read twice
 _PACKET_OVERHEAD = 700  # bytes that a packet takes beside its data
@@ -83,6 +84,20 @@ class PictureStream:
         except SURPRISES as error:
             detail = getattr(error, "strerror", None) or type(error).__name__
             raise UnreadableVideo(self.path, f"{what} ({detail})") from error
+
+    @property
+    def header(self) -> Header:
+        """What the file says of itself."""
+        container, stream = self._container, self._stream
+        clock = re.fullmatch(r"(\d{1,6}):(\d\d):(\d\d(?:\.\d{1,9})?)", stream.metadata.get("DURATION", ""))
+        seconds = None
+        if clock:  # of this stream, as Matroska has it
+            seconds = int(clock[1]) * 3600 + int(clock[2]) * 60 + float(clock[3])
+        elif container.duration and len(container.streams) == 1:  # otherwise the sound's, perhaps
+            seconds = container.duration / 1e6
+        return Header(
+            container.format.name, stream.codec_context.name, stream.frames or None, seconds, self._packet_count
+        )
 
     def pictures(self, wanted: np.ndarray) -> Iterator[tuple[int, Any]]:
         """(rank in `wanted`, decoded frame) for sorted frame numbers without repeats; raises Miscounted."""
@@ -165,7 +180,7 @@ class PictureStream:
                 self.tick()
         if not shown:
             raise UnreadableVideo(self.path, "it holds not one frame")
-        self.announced = len(shown)
+        self.announced, self._packet_count = len(shown), count
         # AVI stores no presentation times; FFmpeg's guess is a frame off when frames are reordered.
         guessed = self._container.format.name == "avi" and bool(codec.has_b_frames)
         hidden = codec.name == "vp8"  # some of its packets hold frames that are never shown

@@ -18,11 +18,23 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import ArrayLike
 
 from mvit.data.limits import OWN, STRANGERS, Limits
-from mvit.data.opening import UnreadableVideo
+from mvit.data.opening import Header, UnreadableVideo
 from mvit.data.pictures import FPS, PictureFolder
 from mvit.data.stream import Miscounted, PictureStream, turn
 
 __all__ = ["OWN", "STRANGERS", "Limits", "UnreadableVideo", "Video", "VideoFacts", "probe", "read", "write"]
+
+# From transposed, then mirrored in x and y, to degrees clockwise, after mirroring from left to right or not.
+_ROTATIONS = {
+    (False, False, False): (0, False),
+    (True, True, False): (90, False),
+    (False, True, True): (180, False),
+    (True, False, True): (270, False),
+    (False, True, False): (0, True),
+    (True, True, True): (90, True),
+    (False, False, True): (180, True),
+    (True, False, False): (270, True),
+}
 
 
 @dataclass(frozen=True)
@@ -130,23 +142,27 @@ class Video:
         """The first frame's own time stamp, which counts as 0 here."""
         return float(int(self._stream.pts[0]) * self._stream.time_base)
 
-    @cached_property
-    def mirrored(self) -> bool:
-        """Whether the picture is to be reflected to be upright, as by some front cameras; decodes the first frame."""
-        if self._turn is None:
-            self.read([0])
-        assert self._turn is not None
-        transposed, mirror_x, mirror_y = self._turn
-        return transposed == (mirror_x == mirror_y)
+    @property
+    def header(self) -> Header:
+        """What the file says of itself, true or not."""
+        return self._stream.header
+
+    @property
+    def rotation(self) -> tuple[int, bool]:
+        """Degrees by which frames are turned clockwise to stand upright, and whether they are mirrored before that."""
+        return _ROTATIONS[self._turned()]
 
     @cached_property
     def facts(self) -> VideoFacts:
         """Count, rate, duration and upright size; decodes the first frame."""
+        width, height = reversed(self._stream.size) if self._turned()[0] else self._stream.size
+        return VideoFacts(self.frames, self.fps, self.duration_seconds, width, height)
+
+    def _turned(self) -> tuple[bool, bool, bool]:
         if self._turn is None:
             self.read([0])
         assert self._turn is not None
-        width, height = reversed(self._stream.size) if self._turn[0] else self._stream.size
-        return VideoFacts(self.frames, self.fps, self.duration_seconds, width, height)
+        return self._turn
 
     # -- frames -------------------------------------------------------------------------------------------------------
 

@@ -202,7 +202,10 @@ def headline(content: dict[str, Any]) -> str:
     low, high = content["top1_interval"]
     over = f"{content['videos']:,} of {content['listed']:,} videos"
     share = f"{100 * content['top1']:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
-    return f"top-1 {share} ({content['protocol']}; {over})"
+    line = f"top-1 {share} ({content['protocol']}; {over})"
+    if unreadable := len(content["unreadable"]):
+        line += f", {100 * content['top1_unreadable_wrong']:.1f} % with {unreadable:,} unreadable counted wrong"
+    return line
 
 
 def write(evaluation: Evaluation, out: Path) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from mvit.training import checkpoint, hardware, mixing, optim
 from mvit.training.interruption import Interrupted, Interruption
 from mvit.training.learner import Learner, learner, predictor
 from mvit.training.memory import fitted
-from mvit.training.parts import Parts, divide, look_through
+from mvit.training.parts import Limit, Parts, divide, look_through
 from mvit.training.progress import Feeding, Meter, StatusLine, Watch, duration
 from mvit.training.recipe import Recipe
 from mvit.training.run import Run
@@ -40,13 +40,20 @@ class DivergedError(ValueError):
 
 
 def train(
-    recipe: Recipe, listing: Listing, out: Path, *, resume: bool = False, echo: Callable[[str], None] = print
+    recipe: Recipe,
+    listing: Listing,
+    out: Path,
+    *,
+    resume: bool = False,
+    index: Path | None = None,
+    echo: Callable[[str], None] = print,
 ) -> Path:
     """Train, evaluate and write a model; returns the run folder.
 
     ``resume`` goes on from the last checkpoint, and ends at the very weights that an undisturbed run would have (bit
-    for bit on the same processor). A signal (SIGINT, SIGTERM) is answered by saving and ``KeyboardInterrupt``. Raises
-    ``ValueError`` for a folder in use, a changed recipe, no readable video, a training that diverges.
+    for bit on the same processor). ``index`` is a file that keeps what was seen of the videos. A signal (SIGINT,
+    SIGTERM) is answered by saving and ``KeyboardInterrupt``. Raises ``ValueError`` for a folder in use, a changed
+    recipe, too many unreadable videos, a training that diverges.
     """
     if listing.multi_label:
         raise ValueError(
@@ -59,14 +66,21 @@ def train(
 
     # ---- data ----
     start = None
+    limit = Limit(frozenset(sample.id for sample in listing.train), recipe.train.max_bad, run.unreadable)
     if resume:
         run.require_same(recipe, listing)
         unreadable = run.left_out(found_in="scan")  # and not what can be read today: the order of batches hangs on it
+        limit.check(run.left_out())
     else:
         run.require_new()
         if recipe.model.weights:
             start = weights.read(hub.located(recipe.model.name, recipe.model.weights), config=config)
-        unreadable = look_through(listing, preprocessing.sampling, echo, recipe.train.workers)
+        unreadable = look_through(listing, preprocessing.sampling, echo, recipe.train.workers, index)
+        run.list_unreadable(unreadable)
+        limit.check(unreadable)
+        if unreadable:
+            videos = len(listing.train) + len(listing.val)
+            echo(f"{len(unreadable):,} of {videos:,} videos unreadable, listed in {run.unreadable}")
     parts = divide(listing, unreadable, recipe.train)
     loader = TrainLoader(
         parts.train,
@@ -118,7 +132,7 @@ def train(
         with Interruption() as interruption, StatusLine(echo) as status:
             feeding = Feeding(machine.device.type, machine.workers, available_cores(), preprocessing.short_side)
             course = Course(
-                *(run, recipe, parts, preprocessing, loader, schedule, pupil, position),
+                *(run, recipe, parts, limit, preprocessing, loader, schedule, pupil, position),
                 *(echo, status, interruption, Watch(feeding)),
             )
             try:
@@ -163,6 +177,7 @@ class Course:
     run: Run
     recipe: Recipe
     parts: Parts
+    limit: Limit
     preprocessing: Preprocessing
     loader: TrainLoader
     schedule: optim.Schedule
@@ -231,6 +246,12 @@ class Course:
             if Path(path) not in known:
                 self.run.leave_out(path, reason, found_in="training")
                 self.echo(f"left out: {path} cannot be read: {reason}")
+        if batch.unreadable:
+            try:
+                self.limit.check(self.run.left_out())
+            except ValueError:
+                self.save()
+                raise
 
     def status_text(self) -> str:
         """Where the run stands, in a line."""
@@ -271,9 +292,11 @@ class Course:
         if done == epochs or done % self.recipe.train.evaluate_every == 0:
             for name, samples in (("holdout", self.parts.holdout), ("val", self.parts.val)):
                 if samples:
-                    top1 = evaluation.result(self.evaluate(self.pupil.taught, samples, *QUICK_VIEWS))["top1"]
-                    record[f"{name}_top1"] = top1
-                    line += f"  {name} top-1 {top1:.1%}"
+                    result = evaluation.result(self.evaluate(self.pupil.taught, samples, *QUICK_VIEWS))
+                    record[f"{name}_top1"] = result["top1"]
+                    line += f"  {name} top-1 {result['top1']:.1%}"
+                    if wrong := len(result["unreadable"]):
+                        line += f" ({result['top1_unreadable_wrong']:.1%} with {wrong} unreadable counted wrong)"
             if self.parts.holdout and record["holdout_top1"] >= here.best:  # of equals the later, annealed more
                 here.best, here.best_epoch = record["holdout_top1"], done
                 self.write_model()

@@ -1,10 +1,12 @@
 """Which videos do what in a run: learned from, held out to choose an epoch, reported on."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from mvit.curation.index import Index
 from mvit.data.dataset import Listing, Sample, split
 from mvit.data.sampling import ClipSampling
 from mvit.data.scan import scan, summary
@@ -29,23 +31,54 @@ class Parts:
 
 
 def look_through(
-    listing: Listing, sampling: ClipSampling, echo: Callable[[str], None], workers: int | Literal["auto"]
+    listing: Listing,
+    sampling: ClipSampling,
+    echo: Callable[[str], None],
+    workers: int | Literal["auto"],
+    index: Path | None = None,
 ) -> dict[Path, str]:
-    """Open every video, say what there is, and return the unreadable ones with their reasons."""
+    """Look at every video, say what there is, and return the unreadable ones with their reasons.
+
+    What an `index` holds of files that have not changed is taken from there.
+    """
     echo(listing.how)
     for note in listing.notes:
         echo(f"note: {note}")
     samples = (*listing.train, *listing.val)
-    with StatusLine(echo) as status:
+    with StatusLine(echo) as status, Index(index) if index else nullcontext() as seen:
         processes = None if workers == "auto" else workers
         found = scan(
             samples,
             workers=processes,
             progress=lambda done, total: status.show(lambda: f"scanning {done} of {total} videos"),
+            seen=seen,
         )
+    for note in seen.notes if seen is not None else []:
+        echo(f"note: {note}")
+    for path, short in found.short.items():
+        echo(f"note: {path} ends early: {short}")
     for line in summary(listing, found, sampling):
         echo(line)
     return dict(found.unreadable)
+
+
+@dataclass(frozen=True)
+class Limit:
+    """How large a share of the training videos may be unreadable; the table lists those that are."""
+
+    training: frozenset[Path]
+    most: float
+    table: Path
+
+    def check(self, unreadable: Iterable[Path]) -> None:
+        """Raise ``ValueError`` where more of them are."""
+        bad, listed = len(self.training.intersection(unreadable)), len(self.training)
+        if bad > self.most * listed:
+            raise ValueError(
+                f"{bad:,} of {listed:,} training videos ({100 * bad / listed:.3g} %) cannot be read, more than the "
+                f"{100 * self.most:g} % that train.max_bad allows: {self.table} lists them with the reasons. Mend "
+                "them, take them out of the data, or allow more with --max-bad"
+            )
 
 
 def divide(listing: Listing, unreadable: Mapping[Path, str], recipe: TrainRecipe) -> Parts:

@@ -151,6 +151,8 @@ class TrainRecipe:
     """auto: bf16 where the processor multiplies it faster. Weights and final evaluation are float32 always."""
     memory: str | None = None
     """What a step may take, such as "16GB": norms, GELU and blocks are computed again to fit it; false: no limit."""
+    max_bad: float = 0.01
+    """Share of the training videos that may be unreadable; with more, found before or in training, the run stops."""
     holdout: float = 0.0
     """Share of train (whole groups where known) held out to choose the best epoch; 0: the last epoch stands."""
     evaluate_every: int = 1
@@ -162,6 +164,8 @@ class TrainRecipe:
         _positive("train", self, "epochs", "batch", "evaluate_every", "checkpoint_every")
         _within("train", self, "seed", least=0)
         _within("train", self, "holdout", least=0, below=1)
+        if not 0 <= self.max_bad <= 1:
+            raise ValueError(f"train.max_bad is {self.max_bad}: expected a share from 0 to 1, such as 0.01")
         if self.workers != "auto":
             _within("train", self, "workers", least=0)
         if self.memory is not None:

@@ -12,8 +12,10 @@ from mvit.data.dataset import Listing, read_split, write_split
 from mvit.training import recipe as recipes
 from mvit.training.recipe import Recipe
 
-MACHINE_KEYS = ("train.workers", "train.memory")
+MACHINE_KEYS = ("train.workers", "train.memory", "train.max_bad")
 """What may change when a run goes on, as no weight depends on it."""
+
+UNREADABLE = "unreadable.csv"
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,7 @@ class Run:
 
     def require_new(self) -> None:
         """Raise ``ValueError`` where something stands already."""
-        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+        if self.folder.exists() and not only_listed_unreadable(self.folder):
             hint = "go on with it by --resume, or " if self.recipe.is_file() else ""
             raise ValueError(f"{self.folder} exists already: {hint}choose another folder with --out")
 
@@ -74,13 +76,26 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         with files.blaming(self.split):
             write_split(self.split, listing)
+        self.list_unreadable(unreadable)
+        files.write_text(self.recipe, recipes.dumps(recipe))
+
+    @property
+    def unreadable(self) -> Path:
+        """The videos that were left out, with the reason; there where there are any."""
+        return self.folder / UNREADABLE
+
+    def list_unreadable(self, unreadable: Mapping[Path, str]) -> None:
+        """Write down what the scan found, also where the run then does not begin."""
+        with files.blaming(self.unreadable):
+            self.unreadable.unlink(missing_ok=True)
+            if unreadable:
+                self.folder.mkdir(parents=True, exist_ok=True)
         for path, reason in unreadable.items():
             self.leave_out(path, reason, found_in="scan")
-        files.write_text(self.recipe, recipes.dumps(recipe))
 
     def leave_out(self, path: Path | str, reason: str, *, found_in: str) -> None:
         """Add a video to unreadable.csv; ``found_in`` is "scan" or "training"."""
-        table = self.folder / "unreadable.csv"
+        table = self.unreadable
         fresh = not table.exists()
         with files.blaming(table), table.open("a", encoding="utf-8", errors="surrogateescape", newline="") as file:
             writer = csv.writer(file)
@@ -90,7 +105,7 @@ class Run:
 
     def left_out(self, found_in: str | None = None) -> dict[Path, str]:
         """What stands in unreadable.csv: reasons by path."""
-        table = self.folder / "unreadable.csv"
+        table = self.unreadable
         if not table.exists():
             return {}
         with table.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
@@ -110,6 +125,11 @@ class Run:
             return
         kept = [line for line in self.metrics.read_text(encoding="utf-8").splitlines() if _epoch(line) <= epochs]
         files.write_text(self.metrics, "".join(f"{line}\n" for line in kept))
+
+
+def only_listed_unreadable(folder: Path) -> bool:
+    """Whether a folder holds nothing, or the list of a run that did not begin for the videos on it."""
+    return folder.is_dir() and all(path.name == UNREADABLE for path in folder.iterdir())
 
 
 def _epoch(line: str) -> float:

@@ -1,0 +1,184 @@
+"""What is twice in a data set: the same content, nearly the same pictures, the same source on both sides of a split.
+
+Nearly the same: the grey levels of first, middle and last frame in 8 x 8 parts each, less their mean, correlate by at
+least `SIMILAR`. Re-encoding, resizing, brightness and contrast leave them so; cutting and other frame rates of quick
+movements do not.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mvit.data.dataset import Listing, Sample
+from mvit.data.look import Look
+
+SIMILAR = 0.97
+"""Docs/data.md says on what this was chosen."""
+FLAT = 3.0
+"""Standard deviation in grey levels below which pictures are too much of one colour to be compared."""
+
+_COARSE = 23  # dimensions that most pairs are told apart by
+_ROWS, _COLUMNS = 512, 8192  # of pairs compared at once
+_FEW = 0.01  # share of pairs to be compared in full that is gathered rather than multiplied out
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two samples that are the same source, content or picture; the `kind` says which, `similarity` how far."""
+
+    kind: str
+    one: Sample
+    other: Sample
+    similarity: float = 1.0
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Pairs of a sample in train with one in val (leaks), and of two in one part (twice): for each the nearest one."""
+
+    leaks: tuple[Pair, ...]
+    twice: tuple[Pair, ...]
+    groups: tuple[str, ...]
+    """Groups that have samples in both parts."""
+    flat: int
+    """Files whose pictures are too much of one colour to be compared."""
+
+
+def find_copies(
+    listing: Listing,
+    looks: Mapping[Path, Look],
+    *,
+    similar: float = SIMILAR,
+    progress: Callable[[int, int], None] | None = None,
+) -> Copies:
+    """Compare every readable file with every other one, by content and by pictures.
+
+    Raises ValueError for a similarity that is none.
+    """
+    if not 0.5 <= similar <= 1:
+        raise ValueError(f"the similarity from which videos count as copies is {similar}: give 0.5 to 1, such as 0.97")
+    train, val = _readable(listing.train, looks), _readable(listing.val, looks)
+    samples = [*train, *val]
+    of_val = np.arange(len(samples)) >= len(train)
+    first = _same_content(samples, looks)
+    vectors, flat = _vectors([looks[sample.path].thumbnail for sample in samples])
+
+    leaks: dict[int, Pair] = {}
+    twice: dict[int, Pair] = {}
+    by_content: dict[int, dict[bool, int]] = defaultdict(dict)
+    for number, origin in enumerate(first):
+        mine, known = bool(of_val[number]), by_content[origin]
+        if mine in known:
+            twice[number] = Pair("same content", samples[known[mine]], samples[number])
+        elif mine and False in known:
+            leaks[number] = Pair("same content", samples[known[False]], samples[number])
+        known.setdefault(mine, number)
+    for number, other, likeness in nearest(vectors, of_val, similar, progress):
+        pairs = leaks if of_val[other] != of_val[number] else twice
+        if number not in pairs and first[number] != first[other]:
+            pairs[number] = Pair("nearly the same", samples[other], samples[number], likeness)
+
+    groups = {sample.group for sample in listing.train} & {sample.group for sample in listing.val} - {None}
+    return Copies(_sorted(leaks), _sorted(twice), tuple(sorted(map(str, groups))), int(flat.sum()))
+
+
+def nearest(
+    vectors: np.ndarray, of_val: np.ndarray, similar: float, progress: Callable[[int, int], None] | None = None
+) -> Iterator[tuple[int, int, float]]:
+    """(row, most similar row before it, cosine) within train, within val, and of val's rows the one in train.
+
+    `vectors` (N, D) float32 are of length 1, or 0 where they are to be passed over; rows of val come last. Only cosines
+    of at least `similar` are given. All pairs are compared, by a bound in few dimensions first: with a the part in them
+    and r the length of the rest, cosine <= a.a' + r r' (Cauchy and Schwarz).
+    """
+    coarse = _bounds(vectors)
+    split = int((~of_val).sum())
+    ranges = [(0, split, 0, split), (split, len(vectors), split, len(vectors)), (split, len(vectors), 0, split)]
+    blocks = [
+        (row, min(row + _ROWS, bottom), left, right, (left, right) == (top, bottom))
+        for top, bottom, left, right in ranges
+        for row in range(top, bottom, _ROWS)
+    ]
+    for done, (top, bottom, left, right, within) in enumerate(blocks, start=1):
+        best, which = np.full(bottom - top, similar, np.float32), np.full(bottom - top, -1)
+        for start in range(left, min(right, bottom) if within else right, _COLUMNS):
+            end = min(start + _COLUMNS, right)
+            rows, columns, cosines = _alike(vectors, coarse, (top, bottom), (start, end), similar)
+            if within:
+                before = columns + start < rows + top
+                rows, columns, cosines = rows[before], columns[before], cosines[before]
+            order = np.argsort(cosines, kind="stable")  # of one row, the most similar is written last
+            better = order[cosines[order] >= best[rows[order]]]
+            best[rows[better]], which[rows[better]] = cosines[better], columns[better] + start
+        for row in np.flatnonzero(which >= 0):
+            yield top + int(row), int(which[row]), float(min(best[row], 1.0))
+        if progress is not None:
+            progress(done, len(blocks))
+
+
+def _alike(
+    vectors: np.ndarray, coarse: np.ndarray, rows: tuple[int, int], columns: tuple[int, int], similar: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Rows, columns (from the start of the block) and cosines of the pairs of a block that are similar."""
+    (top, bottom), (left, right) = rows, columns
+    near = coarse[top:bottom] @ coarse[left:right].T >= similar - 1e-5
+    if near.mean() > _FEW:
+        cosines = vectors[top:bottom] @ vectors[left:right].T
+        row, column = np.nonzero(cosines >= similar)
+        return row, column, cosines[row, column]
+    row, column = np.nonzero(near)
+    exact = np.einsum("nd,nd->n", vectors[top + row], vectors[left + column])
+    kept = exact >= similar
+    return row[kept], column[kept], exact[kept]
+
+
+def _bounds(vectors: np.ndarray) -> np.ndarray:
+    """Each vector's part in the directions in which they differ most, and the length of the rest: (N, 24)."""
+    some = vectors[:: max(1, len(vectors) // 20_000)].astype(np.float64)
+    _, directions = np.linalg.eigh(some.T @ some)
+    part = vectors @ directions[:, -_COARSE:].astype(np.float32)
+    rest = np.sqrt(np.clip((vectors**2).sum(axis=1) - (part**2).sum(axis=1), 0, None))
+    return np.concatenate([part, rest[:, None]], axis=1)
+
+
+def _vectors(thumbnails: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
+    """Thumbnails less their mean, of length 1; and which are too much of one colour, whose vectors are 0."""
+    if not thumbnails:
+        return np.empty((0, 1), np.float32), np.empty(0, bool)
+    levels = np.frombuffer(b"".join(thumbnails), np.uint8).reshape(len(thumbnails), -1).astype(np.float32)
+    levels -= levels.mean(axis=1, keepdims=True)
+    flat = levels.std(axis=1) < FLAT
+    levels /= np.maximum(np.linalg.norm(levels, axis=1, keepdims=True), 1e-6)
+    levels[flat] = 0
+    return levels, flat
+
+
+def _same_content(samples: Sequence[Sample], looks: Mapping[Path, Look]) -> list[int]:
+    """For each sample the first with the same bytes; only files of one size and one look are read."""
+    alike: dict[tuple[int, bytes], list[int]] = defaultdict(list)
+    for number, sample in enumerate(samples):
+        seen = looks[sample.path]
+        alike[seen.size_bytes, seen.thumbnail].append(number)
+    first = list(range(len(samples)))
+    for numbers in alike.values():
+        known: dict[bytes, int] = {}
+        for number in numbers if len(numbers) > 1 else ():
+            path = samples[number].path
+            if path.is_file():
+                with path.open("rb") as file:
+                    first[number] = known.setdefault(hashlib.file_digest(file, "sha256").digest(), number)
+    return first
+
+
+def _readable(samples: Sequence[Sample], looks: Mapping[Path, Look]) -> list[Sample]:
+    """One sample of each file that can be read, whatever parts of it are listed."""
+    once = {sample.path: sample for sample in reversed(samples)}
+    return [once[path] for path in dict.fromkeys(sample.path for sample in samples) if looks[path].facts is not None]
+
+
+def _sorted(pairs: Mapping[int, Pair]) -> tuple[Pair, ...]:
+    return tuple(pairs[number] for number in sorted(pairs))

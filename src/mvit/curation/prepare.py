@@ -1,0 +1,308 @@
+"""A data set made small and quick to read, once: every video and image of a folder or a CSV, under the same labels."""
+
+import csv
+import io
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+from mvit import files
+from mvit.curation.journal import Journal
+from mvit.curation.transcode import CRF, KEY_FRAME_EVERY, PART, Made, Unverified, resize, transcode
+from mvit.data.samples import IMAGE_EXTENSIONS, VIDEO_EXTENSIONS
+from mvit.data.scan import available_cores, in_processes
+from mvit.data.video import UnreadableVideo
+
+JOURNAL, BAD = ".mvit-prepared.jsonl", "bad.csv"
+"""What was made of which file and with which settings; the sources that cannot be read or made."""
+FORMAT = 1
+"""Raised when the same settings give other files."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How files are made; all that are in one folder are made alike. None: as the source has it."""
+
+    short_side: int | None = 256
+    fps: float | None = None
+    codec: Literal["h264", "hevc"] = "h264"
+    crf: int | None = None
+    enlarge: bool = False
+    key_frame_every: int = KEY_FRAME_EVERY
+
+    def __post_init__(self) -> None:
+        if self.codec not in CRF:
+            raise ValueError(f"the codec {self.codec!r} is not offered: choose one of {', '.join(CRF)}")
+        if self.short_side is not None and not 16 <= self.short_side <= 8192:
+            raise ValueError(f"a short side of {self.short_side} pixels makes no sense: give 16 to 8192, such as 256")
+        if self.fps is not None and not 0 < self.fps <= 1000:
+            raise ValueError(f"{self.fps} frames a second make no sense: give more than 0, to 1000")
+        if self.crf is not None and not 0 <= self.crf <= 51:
+            raise ValueError(f"crf is {self.crf}: give 0 (the best) to 51 (the smallest files)")
+        if self.key_frame_every < 1:
+            raise ValueError(f"a key frame every {self.key_frame_every} frames makes no sense: give 1 or more")
+
+
+@dataclass(frozen=True)
+class Done:
+    """A source as it was (size, time of its last change) and what was made of it, or why nothing was."""
+
+    size_bytes: int
+    mtime_ns: int
+    to: str
+    made: Made | None
+    reason: str = ""
+
+
+@dataclass
+class Prepared:
+    """What came of it: files made now, found made, and not made, each of these with its reason."""
+
+    made: int = 0
+    kept: int = 0
+    bad: dict[Path, str] = field(default_factory=dict)
+    bytes_before: int = 0
+    bytes_after: int = 0
+    tables: list[Path] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def prepare(
+    data: Path,
+    out: Path,
+    settings: Settings | None = None,
+    *,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Prepared:
+    """Make every video and image of a folder, or of a CSV, anew in another folder, on `workers` processes.
+
+    Places below the folder stay as they are, and with them the labels; names end in .mp4 (images: .jpg or .png). The
+    CSV, or those beside the videos, are written anew with the new paths, without the rows of what could not be made.
+    What is there already of the same source (by size and time of its last change) stays. Raises ValueError for settings
+    other than those that the folder was made with, FileNotFoundError, OSError.
+    """
+    settings = settings or Settings()
+    data, out = Path(os.path.abspath(data)), Path(os.path.abspath(out))
+    root, sources, tables = _found(data, out)
+    if not sources:
+        raise ValueError(f"{data} holds no video and no image, by extension (.mp4, .avi, .mov, .mkv, .webm, .jpg ...)")
+    journal = _journal(out, settings)
+    names = _names(root, sources)
+    result = Prepared(notes=[journal.trouble] if journal.trouble else [])
+
+    todo: list[Path] = []
+    for source in sources:
+        before = journal.entries.get(names[source])
+        if before is not None and before.made is not None and _is_done(source, out, before):
+            result.kept += 1
+        else:
+            todo.append(source)
+    _clear(out)
+    work = partial(_make, out=out, settings=settings)
+    items = [(source, names[source]) for source in todo]
+    try:
+        cores = min(available_cores() if workers is None else workers, len(todo))
+        outcomes = in_processes(work, items, cores, most_at_once=1) if items else ()
+        for number, ((source, _), outcome) in enumerate(outcomes, start=1):
+            done = Done(0, 0, names[source], None, outcome) if isinstance(outcome, str) else outcome
+            journal.put(names[source], done)
+            result.made += done.made is not None
+            if progress is not None:
+                progress(result.kept + number, len(sources))
+    finally:
+        journal.close()
+
+    for source in sources:
+        done = journal.entries[names[source]]
+        if done.made is None:
+            result.bad[source] = done.reason
+        else:
+            result.bytes_before += done.size_bytes
+            result.bytes_after += done.made.size_bytes
+    good = {source: out / names[source] for source in sources if source not in result.bad}
+    for table in tables:
+        result.tables.append(_rewrite(table, root, out, good, result))
+    _list_bad(out / BAD, result.bad)
+    return result
+
+
+def _found(data: Path, out: Path) -> tuple[Path, list[Path], list[Path]]:
+    """The folder that places are counted from, the sources, and the tables to write anew."""
+    if not data.exists():
+        raise FileNotFoundError(
+            f"{data} does not exist: give a folder of videos, or a CSV (path,label or more columns)"
+        )
+    if out == data or (data.is_dir() and out.is_relative_to(data)):
+        raise ValueError(f"{out} is the data itself or lies in it: choose a folder outside of {data}")
+    if data.is_dir():
+        here = sorted(_walk(data))
+        media = [path for path in here if path.suffix.lower() in VIDEO_EXTENSIONS | IMAGE_EXTENSIONS]
+        tables = [path for path in here if path.suffix.lower() == ".csv" and _has_paths(path)]
+        return data, media, tables
+    if not _has_paths(data):
+        raise ValueError(f"{data} is no folder, and no CSV whose first line names a column path")
+    sources = [_source(data, row[column]) for row, column in _rows(data)]
+    missing = [source for source in sources if not source.is_file()]
+    if missing:
+        raise ValueError(f"{data} names {len(missing)} files that do not exist, of {len(sources)}: first {missing[0]}")
+    folder = data.parent
+    if not all(source.is_relative_to(folder) for source in sources):
+        folder = Path(os.path.commonpath([source.parent for source in sources]))
+    return folder, list(dict.fromkeys(sources)), [data]
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for here, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        yield from (Path(here, name) for name in names if not name.startswith("."))
+
+
+def _journal(out: Path, settings: Settings) -> Journal[Done]:
+    header = {"mvit_prepared": FORMAT, **asdict(settings)}
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is a file: name a folder")
+    journal = Journal(out / JOURNAL, header, _parse, _dump)
+    if journal.found is not None and journal.found != header:
+        changed = [
+            f"{key}: {journal.found.get(key)} there, {header.get(key)} now"
+            for key in {**journal.found, **header}
+            if journal.found.get(key) != header.get(key)
+        ]
+        raise ValueError(f"{out} was made with other settings ({'; '.join(changed)}): choose another folder")
+    if journal.found is None and not journal.path.exists() and out.exists() and any(out.iterdir()):
+        raise ValueError(f"{out} holds files that were not made here: choose an empty or a new folder")
+    return journal
+
+
+def _names(root: Path, sources: list[Path]) -> dict[Path, str]:
+    """Where each source goes, from the new folder on; those that only their extension tells apart keep it."""
+    wanted = {source: _renamed(source.relative_to(root)) for source in sources}
+    taken = Counter(str(path).casefold() for path in wanted.values())
+    names = {}
+    for source, path in wanted.items():
+        if taken[str(path).casefold()] > 1 and path.suffix != source.suffix:
+            path = path.with_name(source.name + path.suffix)
+        names[source] = path.as_posix()
+    twice = [name for name, count in Counter(names.values()).items() if count > 1]
+    if twice:
+        raise ValueError(
+            f"several files of {root} would become {twice[0]}: rename them, so that more than that differs"
+        )
+    return names
+
+
+def _renamed(place: Path) -> Path:
+    suffix = place.suffix.lower()
+    if suffix in VIDEO_EXTENSIONS:
+        return place.with_suffix(".mp4")
+    return place if suffix in (".jpg", ".jpeg", ".png") else place.with_suffix(".png")
+
+
+def _clear(out: Path) -> None:
+    """Remove what calls that were killed had begun to write."""
+    for here, _, names in os.walk(out):
+        for name in names:
+            if name.endswith(PART) and name.startswith("."):
+                Path(here, name).unlink(missing_ok=True)
+
+
+def _is_done(source: Path, out: Path, done: Done) -> bool:
+    try:
+        now, there = source.stat(), (out / done.to).stat()
+    except OSError:
+        return False
+    same = (now.st_size, now.st_mtime_ns) == (done.size_bytes, done.mtime_ns)
+    return same and done.made is not None and there.st_size == done.made.size_bytes
+
+
+def _make(item: tuple[Path, str], out: Path, settings: Settings) -> Done:
+    """Make one file; errors of the source are told, those of the new folder (full, not writable) are raised."""
+    source, to = item
+    try:
+        now = source.stat()
+    except OSError as error:
+        return Done(0, 0, to, None, (error.strerror or str(error)).lower())
+    try:
+        if source.suffix.lower() in IMAGE_EXTENSIONS:
+            made = resize(source, out / to, short_side=settings.short_side, enlarge=settings.enlarge)
+        else:
+            made = transcode(source, out / to, **asdict(settings))
+        reason = ""
+    except (UnreadableVideo, Unverified) as error:
+        made, reason = None, error.reason if isinstance(error, UnreadableVideo) else str(error)
+    except FileNotFoundError:
+        made, reason = None, "it is gone"
+    return Done(now.st_size, now.st_mtime_ns, to, made, reason)
+
+
+def _rewrite(table: Path, root: Path, out: Path, good: dict[Path, Path], result: Prepared) -> Path:
+    """Write a CSV anew beside the new files, every column kept, paths from its new place on."""
+    inside = table.relative_to(root) if table.is_relative_to(root) else Path(table.name)
+    target = out / inside
+    with table.open(encoding="utf-8-sig", newline="") as file:
+        header = next(csv.reader(file, skipinitialspace=True))
+    text, lost, strange = io.StringIO(), 0, 0
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    for row, column in _rows(table):
+        source = _source(table, row[column])
+        if source in good:
+            row[column] = Path(os.path.relpath(good[source], target.parent)).as_posix()
+            writer.writerow(row)
+        elif source in result.bad:
+            lost += 1
+        else:
+            strange += 1
+    if lost:
+        result.notes.append(f"{target} is without {lost:,} rows of files that could not be made: see {out / BAD}")
+    if strange:
+        result.notes.append(f"{target} is without {strange:,} rows of files that do not exist or lie elsewhere")
+    files.write_text(target, text.getvalue())
+    return target
+
+
+def _rows(table: Path) -> Iterator[tuple[list[str], int]]:
+    with table.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, strict=True, skipinitialspace=True)
+        try:
+            column = [name.strip().lower() for name in next(reader)].index("path")
+            for row in reader:
+                if len(row) > column:
+                    yield row, column
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ValueError(f"{table} cannot be read as a CSV in UTF-8: {error}") from error
+
+
+def _has_paths(table: Path) -> bool:
+    try:
+        with table.open(encoding="utf-8-sig", newline="") as file:
+            return "path" in [name.strip().lower() for name in next(csv.reader(file), [])]
+    except (UnicodeDecodeError, csv.Error):
+        return False
+
+
+def _source(table: Path, path: str) -> Path:
+    return Path(os.path.normpath(table.parent / path))
+
+
+def _list_bad(table: Path, bad: dict[Path, str]) -> None:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["path", "reason"])
+    writer.writerows(bad.items())
+    if bad or table.exists():
+        files.write_text(table, text.getvalue())
+
+
+def _dump(done: Done) -> dict[str, Any]:
+    return asdict(done)
+
+
+def _parse(values: dict[str, Any]) -> Done:
+    made = values.pop("made")
+    return Done(**values, made=None if made is None else Made(**made))

@@ -1,0 +1,173 @@
+"""One video or image made smaller, every frame and time stamp kept unless another rate is asked for, and verified."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Literal
+
+import av
+import numpy as np
+
+from mvit import files
+from mvit.data.video import UnreadableVideo, Video
+
+CODECS = {"h264": "libx264", "hevc": "libx265"}
+CRF = {"h264": 20, "hevc": 24}
+"""Of the encoders' quality scales: about the same to the eye, and hardly to be told from the source."""
+KEY_FRAME_EVERY = 12
+"""Frames. A clip begins anywhere, and all frames since the key frame before it are decoded: docs/data.md, measured."""
+_CLOCK = 90_000  # ticks a second: every common frame rate is a whole number of them
+_CHUNK_BYTES = 2**28  # of frames in memory at once
+PART = ".mvit-part"
+"""How files end that are not yet whole."""
+_STILLS = {".jpg": "mjpeg", ".jpeg": "mjpeg"}
+
+
+class Unverified(RuntimeError):  # noqa: N818 (a state of the file, as UnreadableVideo)
+    """What was written does not decode to what was meant to be written."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a new file holds."""
+
+    frames: int
+    width: int
+    height: int
+    size_bytes: int
+
+
+def transcode(
+    source: Path,
+    target: Path,
+    *,
+    short_side: int | None = None,
+    fps: float | None = None,
+    codec: Literal["h264", "hevc"] = "h264",
+    crf: int | None = None,
+    key_frame_every: int = KEY_FRAME_EVERY,
+    enlarge: bool = False,
+) -> Made:
+    """Write a video as MP4, upright, without sound, its short side scaled to `short_side` pixels and an even size.
+
+    Frames keep their time stamps, counted from the first; with `fps`, the frame shown at each 1 / fps is taken instead.
+    Nothing is enlarged unless asked for. The new file is decoded before it takes its name, and has as many frames, as
+    far apart, in the size meant. Raises UnreadableVideo for the source, Unverified, OSError for the target.
+    """
+    part = _part(target)
+    with Video(source) as video:
+        numbers, ticks = _timetable(video, fps)
+        width, height = _even(video, short_side, enlarge)
+        options = {"crf": str(CRF[codec] if crf is None else crf), "preset": "veryfast"}
+        if codec == "hevc":
+            options["x265-params"] = f"keyint={key_frame_every}:min-keyint=1:open-gop=0:pools=1:log-level=none"
+        rate = Fraction(fps or video.fps).limit_denominator(1001)
+        with (
+            files.blaming(target),
+            av.open(os.fspath(part), "w", format="mp4", options={"movflags": "+faststart"}) as container,
+        ):
+            stream: Any = container.add_stream(CODECS[codec], rate=rate, options=options)
+            stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+            stream.time_base = stream.codec_context.time_base = Fraction(1, _CLOCK)
+            stream.codec_context.thread_count = 1  # the same file on every machine; files are made side by side
+            stream.codec_context.gop_size = key_frame_every
+            if codec == "hevc":
+                stream.codec_context.codec_tag = "hvc1"  # or players of Apple's show nothing
+            for picture, tick in zip(_pictures(video, numbers, _scale(video, short_side, enlarge)), ticks, strict=True):
+                frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture[:height, :width]), format="rgb24")
+                frame.pts, frame.time_base = int(tick), Fraction(1, _CLOCK)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+    return _verified(part, target, len(numbers), width, height, ticks / _CLOCK)
+
+
+def resize(source: Path, target: Path, *, short_side: int | None = None, enlarge: bool = False) -> Made:
+    """Write an image upright with its short side scaled, JPEG as JPEG and anything else as PNG; raises as `transcode`.
+
+    An image that is small enough is copied as it is.
+    """
+    part = _part(target)
+    with Video(source) as video:
+        scale = _scale(video, short_side, enlarge)
+        picture = np.ascontiguousarray(video.read([0], short_side=scale)[0])
+    if scale is None and source.suffix.lower() == target.suffix.lower():
+        part.write_bytes(source.read_bytes())
+    else:
+        name = _STILLS.get(target.suffix.lower(), "png")
+        encoder: Any = av.CodecContext.create(name, "w")
+        encoder.height, encoder.width = picture.shape[:2]
+        encoder.time_base = Fraction(1, 25)
+        encoder.pix_fmt = "yuvj444p" if name == "mjpeg" else "rgb24"
+        if name == "mjpeg":
+            encoder.options = {"qmin": "2", "qmax": "2"}  # the best of its scale
+        frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=encoder.pix_fmt)
+        part.write_bytes(b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode(None)]))
+    return _verified(part, target, 1, picture.shape[1], picture.shape[0], np.zeros(1))
+
+
+def _part(target: Path) -> Path:
+    """Where a file is written before it takes its name; no other process writes there."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return target.with_name(f".{target.name}.{os.getpid()}{PART}")
+
+
+def _timetable(video: Video, fps: float | None) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers of the frames to write, and when each is shown, in ticks; later ones always have later ticks."""
+    if fps is None:
+        ticks = np.round(video.times * _CLOCK).astype(np.int64)
+        apart = np.maximum.accumulate(ticks - np.arange(len(ticks))) + np.arange(len(ticks))
+        return np.arange(video.frames), apart
+    count = max(1, round(video.duration_seconds * fps))
+    wanted = np.arange(count) / fps
+    # Half a microsecond of grace, as in Video.read: a time computed from a frame's own must give that frame.
+    numbers = np.maximum(np.searchsorted(video.times, wanted + 5e-7, side="right") - 1, 0)
+    return numbers, np.round(wanted * _CLOCK).astype(np.int64)
+
+
+def _scale(video: Video, short_side: int | None, enlarge: bool) -> int | None:
+    """The short side to decode to; None where the picture stays as large as it is."""
+    if short_side is None or short_side == video.short_side or (short_side > video.short_side and not enlarge):
+        return None
+    return short_side
+
+
+def _even(video: Video, short_side: int | None, enlarge: bool) -> tuple[int, int]:
+    """Width and height that are written: of an odd size, which the codecs' colours cannot have, the last row goes."""
+    height, width = video.read([0], short_side=_scale(video, short_side, enlarge)).shape[1:3]
+    if min(width, height) < 2:
+        raise UnreadableVideo(video.path, f"its pictures are {width}x{height}: too small to be a video")
+    return width // 2 * 2, height // 2 * 2
+
+
+def _pictures(video: Video, numbers: np.ndarray, short_side: int | None) -> Iterator[np.ndarray]:
+    """Frames by number, a chunk of them decoded at a time."""
+    largest = video.facts.width * video.facts.height * 3
+    if short_side is not None:
+        largest = largest * short_side**2 // video.short_side**2
+    step = max(1, _CHUNK_BYTES // max(largest, 1))
+    for start in range(0, len(numbers), step):
+        yield from video.read(numbers[start : start + step], short_side=short_side)
+
+
+def _verified(part: Path, target: Path, frames: int, width: int, height: int, times: np.ndarray) -> Made:
+    """Decode all of a file that was written, and give it its name if it is what it should be."""
+    try:
+        with Video(part) as video:
+            decoded = sum(1 for _ in _pictures(video, np.arange(video.frames), None))
+            facts = video.facts
+            late = float(np.abs(video.times - times).max()) if video.frames == frames else 0.0
+        if (decoded, facts.width, facts.height) != (frames, width, height) or late > 1e-3:
+            raise Unverified(
+                f"{target} came out as {decoded} frames of {facts.width}x{facts.height}, up to {late:.3f} s off, and "
+                f"should be {frames} of {width}x{height}"
+            )
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.replace(target)
+    except UnreadableVideo as error:
+        raise Unverified(f"{target} cannot be read again: {error.reason}") from error
+    finally:
+        part.unlink(missing_ok=True)
+    return Made(frames, width, height, target.stat().st_size)
