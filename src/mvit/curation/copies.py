@@ -177,7 +177,8 @@ def _same_content(samples: Sequence[Sample], looks: Mapping[Path, Look]) -> list
 def _readable(samples: Sequence[Sample], looks: Mapping[Path, Look]) -> list[Sample]:
     """One sample of each file that can be read, whatever parts of it are listed."""
     once = {sample.path: sample for sample in reversed(samples)}
-    return [once[path] for path in dict.fromkeys(sample.path for sample in samples) if looks[path].facts is not None]
+    readable = {path for path, look in looks.items() if look.facts is not None}
+    return [once[path] for path in dict.fromkeys(sample.path for sample in samples) if path in readable]
 
 
 def _sorted(pairs: Mapping[int, Pair]) -> tuple[Pair, ...]:
