@@ -73,6 +73,7 @@ def test_places_labels_and_tables_are_kept(data: Path, tmp_path: Path, here: Non
     with (out / "list.csv").open(encoding="utf-8", newline="") as file:
         assert list(csv.reader(file)) == [["label", "path", "note"], ["x", "a/1.MOV.mp4", "n"], ["y", "b/0.mp4", ""]]
     assert any("without 1 rows" in note for note in done.notes)
+    assert any("were left: list.txt" in note for note in done.notes)
     assert "broken.avi" in (out / BAD).read_text()
     assert [sample.label for sample in find(out, val_fraction=0.4).train]
     assert find(out / "list.csv", val_fraction=0.4).classes == ("x", "y")
