@@ -6,7 +6,6 @@ The tables name the source of each video in a column group. Different videos are
 are made of about 80 videos, evenly spread over each table, by `mvit prepare`'s encoder in the ways named below.
 """
 
-import itertools
 import shlex
 import sys
 import tempfile
@@ -16,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from mvit.curation.copies import SIMILAR
+from mvit.curation.copies import DETAIL, SIMILAR, describe
 from mvit.curation.transcode import Made, transcode
 from mvit.data.dataset import find_all
 from mvit.data.look import look
@@ -37,29 +36,33 @@ def _half(source: Path) -> int:
     return max(24, min(facts.width, facts.height) // 4 * 2)
 
 
-def vector(path: Path) -> np.ndarray:
-    """What of a video is compared: the grey levels of its thumbnail, less their mean, of length 1."""
-    levels = np.frombuffer(look(path).thumbnail, np.uint8).astype(np.float64)
-    levels -= levels.mean()
-    return levels / np.linalg.norm(levels)
+def likeness_of(one: bytes, other: bytes) -> tuple[float, float]:
+    """How alike two thumbnails are: in grey levels, in detail."""
+    vectors, details, _ = describe([one, other])
+    return float(vectors[0] @ vectors[1]), float(details[0] @ details[1])
 
 
 def of_table(table: Path) -> dict[str, Any]:
     """The likenesses of one table's videos and of their copies."""
     samples = find_all(table, part="all")
-    vectors = np.stack([vector(sample.path) for sample in samples])
+    thumbnails = [look(sample.path).thumbnail for sample in samples]
+    vectors, details, _ = describe(thumbnails)
     groups = np.array([sample.group or str(number) for number, sample in enumerate(samples)])
     rows, columns = np.triu_indices(len(samples), 1)
     likeness = (vectors @ vectors.T)[rows, columns]
-    other = likeness[groups[rows] != groups[columns]]
+    apart = groups[rows] != groups[columns]
+    detail = (details @ details.T)[rows, columns]
+    found_alike = (likeness >= SIMILAR) & (detail >= DETAIL)
+    other = likeness[apart]
     found: dict[str, Any] = {
         "table": f"{table.parent.name}/{table.name}",
         "videos": len(samples),
         "pairs_of_different_groups": len(other),
         "most_alike_of_different_groups": sorted(other.tolist())[-5:],
         "pairs_of_one_group": len(likeness) - len(other),
-        "pairs_of_one_group_found": int((likeness >= SIMILAR).sum() - (other >= SIMILAR).sum()),
-        "pairs_of_different_groups_found": int((other >= SIMILAR).sum()),
+        "pairs_of_one_group_found": int((found_alike & ~apart).sum()),
+        "pairs_of_different_groups_found": int((found_alike & apart).sum()),
+        "pairs_of_different_groups_found_without_detail": int((other >= SIMILAR).sum()),
         "copies": {},
     }
     chosen = range(0, len(samples), max(1, len(samples) // COPIED))
@@ -69,7 +72,7 @@ def of_table(table: Path) -> dict[str, Any]:
             alike = []
             for number in chosen:
                 make(samples[number].path, copy)
-                alike.append(float(vector(copy) @ vectors[number]))
+                alike.append(likeness_of(look(copy).thumbnail, thumbnails[number]))
             found["copies"][way] = sorted(alike)
     return found
 
@@ -78,7 +81,7 @@ def main(record: Path, tables: list[Path]) -> None:
     """Measure each table, print what came out, and write the record."""
     require_writable(record)
     results = [of_table(table) for table in tables]
-    content = {"command": shlex.join(["python", *sys.argv]), "similar": SIMILAR, "tables": results}
+    content = {"command": shlex.join(["python", *sys.argv]), "similar": SIMILAR, "detail": DETAIL, "tables": results}
     write({**content, **provenance("cpu")}, record)
     for result in results:
         print(f"{result['table']}: {result['videos']:,} videos")
@@ -87,10 +90,10 @@ def main(record: Path, tables: list[Path]) -> None:
         )
         for kind in ("different_groups", "one_group"):
             print(f"  {result[f'pairs_of_{kind}_found']} of {result[f'pairs_of_{kind}']:,} pairs of {kind}")
-        for way, alike in result["copies"].items():
-            share = np.mean(np.array(alike) >= SIMILAR)
-            low = ", ".join(f"{value:.3f}" for value in itertools.islice(alike, 2))
-            print(f"  {way}: {share:.0%} of {len(alike)} found; lowest {low}, median {np.median(alike):.3f}")
+        for way, pairs in result["copies"].items():
+            alike, detail = np.array(pairs).T
+            share = np.mean((alike >= SIMILAR) & (detail >= DETAIL))
+            print(f"  {way}: {share:.0%} of {len(pairs)} found; lowest {alike.min():.3f}, in detail {detail.min():.3f}")
 
 
 if __name__ == "__main__":

@@ -162,8 +162,14 @@ def _found(data: Path, out: Path) -> tuple[Path, list[Path], list[Path], list[Pa
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    for here, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+    """All files that are not hidden; links to folders are followed, but not to one that the link lies in."""
+    for here, folders, names in os.walk(folder, followlinks=True):
+        whole = Path(here).resolve()
+        folders[:] = [
+            name
+            for name in folders
+            if not name.startswith(".") and not whole.is_relative_to(Path(here, name).resolve())
+        ]
         yield from (Path(here, name) for name in names if not name.startswith("."))
 
 
