@@ -20,8 +20,8 @@ class Look:
     """What a file of this size and age was found to hold: `facts`, or the `reason` why there are none.
 
     `short` says how many frames less came than the header promises; such a file can be used as far as it goes.
-    `thumbnail` holds the first, middle and last frame in 8 x 8 grey levels each, and the middle one in 16 x 16. `lasting`
-    tells whether the outcome is that of the file, and not of the moment (memory, permissions).
+    `thumbnail` holds the first, middle and last frame in 8 x 8 grey levels each, and the middle one in 16 x 16.
+    `lasting` tells whether the outcome is that of the file, and not of the moment (memory, permissions).
     """
 
     size_bytes: int = 0
