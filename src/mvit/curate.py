@@ -184,7 +184,10 @@ def prepare(
         print(f"note: {note}")
     if done.bad:
         print(f"{len(done.bad):,} files could not be made, listed with the reasons in {out / preparing.BAD}")
-    print(f"Next: mvit train {done.tables[0] if done.tables else out}")
+    tables = {table.stem: table for table in done.tables}
+    learned = tables.get("train", next(iter(done.tables), out))
+    held_out = next((f" --val {tables[name]}" for name in ("val", "validation") if name in tables), "")
+    print(f"Next: mvit train {learned}{held_out}")
     return DONE
 
 

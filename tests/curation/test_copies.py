@@ -112,7 +112,7 @@ def test_blocks_give_what_one_block_gives(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("mvit.curation.copies._ROWS", 7)
     monkeypatch.setattr("mvit.curation.copies._COLUMNS", 11)
     monkeypatch.setattr("mvit.curation.copies._FEW", 1.0)
-    pieces = {(row, other) for row, other, _ in nearest(vectors, of_val, 0.97, lambda *at: told.append(at))}
+    pieces = {(row, other) for row, other, _ in nearest(vectors, of_val, 0.97, progress=lambda *at: told.append(at))}
     assert pieces == whole
     assert len(whole) > 100
     assert told[-1][0] == told[-1][1]

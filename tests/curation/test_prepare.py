@@ -73,6 +73,7 @@ def test_places_labels_and_tables_are_kept(data: Path, tmp_path: Path, here: Non
     with (out / "list.csv").open(encoding="utf-8", newline="") as file:
         assert list(csv.reader(file)) == [["label", "path", "note"], ["x", "a/1.MOV.mp4", "n"], ["y", "b/0.mp4", ""]]
     assert any("without 1 rows" in note for note in done.notes)
+    assert any("were left: list.txt" in note for note in done.notes)
     assert "broken.avi" in (out / BAD).read_text()
     assert [sample.label for sample in find(out, val_fraction=0.4).train]
     assert find(out / "list.csv", val_fraction=0.4).classes == ("x", "y")
@@ -136,6 +137,18 @@ def test_what_is_done_stays_and_what_changed_is_made_again(data: Path, tmp_path:
     assert (out / "b" / "0.mp4").stat().st_mtime_ns == before
     assert not list(out.rglob("*.mvit-part"))
     assert len((out / BAD).read_text().splitlines()) == 1
+
+
+def test_linked_folders_are_followed_and_loops_are_not(data: Path, tmp_path: Path, here: None):
+    linked = tmp_path / "linked"
+    (linked / "a").mkdir(parents=True)
+    (linked / "b").symlink_to(data / "b")
+    (linked / "a" / "loop").symlink_to(linked)
+    (linked / "a" / "one.mp4").symlink_to(data / "a" / "1.mp4")
+    done = prepare(linked, tmp_path / "out", SMALL)
+    made = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.mp4"))
+    assert made == ["a/one.mp4", "b/0.mp4", "b/1.mp4"]
+    assert len(done.bad) == 1
 
 
 def test_a_damaged_journal_is_named_and_everything_made_again(data: Path, tmp_path: Path, here: None):

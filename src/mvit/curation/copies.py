@@ -1,8 +1,8 @@
 """What is twice in a data set: the same content, nearly the same pictures, the same source on both sides of a split.
 
 Nearly the same: the grey levels of first, middle and last frame in 8 x 8 parts each, less their mean, correlate by at
-least `SIMILAR`. Re-encoding, resizing, brightness and contrast leave them so; cutting and other frame rates of quick
-movements do not.
+least `SIMILAR`, and so by at least `DETAIL` does what a middle frame of 16 x 16 parts has beyond that. Re-encoding,
+resizing, brightness and contrast leave them so; cutting and other frame rates of quick movements do not.
 """
 
 import hashlib
@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from mvit.data.dataset import Listing, Sample
-from mvit.data.look import Look
+from mvit.data.look import COARSE, COARSE_BYTES, FINE, THUMBNAIL_BYTES, Look
 
 SIMILAR = 0.97
-"""Docs/data.md says on what this was chosen."""
+"""Docs/data.md says on what this was chosen, as the next."""
+DETAIL = 0.7
 FLAT = 3.0
 """Standard deviation in grey levels below which pictures are too much of one colour to be compared."""
 
@@ -65,19 +66,19 @@ def find_copies(
     samples = [*train, *val]
     of_val = np.arange(len(samples)) >= len(train)
     first = _same_content(samples, looks)
-    vectors, flat = _vectors([looks[sample.path].thumbnail for sample in samples])
+    vectors, details, flat = describe([looks[sample.path].thumbnail for sample in samples])
 
     leaks: dict[int, Pair] = {}
     twice: dict[int, Pair] = {}
     by_content: dict[int, dict[bool, int]] = defaultdict(dict)
     for number, origin in enumerate(first):
         mine, known = bool(of_val[number]), by_content[origin]
-        if mine in known:
+        if mine in known and samples[known[mine]].path != samples[number].path:  # those are parts of one video
             twice[number] = Pair("same content", samples[known[mine]], samples[number])
         elif mine and False in known:
             leaks[number] = Pair("same content", samples[known[False]], samples[number])
         known.setdefault(mine, number)
-    for number, other, likeness in nearest(vectors, of_val, similar, progress):
+    for number, other, likeness in nearest(vectors, of_val, similar, details, progress):
         pairs = leaks if of_val[other] != of_val[number] else twice
         if number not in pairs and first[number] != first[other]:
             pairs[number] = Pair("nearly the same", samples[other], samples[number], likeness)
@@ -87,13 +88,18 @@ def find_copies(
 
 
 def nearest(
-    vectors: np.ndarray, of_val: np.ndarray, similar: float, progress: Callable[[int, int], None] | None = None
+    vectors: np.ndarray,
+    of_val: np.ndarray,
+    similar: float,
+    details: np.ndarray | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[tuple[int, int, float]]:
     """(row, most similar row before it, cosine) within train, within val, and of val's rows the one in train.
 
     `vectors` (N, D) float32 are of length 1, or 0 where they are to be passed over; rows of val come last. Only cosines
-    of at least `similar` are given. All pairs are compared, by a bound in few dimensions first: with a the part in them
-    and r the length of the rest, cosine <= a.a' + r r' (Cauchy and Schwarz).
+    of at least `similar` are given, where there are `details` of those whose details have one of at least `DETAIL`. All
+    pairs are compared, by a bound in few dimensions first: with a the part in them and r the length of the rest,
+    cosine <= a.a' + r r' (Cauchy and Schwarz).
     """
     coarse = _bounds(vectors)
     split = int((~of_val).sum())
@@ -108,6 +114,9 @@ def nearest(
         for start in range(left, min(right, bottom) if within else right, _COLUMNS):
             end = min(start + _COLUMNS, right)
             rows, columns, cosines = _alike(vectors, coarse, (top, bottom), (start, end), similar)
+            if details is not None:
+                fine = _cosines(details, top + rows, start + columns) >= DETAIL
+                rows, columns, cosines = rows[fine], columns[fine], cosines[fine]
             if within:
                 before = columns + start < rows + top
                 rows, columns, cosines = rows[before], columns[before], cosines[before]
@@ -131,9 +140,16 @@ def _alike(
         row, column = np.nonzero(cosines >= similar)
         return row, column, cosines[row, column]
     row, column = np.nonzero(near)
-    exact = np.einsum("nd,nd->n", vectors[top + row], vectors[left + column])
+    exact = _cosines(vectors, top + row, left + column)
     kept = exact >= similar
     return row[kept], column[kept], exact[kept]
+
+
+def _cosines(vectors: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Of pairs of rows, some thousands at a time."""
+    pieces = [slice(start, start + 2**14) for start in range(0, len(rows), 2**14)]
+    found = [np.einsum("nd,nd->n", vectors[rows[piece]], vectors[columns[piece]]) for piece in pieces]
+    return np.concatenate([np.empty(0, np.float32), *found])
 
 
 def _bounds(vectors: np.ndarray) -> np.ndarray:
@@ -145,16 +161,22 @@ def _bounds(vectors: np.ndarray) -> np.ndarray:
     return np.concatenate([part, rest[:, None]], axis=1)
 
 
-def _vectors(thumbnails: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray]:
-    """Thumbnails less their mean, of length 1; and which are too much of one colour, whose vectors are 0."""
-    if not thumbnails:
-        return np.empty((0, 1), np.float32), np.empty(0, bool)
-    levels = np.frombuffer(b"".join(thumbnails), np.uint8).reshape(len(thumbnails), -1).astype(np.float32)
-    levels -= levels.mean(axis=1, keepdims=True)
-    flat = levels.std(axis=1) < FLAT
-    levels /= np.maximum(np.linalg.norm(levels, axis=1, keepdims=True), 1e-6)
-    levels[flat] = 0
-    return levels, flat
+def describe(thumbnails: Sequence[bytes]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of thumbnails, (N, 192) and (N, 256) of length 1: grey levels less their mean, and detail; and which are flat.
+
+    Those are too much of one colour, and their vectors are 0.
+    """
+    levels = np.frombuffer(b"".join(thumbnails), np.uint8).reshape(len(thumbnails), THUMBNAIL_BYTES).astype(np.float32)
+    vectors, fine = levels[:, :COARSE_BYTES], levels[:, COARSE_BYTES:].reshape(-1, FINE, FINE)
+    vectors = vectors - vectors.mean(axis=1, keepdims=True)
+    flat = vectors.std(axis=1) < FLAT
+    ratio = FINE // COARSE
+    blocks = fine.reshape(-1, COARSE, ratio, COARSE, ratio).mean(axis=(2, 4))
+    details = (fine - blocks.repeat(ratio, axis=1).repeat(ratio, axis=2)).reshape(len(fine), FINE**2)
+    for rows in (vectors, details):
+        rows /= np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-6)
+    vectors[flat] = 0
+    return vectors, details, flat
 
 
 def _same_content(samples: Sequence[Sample], looks: Mapping[Path, Look]) -> list[int]:

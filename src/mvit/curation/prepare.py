@@ -88,12 +88,15 @@ def prepare(
     """
     settings = settings or Settings()
     data, out = Path(os.path.abspath(data)), Path(os.path.abspath(out))
-    root, sources, tables = _found(data, out)
+    root, sources, tables, others = _found(data, out)
     if not sources:
         raise ValueError(f"{data} holds no video and no image, by extension (.mp4, .avi, .mov, .mkv, .webm, .jpg ...)")
     journal = _journal(out, settings)
     names = _names(root, sources)
     result = Prepared(notes=[journal.trouble] if journal.trouble else [])
+    if others:
+        named = ", ".join(str(path.relative_to(root)) for path in others[:5]) + (", ..." if len(others) > 5 else "")
+        result.notes.append(f"{len(others):,} files that are no video, image or CSV with paths were left: {named}")
 
     todo: list[Path] = []
     for source in sources:
@@ -131,8 +134,8 @@ def prepare(
     return result
 
 
-def _found(data: Path, out: Path) -> tuple[Path, list[Path], list[Path]]:
-    """The folder that places are counted from, the sources, and the tables to write anew."""
+def _found(data: Path, out: Path) -> tuple[Path, list[Path], list[Path], list[Path]]:
+    """The folder that places are counted from, the sources, the tables to write anew, and what is passed over."""
     if not data.exists():
         raise FileNotFoundError(
             f"{data} does not exist: give a folder of videos, or a CSV (path,label or more columns)"
@@ -143,7 +146,9 @@ def _found(data: Path, out: Path) -> tuple[Path, list[Path], list[Path]]:
         here = sorted(_walk(data))
         media = [path for path in here if path.suffix.lower() in VIDEO_EXTENSIONS | IMAGE_EXTENSIONS]
         tables = [path for path in here if path.suffix.lower() == ".csv" and _has_paths(path)]
-        return data, media, tables
+        taken = {*media, *tables}
+        others = [path for path in here if path not in taken]
+        return data, media, tables, others
     if not _has_paths(data):
         raise ValueError(f"{data} is no folder, and no CSV whose first line names a column path")
     sources = [_source(data, row[column]) for row, column in _rows(data)]
@@ -153,12 +158,18 @@ def _found(data: Path, out: Path) -> tuple[Path, list[Path], list[Path]]:
     folder = data.parent
     if not all(source.is_relative_to(folder) for source in sources):
         folder = Path(os.path.commonpath([source.parent for source in sources]))
-    return folder, list(dict.fromkeys(sources)), [data]
+    return folder, list(dict.fromkeys(sources)), [data], []
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    for here, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+    """All files that are not hidden; links to folders are followed, but not to one that the link lies in."""
+    for here, folders, names in os.walk(folder, followlinks=True):
+        whole = Path(here).resolve()
+        folders[:] = [
+            name
+            for name in folders
+            if not name.startswith(".") and not whole.is_relative_to(Path(here, name).resolve())
+        ]
         yield from (Path(here, name) for name in names if not name.startswith("."))
 
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -16,9 +17,10 @@ from mvit.data.video import UnreadableVideo, Video
 CODECS = {"h264": "libx264", "hevc": "libx265"}
 CRF = {"h264": 20, "hevc": 24}
 """Of the encoders' quality scales: about the same to the eye, and hardly to be told from the source."""
-KEY_FRAME_EVERY = 12
+KEY_FRAME_EVERY = 24
 """Frames. A clip begins anywhere, and all frames since the key frame before it are decoded: docs/data.md, measured."""
 _CLOCK = 90_000  # ticks a second: every common frame rate is a whole number of them
+_MOST_FRAMES = 5_000_000
 _CHUNK_BYTES = 2**28  # of frames in memory at once
 PART = ".mvit-part"
 """How files end that are not yet whole."""
@@ -56,16 +58,15 @@ def transcode(
     Nothing is enlarged unless asked for. The new file is decoded before it takes its name, and has as many frames, as
     far apart, in the size meant. Raises UnreadableVideo for the source, Unverified, OSError for the target.
     """
-    part = _part(target)
-    with Video(source) as video:
+    with _part(target) as part, Video(source) as video:
         numbers, ticks = _timetable(video, fps)
         width, height = _even(video, short_side, enlarge)
         options = {"crf": str(CRF[codec] if crf is None else crf), "preset": "veryfast"}
         if codec == "hevc":
             options["x265-params"] = f"keyint={key_frame_every}:min-keyint=1:open-gop=0:pools=1:log-level=none"
-        rate = Fraction(fps or video.fps).limit_denominator(1001)
+        rate = Fraction(min(max(fps or video.fps, 1), 1000)).limit_denominator(1001)  # a hint: frames have their times
         with (
-            files.blaming(target),
+            _blaming(target),
             av.open(os.fspath(part), "w", format="mp4", options={"movflags": "+faststart"}) as container,
         ):
             stream: Any = container.add_stream(CODECS[codec], rate=rate, options=options)
@@ -80,7 +81,7 @@ def transcode(
                 frame.pts, frame.time_base = int(tick), Fraction(1, _CLOCK)
                 container.mux(stream.encode(frame))
             container.mux(stream.encode(None))
-    return _verified(part, target, len(numbers), width, height, ticks / _CLOCK)
+        return _verified(part, target, len(numbers), width, height, ticks / _CLOCK)
 
 
 def resize(source: Path, target: Path, *, short_side: int | None = None, enlarge: bool = False) -> Made:
@@ -88,29 +89,50 @@ def resize(source: Path, target: Path, *, short_side: int | None = None, enlarge
 
     An image that is small enough is copied as it is.
     """
-    part = _part(target)
-    with Video(source) as video:
+    with _part(target) as part, Video(source) as video:
         scale = _scale(video, short_side, enlarge)
         picture = np.ascontiguousarray(video.read([0], short_side=scale)[0])
-    if scale is None and source.suffix.lower() == target.suffix.lower():
-        part.write_bytes(source.read_bytes())
-    else:
-        name = _STILLS.get(target.suffix.lower(), "png")
-        encoder: Any = av.CodecContext.create(name, "w")
-        encoder.height, encoder.width = picture.shape[:2]
-        encoder.time_base = Fraction(1, 25)
-        encoder.pix_fmt = "yuvj444p" if name == "mjpeg" else "rgb24"
-        if name == "mjpeg":
-            encoder.options = {"qmin": "2", "qmax": "2"}  # the best of its scale
-        frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=encoder.pix_fmt)
-        part.write_bytes(b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode(None)]))
-    return _verified(part, target, 1, picture.shape[1], picture.shape[0], np.zeros(1))
+        if scale is None and source.suffix.lower() == target.suffix.lower():
+            content = source.read_bytes()
+        else:
+            name = _STILLS.get(target.suffix.lower(), "png")
+            encoder: Any = av.CodecContext.create(name, "w")
+            encoder.height, encoder.width = picture.shape[:2]
+            encoder.time_base = Fraction(1, 25)
+            encoder.pix_fmt = "yuvj444p" if name == "mjpeg" else "rgb24"
+            if name == "mjpeg":
+                encoder.options = {"qmin": "2", "qmax": "2"}  # the best of its scale
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=encoder.pix_fmt)
+            content = b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode(None)])
+        with files.blaming(target):
+            part.write_bytes(content)
+        return _verified(part, target, 1, picture.shape[1], picture.shape[0], np.zeros(1))
 
 
-def _part(target: Path) -> Path:
-    """Where a file is written before it takes its name; no other process writes there."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    return target.with_name(f".{target.name}.{os.getpid()}{PART}")
+@contextmanager
+def _blaming(target: Path) -> Iterator[None]:
+    """Have errors of the encoder and of the disk name the file that was to be written."""
+    with files.blaming(target):
+        try:
+            yield
+        except av.FFmpegError as error:
+            if isinstance(error, OSError):
+                raise
+            raise Unverified(
+                f"{target} cannot be written: {(error.strerror or type(error).__name__).lower()}"
+            ) from error
+
+
+@contextmanager
+def _part(target: Path) -> Iterator[Path]:
+    """Where a file is written before it takes its name; no other process writes there, and nothing stays there."""
+    with files.blaming(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.{os.getpid()}{PART}")
+    try:
+        yield part
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _timetable(video: Video, fps: float | None) -> tuple[np.ndarray, np.ndarray]:
@@ -120,6 +142,10 @@ def _timetable(video: Video, fps: float | None) -> tuple[np.ndarray, np.ndarray]
         apart = np.maximum.accumulate(ticks - np.arange(len(ticks))) + np.arange(len(ticks))
         return np.arange(video.frames), apart
     count = max(1, round(video.duration_seconds * fps))
+    if count > _MOST_FRAMES:
+        raise UnreadableVideo(
+            video.path, f"{video.duration_seconds:,.0f} s would be {count:,} frames at {fps:g} a second"
+        )
     wanted = np.arange(count) / fps
     # Half a microsecond of grace, as in Video.read: a time computed from a frame's own must give that frame.
     numbers = np.maximum(np.searchsorted(video.times, wanted + 5e-7, side="right") - 1, 0)
@@ -168,6 +194,4 @@ def _verified(part: Path, target: Path, frames: int, width: int, height: int, ti
         part.replace(target)
     except UnreadableVideo as error:
         raise Unverified(f"{target} cannot be read again: {error.reason}") from error
-    finally:
-        part.unlink(missing_ok=True)
     return Made(frames, width, height, target.stat().st_size)

@@ -8,8 +8,9 @@ import numpy as np
 from mvit.data.members import size_and_change
 from mvit.data.video import UnreadableVideo, Video, VideoFacts
 
-THUMBNAIL_SIDE = 8
-THUMBNAIL_BYTES = 3 * THUMBNAIL_SIDE**2  # of the first, the middle and the last frame
+COARSE, FINE = 8, 16  # grey levels a side: of the first, middle and last frame, and of the middle one again
+COARSE_BYTES = 3 * COARSE**2
+THUMBNAIL_BYTES = COARSE_BYTES + FINE**2
 _SHORT_SIDE = 64  # pixels that thumbnails are made from
 # Headers count a frame or two that no decoder gives, and sound may end after the pictures: less than this is no news.
 _MISSING_SHARE, _MISSING_FRAMES, _MISSING_SECONDS = 0.05, 2, 0.5
@@ -20,8 +21,8 @@ class Look:
     """What a file of this size and age was found to hold: `facts`, or the `reason` why there are none.
 
     `short` says how many frames less came than the header promises; such a file can be used as far as it goes.
-    `thumbnail` holds the first, middle and last frame in 8 x 8 grey levels each. `lasting` tells whether the outcome is
-    that of the file, and not of the moment (memory, permissions).
+    `thumbnail` holds the first, middle and last frame in 8 x 8 grey levels each, and the middle one in 16 x 16.
+    `lasting` tells whether the outcome is that of the file, and not of the moment (memory, permissions).
     """
 
     size_bytes: int = 0
@@ -89,15 +90,19 @@ def shortfall(frames: int | None, came: int, seconds: float | None, lasted: floa
 
 
 def thumbnail(frames: np.ndarray) -> bytes:
-    """Frames (T, H, W, 3) uint8 as T * 8 * 8 grey levels, each the mean over its part of the picture."""
+    """Three frames (3, H, W, 3) uint8 as 3 * 8 * 8 grey levels, means over equal parts, and the middle as 16 * 16."""
     grey = frames.astype(np.float32).mean(axis=3)
-    rows, columns = _shares(grey.shape[1]), _shares(grey.shape[2])
+    return _parts(grey, COARSE) + _parts(grey[1:2], FINE)
+
+
+def _parts(grey: np.ndarray, side: int) -> bytes:
+    rows, columns = _shares(grey.shape[1], side), _shares(grey.shape[2], side)
     return np.round(rows @ grey @ columns.T).astype(np.uint8).tobytes()
 
 
-def _shares(length: int) -> np.ndarray:
-    """How much of each of `length` pixels goes into each of 8 equal parts of the side: (8, length), rows sum to 1."""
-    edges = np.linspace(0, length, THUMBNAIL_SIDE + 1)
+def _shares(length: int, side: int) -> np.ndarray:
+    """How much of each of `length` pixels goes into each of `side` equal parts: (side, length), rows sum to 1."""
+    edges = np.linspace(0, length, side + 1)
     pixels = np.arange(length)
     overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
     shares = np.clip(overlap, 0, None).astype(np.float32)

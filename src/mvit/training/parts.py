@@ -55,8 +55,9 @@ def look_through(
         )
     for note in seen.notes if seen is not None else []:
         echo(f"note: {note}")
-    for path, short in found.short.items():
-        echo(f"note: {path} ends early: {short}")
+    if found.short:
+        path, short = next(iter(found.short.items()))
+        echo(f"note: {len(found.short):,} videos end before their header says: {path}, {short} (mvit scan lists them)")
     for line in summary(listing, found, sampling):
         echo(line)
     return dict(found.unreadable)
