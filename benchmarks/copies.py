@@ -3,7 +3,7 @@
 python benchmarks/copies.py RECORD.json train.csv ...
 
 The tables name the source of each video in a column group. Different videos are all pairs of different groups; copies
-are made of about 80 videos, evenly spread over each table, by `mvit prepare`'s encoder in the ways named below.
+are made of about 40 videos, evenly spread over each table, by `mvit prepare`'s encoder in the ways named below.
 """
 
 import shlex
@@ -28,7 +28,7 @@ WAYS: dict[str, Callable[[Path, Path], Made]] = {
     "HEVC, crf 30": lambda source, to: transcode(source, to, codec="hevc", crf=30),
     "two thirds of the rate": lambda source, to: transcode(source, to, fps=probe(source).fps * 2 / 3),
 }
-COPIED = 80
+COPIED = 40
 
 
 def _half(source: Path) -> int:

@@ -8,6 +8,7 @@ import sys
 import time
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 import av
 import numpy as np
@@ -111,6 +112,13 @@ def test_nothing_grows_unless_asked_to(tmp_path: Path, data: Path):
     assert transcode(clip, tmp_path / "new.mp4", short_side=256).height == 48
     assert resize(still, tmp_path / "new.png", short_side=96, enlarge=True).height == 96
     assert transcode(clip, tmp_path / "new.mp4", short_side=96, enlarge=True).height == 96
+
+
+@pytest.mark.parametrize("codec", ["h264", "hevc"])
+@pytest.mark.parametrize("frames", [1, 2, 3, 4, 5, 6])
+def test_short_videos_are_made_too(tmp_path: Path, codec: Literal["h264", "hevc"], frames: int):
+    video.write(tmp_path / "source.mp4", moving(frames))
+    assert transcode(tmp_path / "source.mp4", tmp_path / "new.mp4", codec=codec).frames == frames
 
 
 def test_key_frames_come_as_often_as_meant(tmp_path: Path):

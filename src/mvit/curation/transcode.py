@@ -63,7 +63,10 @@ def transcode(
         width, height = _even(video, short_side, enlarge)
         options = {"crf": str(CRF[codec] if crf is None else crf), "preset": "veryfast"}
         if codec == "hevc":
-            options["x265-params"] = f"keyint={key_frame_every}:min-keyint=1:open-gop=0:pools=1:log-level=none"
+            backward = 4 if len(numbers) > 4 else 0  # of one frame alone it would give no decoding time otherwise
+            options["x265-params"] = (
+                f"keyint={key_frame_every}:min-keyint=1:open-gop=0:bframes={backward}:pools=1:log-level=none"
+            )
         rate = Fraction(min(max(fps or video.fps, 1), 1000)).limit_denominator(1001)  # a hint: frames have their times
         with (
             _blaming(target),
