@@ -20,6 +20,7 @@ from mvit.curation.transcode import Unverified, resize, transcode
 from mvit.data import video
 from mvit.data.dataset import find
 from mvit.data.video import UnreadableVideo, Video
+from pictures import save_picture
 
 
 def moving(frames: int = 10, height: int = 48, width: int = 64) -> np.ndarray:
@@ -275,3 +276,25 @@ def test_the_command_says_what_it_did(data: Path, tmp_path: Path, capfd: pytest.
     assert f"Next: mvit train {tmp_path / 'out' / 'list.csv'}" in out
     assert cli.main(["prepare", str(data), str(tmp_path / "out"), "--short-side", "40"]) == 2
     assert "short_side: 32 there, 40 now" in capfd.readouterr().err
+
+
+def test_tables_of_folders_of_frames_are_kept(tmp_path: Path, here: None):
+    data = tmp_path / "data"
+    for name in ("x", "y", "bad"):
+        for number, picture in enumerate(moving(3)):
+            save_picture(data / "frames" / name / f"{number}.jpg", picture)
+    (data / "frames" / "bad" / "1.jpg").write_text("no picture")
+    table = data / "list.csv"
+    table.write_text("path,label\nframes/x,a\nframes/y,b\nframes/bad,b\n", encoding="utf-8")
+    for given, out in ((table, tmp_path / "one"), (data, tmp_path / "other")):
+        done = prepare(given, out, SMALL)
+        assert (done.made, list(done.bad)) == (8, [data / "frames" / "bad" / "1.jpg"])
+        assert (out / "list.csv").read_text() == "path,label\nframes/x,a\nframes/y,b\n"
+        assert any("without 1 rows of files that could not be made" in note for note in done.notes)
+        assert video.probe(out / "frames" / "x") == video.VideoFacts(3, 30.0, 0.1, 42, 32)
+
+
+def test_a_folder_of_shards_is_refused_in_words(tmp_path: Path):
+    (tmp_path / "shards.json").write_text("{}")
+    with pytest.raises(ValueError, match="is a folder of shards: prepare the videos that it was made of"):
+        prepare(tmp_path, tmp_path.parent / "out")
