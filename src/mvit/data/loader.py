@@ -52,8 +52,9 @@ class TrainLoader:
         if workers < 0:
             raise ValueError(f"workers is {workers}, but must be at least 0")
         copies = augmentation.copies
-        if batch % copies:
-            raise ValueError(f"batch is {batch} clips, but must be a multiple of augment.copies, {copies}")
+        if copies > 1 and batch % (copies * ranks):
+            times = f" times the ranks, {ranks}" if ranks > 1 else ""
+            raise ValueError(f"batch is {batch} clips, but must be a multiple of augment.copies, {copies}{times}")
         whole = ranks > 1 if whole is None else whole
         order = Order(samples=len(samples), batch=batch // copies, seed=seed, rank=rank, ranks=ranks, whole=whole)
         self.order = order
@@ -61,7 +62,7 @@ class TrainLoader:
         self.clips = Clips(samples, classes, preprocessing, augmentation, self.flip, seed)
         need = capacity.Need(
             batch=batch // ranks * self.clips.clip_bytes,
-            frames=2 * 3 * preprocessing.sampling.frames * 2 * preprocessing.short_side**2,  # decoded and cropped, 2:1
+            frames=2 * 3 * preprocessing.sampling.frames * 2 * self.clips.short_side**2,  # decoded and cropped, 2:1
             index=self.clips.entries.bytes,
         )
         self.capacity = capacity.fit(
