@@ -300,3 +300,34 @@ def test_any_bytes_are_a_listing_or_one_sentence(tmp_path_factory, name: str, he
         except ValueError as error:
             said = str(error)
         assert "\n" not in said
+
+
+CLASSES = [f"{label}/{number}.mp4" for label in ("cat", "dog") for number in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("train_log.txt", "epoch 1\nepoch 2\n"),
+        ("test.txt", "version 2\n"),
+        ("train.csv", "1,2\n3,4\n"),
+        ("train.csv", "epoch,loss\n1,2\n"),
+        ("classes.txt", "cat 0\ndog 1\n"),
+        ("labels.json", '{"cat": "0", "dog": "1"}'),
+        ("train.json", '[{"id": 1, "name": "x"}]'),
+        ("labels/train.csv", "0001,3\n"),
+    ],
+)
+def test_files_that_lie_about_in_class_folders_are_no_lists(tmp_path, name, text):
+    table(tree(tmp_path, *CLASSES) / name, text)
+    listing = dataset.find(tmp_path)
+    assert (listing.classes, len(listing.train) + len(listing.val)) == (("cat", "dog"), 10)
+
+
+def test_a_list_that_leaves_out_much_of_the_class_folders_around_it_is_not_chosen_silently(tmp_path):
+    table(tree(tmp_path, *CLASSES) / "train.txt", "cat/0.mp4 0", "dog/0.mp4 1")
+    with pytest.raises(ValueError, match=r"folders of classes that say another thing of .*cat/1\.mp4"):
+        dataset.find(tmp_path)
+    table(tmp_path / "train.txt", "/elsewhere/0.mp4 0")
+    with pytest.raises(ValueError, match=r"not there, .* Or move the lists away, for the folders of classes in"):
+        dataset.find(tmp_path)

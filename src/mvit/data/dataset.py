@@ -142,7 +142,12 @@ def _read_shards(folder: Path) -> Found:
 
 
 def _read_folder(path: Path) -> Found:
-    published = read_published(path)
+    try:
+        published = read_published(path)
+    except ValueError as error:
+        if not _has_classes(path):
+            raise
+        raise ValueError(f"{error}. Or move the lists away, for the folders of classes in {path} to be read") from error
     if published is None:
         return read_folder(path)
     try:
@@ -156,6 +161,13 @@ def _read_folder(path: Path) -> Found:
             "train (those of val by --val) or move the lists"
         )
     return published
+
+
+def _has_classes(path: Path) -> bool:
+    try:
+        return bool(read_folder(path).parts)
+    except ValueError:
+        return False
 
 
 def _evaluated(found: Found) -> list[Sample]:
