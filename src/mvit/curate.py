@@ -79,7 +79,7 @@ def shard(
         count: videos in a shard, instead of a size
     """
     from mvit.analysis.budget import in_bytes
-    from mvit.data import shards
+    from mvit.curation import shards
     from mvit.data.dataset import find, parts_of
 
     if size is not None and count is not None:

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 
+from mvit.curation import shards
 from mvit.curation.copies import find_copies, nearest
-from mvit.data import shards, video
+from mvit.data import video
 from mvit.data.dataset import Listing, Sample, find
 from mvit.data.scan import scan
 from pictures import save_picture

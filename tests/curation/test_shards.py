@@ -18,7 +18,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mvit.data import members, shards, video
+from mvit.curation import shards
+from mvit.data import members, video
 from mvit.data.dataset import Sample, find, find_all, parts_of, read_split, write_split
 from mvit.data.loader import TrainLoader
 from mvit.data.order import evaluated
@@ -146,7 +147,7 @@ def test_shards_end_before_they_are_too_large(folder, tmp_path):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from mvit.data import shards
+from mvit.curation import shards
 from mvit.data.dataset import parts_of
 original = shards._header
 def header(name, size):
