@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mvit.data import transforms
+from mvit.data.backend import Backend
 from mvit.data.dataset import Sample
 from mvit.data.directions import mirror_in_space
 from mvit.data.mapped import MappedList
@@ -126,10 +127,12 @@ class Clips(Dataset[Drawn]):
         augmentation: Augmentation,
         flip: Flip,
         seed: int,
+        backend: Backend | None = None,
     ) -> None:
         index = {name: position for position, name in enumerate(classes)}
         self.entries = MappedList(_entry(sample, index[sample.label]) for sample in samples)
         self.preprocessing, self.augmentation, self.flip, self.seed = preprocessing, augmentation, flip, seed
+        self.backend = backend
         self.shape = (3, preprocessing.sampling.frames, preprocessing.crop, preprocessing.crop)
         # Frames come at most this large: reduced to the size of test views, as sets prepared for training are, or to
         # the largest that jitter scales to; smaller ones as they are, since the crop is resized in any case.
@@ -185,7 +188,10 @@ class Clips(Dataset[Drawn]):
             sampling, duration = self.preprocessing.sampling, self.augmentation.duration
             frames = frames_of(video, part)
             indices = frames.start + random_indices(len(frames), video.fps, sampling, rng, duration)
-            return video.read(indices, short_side=self.short_side if video.short_side > self.short_side else None)
+            short_side = self.short_side if video.short_side > self.short_side else None
+            if self.backend is None or self.backend.name == "pyav":
+                return video.read(indices, short_side=short_side)
+        return self.backend.read(path, indices, short_side=short_side)
 
     def collate(self, drawn: list[Drawn]) -> Batch:
         """One batch of what was drawn: the clips of a video side by side."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from mvit.data.backend import choose
 from mvit.data.clips import Batch, Draw, Undone
 from mvit.data.dataset import Listing, find
 from mvit.data.loader import TrainLoader
@@ -196,6 +197,7 @@ def _loader(listing: Listing, recipe: Recipe, workers: int) -> TrainLoader:
         seed=recipe.train.seed,
         workers=workers,
         fewer=recipe.train.workers == "auto",
+        backend=choose(recipe.data.backend),
     )
 
 
