@@ -52,6 +52,9 @@ def find(data: Path, *, val: Path | None = None, val_fraction: float = 0.2, seed
                 "no groups are known, so parts of one recording may be on both sides of the split: "
                 "a CSV with a group column keeps them together"
             )
+    if gone := sum(sample.id in missing for sample in kept) if missing else 0:
+        kept = [sample for sample in kept if sample.id not in missing]
+        notes.append(f"{gone:,} listed videos of train are known to be missing, and left out")
     classes = tuple(sorted({label for sample in kept for label in sample.labels}))
     if not classes:
         raise ValueError(f"{data} has no labels: there is nothing to learn")
