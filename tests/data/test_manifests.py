@@ -125,7 +125,7 @@ def test_what_is_known_to_be_missing_is_not_learned_from_and_a_run_can_go_on(tmp
     assert all(sample.path.exists() for sample in listing.train)
     gone = sum(not sample.path.exists() for sample in listing.val)
     assert f"{4 - gone} listed videos of train are known to be missing, and left out" in listing.notes
-    dataset.write_split(tmp_path / "split.csv", listing)
+    (tmp_path / "split.csv").write_text(dataset.split_table(listing), encoding="utf-8", newline="")
     again = dataset.read_split(tmp_path / "split.csv")
     assert (again.train, again.val, again.missing) == (listing.train, listing.val, listing.missing)
     table(tmp_path / "list.csv", "path,label,missing", "v/0.mp4,a,0", "v/absent.mp4,b,0")

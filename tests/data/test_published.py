@@ -127,7 +127,7 @@ def test_kinetics_that_has_shrunk_is_counted_and_its_val_stays_whole(tmp_path: P
     assert names(listing.val) == ["val00000001_000000_000010.mkv", "gone_000005_000015.mp4"]
     assert listing.missing == {listing.val[1].id}
     assert len(dataset.find_all(tmp_path)) == 2
-    dataset.write_split(tmp_path / "split.csv", listing)
+    (tmp_path / "split.csv").write_text(dataset.split_table(listing), encoding="utf-8", newline="")
     assert dataset.read_split(tmp_path / "split.csv").missing == listing.missing
     assert len(dataset.pool(tmp_path).train) == 9
     for path in (tmp_path / "train").rglob("*.mp4"):

@@ -78,6 +78,8 @@ def write(
     stands in `shards.json`. Raises ValueError where `out` holds anything else, or a video is no regular file or changes
     meanwhile or cannot be read, and OSError naming a file that cannot be written.
     """
+    if not any(parts.values()):
+        raise ValueError("there is no video to be put into shards")
     root = Path(os.path.commonpath([sample.path.parent for samples in parts.values() for sample in samples]))
     plan = {
         f"{part}-{number:06d}": videos
