@@ -138,13 +138,13 @@ def test_what_is_done_stays_and_what_changed_is_made_again(data: Path, tmp_path:
     lost.unlink()
     (data / "b" / "broken.avi").unlink()
     before = (out / "b" / "0.mp4").stat().st_mtime_ns
-    (out / "b" / ".1.mp4.77.mvit-part").write_text("half")
+    (out / "b" / ".mvit-0123.tmp").write_text("half")
     again = prepare(data, out, SMALL)
     assert (again.made, again.kept, again.bad) == (2, 3, {})
     assert video.probe(out / "b" / "1.mp4").frames == 9
     assert lost.exists()
     assert (out / "b" / "0.mp4").stat().st_mtime_ns == before
-    assert not list(out.rglob("*.mvit-part"))
+    assert not list(out.rglob(".mvit-*.tmp"))
     assert len((out / BAD).read_text().splitlines()) == 1
 
 
@@ -218,7 +218,7 @@ def test_what_is_not_what_was_meant_never_takes_the_name(data: Path, tmp_path: P
     real = Video.read
 
     def short(self: Video, *args: object, **kwargs: object) -> np.ndarray:
-        if ".mvit-part" in self.path.name:
+        if self.path.name.startswith(".mvit-"):
             raise UnreadableVideo(self.path, "made up")
         return real(self, *args, **kwargs)
 
@@ -226,10 +226,10 @@ def test_what_is_not_what_was_meant_never_takes_the_name(data: Path, tmp_path: P
         patch.setattr(Video, "read", short)
         with pytest.raises(Unverified, match=r"new\.mp4 cannot be read again: made up"):
             transcode(data / "a" / "1.mp4", target)
-    assert not list(tmp_path.glob("*new*"))
+    assert not [*tmp_path.glob("*new*"), *tmp_path.glob(".mvit-*")]
     with pytest.raises(UnreadableVideo):
         transcode(data / "b" / "broken.avi", target)
-    assert not list(tmp_path.glob("*new*"))
+    assert not [*tmp_path.glob("*new*"), *tmp_path.glob(".mvit-*")]
 
 
 def test_a_call_that_is_killed_is_gone_on_with(shared: Path, tmp_path: Path):
@@ -256,7 +256,7 @@ def test_a_call_that_is_killed_is_gone_on_with(shared: Path, tmp_path: Path):
     assert kept >= len(there) - 4  # those under way when it was killed are made again
     assert sum(path.stat().st_mtime_ns == at for path, at in there.items()) >= kept
     assert len(list(out.rglob("*.mp4"))) == 40
-    assert not list(out.rglob("*.mvit-part"))
+    assert not list(out.rglob(".mvit-*.tmp"))
 
 
 def _group_lives(group: int) -> bool:

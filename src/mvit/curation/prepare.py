@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from mvit import files
 from mvit.curation.journal import Journal
-from mvit.curation.transcode import CRF, KEY_FRAME_EVERY, PART, Made, Unverified, resize, transcode
+from mvit.curation.transcode import CRF, KEY_FRAME_EVERY, Made, Unverified, resize, transcode
 from mvit.data.members import is_folder, size_and_change
 from mvit.data.numbered import is_picture
 from mvit.data.opening import why
@@ -234,7 +234,7 @@ def _clear(out: Path) -> None:
     """Remove what calls that were killed had begun to write."""
     for here, _, names in os.walk(out):
         for name in names:
-            if name.endswith(PART) and name.startswith("."):
+            if files.left_by_a_kill(Path(here, name)):
                 Path(here, name).unlink(missing_ok=True)
 
 

@@ -98,7 +98,7 @@ def write(
     index = {"format": "mvit shards", "version": 1, "videos": total, "classes": classes, "plan": _digest(plan)}
     index["shards"] = shards
     _write_json(out / INDEX, index)
-    for left in (out / UNFINISHED, *filter(_ours, out.iterdir())):
+    for left in (out / UNFINISHED, *filter(files.left_by_a_kill, out.iterdir())):
         left.unlink(missing_ok=True)
     return index
 
@@ -145,7 +145,7 @@ def _divided(videos: Sequence[_Video], size: int | None, count: int | None) -> I
 
 def _begin(out: Path, plan: Mapping[str, Sequence[_Video]]) -> None:
     """Make the folder, or find that it is an unfinished one of the same plan."""
-    if out.exists() and (not out.is_dir() or any(not _ours(path) for path in out.iterdir())):
+    if out.exists() and (not out.is_dir() or any(not files.left_by_a_kill(path) for path in out.iterdir())):
         before = next((out / name for name in (INDEX, UNFINISHED) if (out / name).is_file()), None)
         if before is None:
             raise ValueError(f"{out} exists already and holds no shards: choose another folder")
@@ -156,11 +156,6 @@ def _begin(out: Path, plan: Mapping[str, Sequence[_Video]]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     if not (out / INDEX).exists():
         _write_json(out / UNFINISHED, {"plan": _digest(plan)})
-
-
-def _ours(path: Path) -> bool:
-    """Whether a kill left this behind in the middle of writing."""
-    return path.name.startswith(".mvit-") and path.suffix == ".tmp"
 
 
 def _digest(plan: Mapping[str, Sequence[_Video]]) -> str:
