@@ -140,3 +140,16 @@ def test_the_same_content_is_found_in_shards_and_in_folders_of_frames(listing: L
     packed = find(tmp_path / "shards")
     found = find_copies(packed, scan((*packed.train, *packed.val)).looks)
     assert [(pair.kind, pair.other.path.name) for pair in found.leaks] == [("same content", packed.val[0].path.name)]
+
+
+def test_what_is_gone_since_it_was_looked_at_stops_nothing(listing: Listing, tmp_path: Path):
+    for name in ("one", "other", "third"):
+        shutil.copy(listing.train[0].path, tmp_path / f"{name}.mp4")
+    samples = tuple(Sample(tmp_path / f"{name}.mp4", "x") for name in ("one", "other", "third"))
+    looks = scan(samples).looks
+    samples[1].path.unlink()
+    found = find_copies(Listing(("x",), samples, (), ""), looks)
+    assert {(pair.other.path.stem, pair.kind) for pair in found.twice} == {
+        ("other", "nearly the same"),
+        ("third", "same content"),
+    }

@@ -193,7 +193,10 @@ def _same_content(samples: Sequence[Sample], looks: Mapping[Path, Look]) -> list
     for numbers in alike.values():
         known: dict[bytes, int] = {}
         for number in numbers if len(numbers) > 1 else ():
-            first[number] = known.setdefault(_content(samples[number].path), number)
+            try:
+                first[number] = known.setdefault(_content(samples[number].path), number)
+            except (OSError, ValueError):  # gone, or another one, since it was looked at
+                continue
     return first
 
 
