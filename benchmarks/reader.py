@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
-RESULTS = HERE / "results" / "data"
+RESULTS = HERE / "results"
 HANGS_AFTER = 60  # seconds for one small file
 SOURCES = {  # file name: codec, pixels, options of the codec
     "b_frames.mp4": ("libx264", "yuv420p", {"bf": "3", "g": "8"}),
@@ -68,7 +68,7 @@ def main() -> None:
 
     record = {"command": " ".join(["python", "benchmarks/reader.py", *sys.argv[1:]])}
     record |= provenance.provenance("cpu", ["av", "numpy"]) | {"seed": arguments.seed} | found
-    out = arguments.out or RESULTS / f"reader-{arguments.what}.json"
+    out = arguments.out or RESULTS / f"data-reader-{arguments.what}.json"
     out.parent.mkdir(parents=True, exist_ok=True)
     provenance.write(record, out)
     print(json.dumps(found, indent=1))

@@ -64,7 +64,7 @@ LIMITS = (("cpu-long-train", "eager", 5e9), ("cpu-long-train", "checkpointed", 3
 
 def page(records: Mapping[str, Record]) -> str:
     """The page as Markdown; ``records`` by the names of their files."""
-    return "\n".join([*_head(), *_aims(records), *_tables(records)]) + "\n"
+    return "\n".join([*_head(), *_aims(records), *_tables(records), *_of_scripts(records)]) + "\n"
 
 
 def _head() -> Iterator[str]:
@@ -99,13 +99,24 @@ def _tables(records: Mapping[str, Record]) -> Iterator[str]:
                 yield from ("", f"{name}: {said}: {memory['total'] / 1e9:.2f} GB, aim {limit / 1e9:.0f} GB: {met}.")
     for name, record in records.items():
         if "what" not in record:
-            continue  # of a script beside this one, which says what its record holds
+            continue  # of a script beside this one
         fed = record["what"] == "feeding a model"
         said = (table if "cases" in record else feeding if fed else plan).describe(record)
         yield from ("", f"## {name}", "")
         yield f"`{record['command']}`, {record['date'][:10]}, commit {(record['commit'] or 'unknown')[:12]}, "
         yield f"load {record['hardware']['load']} before, [record]({name}.json)"
         yield from ("", "```", said, "```")
+
+
+def _of_scripts(records: Mapping[str, Record]) -> Iterator[str]:
+    """Those that `mvit bench` did not make, each of a form of its own: what they show is said where it is used."""
+    named = {name: record for name, record in records.items() if "what" not in record}
+    if not named:
+        return
+    yield from ("", "## Of other scripts", "", "What they hold is said in the documents that use it.", "")
+    yield from ("| record | date | command |", "|---|---|---|")
+    for name, record in named.items():
+        yield f"| [{name}]({name}.json) | {record['date'][:10]} | `{record['command']}` |"
 
 
 def main() -> None:

@@ -79,7 +79,7 @@ def shard(
         count: videos in a shard, instead of a size
     """
     from mvit.analysis.budget import in_bytes
-    from mvit.data import shards
+    from mvit.curation import shards
     from mvit.data.dataset import find, parts_of
 
     if size is not None and count is not None:
@@ -88,10 +88,15 @@ def shard(
         raise ValueError(f"--count is {count}: a shard holds at least 1 video")
     limit = in_bytes(size or SHARD_SIZE) if count is None else None
     if val is None:
-        parts = parts_of(data)
+        parts = parts_of(data, say=lambda note: print(f"note: {note}"))
     else:
         listing = find(data, val=val)
-        parts = {"train": listing.train, "val": listing.val}
+        for note in listing.notes:
+            print(f"note: {note}")
+        there = tuple(sample for sample in listing.val if sample.id not in listing.missing)
+        if left := len(listing.val) - len(there):
+            print(f"note: {left:,} videos of val that are known to be missing are left out, and no figure counts them")
+        parts = {"train": listing.train, "val": there}
     with _progress("packed", "videos") as progress:
         index = shards.write(parts, out, size=limit, count=count, progress=progress)
     written = sum(shard["bytes"] for shard in index["shards"])

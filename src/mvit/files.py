@@ -29,6 +29,11 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def left_by_a_kill(path: Path) -> bool:
+    """Whether a file is one that `replacing` had begun."""
+    return path.name.startswith(".mvit-") and path.suffix == ".tmp"
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file so that no reader ever sees half of it; file names that are no UTF-8 keep their bytes."""
     with blaming(path):

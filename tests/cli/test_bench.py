@@ -150,4 +150,6 @@ def test_a_data_set(mvit, videos, tmp_path):
     assert spec.loader
     program = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(program)
-    assert "clips/s of one process" in program.page({"data-x": record, "other": {"command": "sh other.sh"}})
+    page = program.page({"data-x": record, "other": {"command": "sh other.sh", "date": "2026-01-02T03:04:05"}})
+    assert "clips/s of one process" in page
+    assert page.endswith("| [other](other.json) | 2026-01-02 | `sh other.sh` |\n")

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 
+from mvit.curation import shards
 from mvit.curation.copies import find_copies, nearest
 from mvit.data import video
-from mvit.data.dataset import Listing, Sample
+from mvit.data.dataset import Listing, Sample, find
 from mvit.data.scan import scan
+from pictures import save_picture
 
 
 def moving(seed: int, frames: int = 12, height: int = 64, width: int = 96) -> np.ndarray:
@@ -122,3 +124,32 @@ def test_real_videos_are_no_copies_of_each_other(shared: Path):
     rows = sorted((shared / "data" / "gestures" / "videos").rglob("*.mp4"))[::24]
     listing = Listing(("x",), tuple(Sample(path, "x") for path in rows), (), "")
     assert find_copies(listing, scan(listing.train, workers=2).looks).twice == ()
+
+
+def test_the_same_content_is_found_in_shards_and_in_folders_of_frames(listing: Listing, tmp_path: Path):
+    for name in ("one", "other", "third"):
+        for number, picture in enumerate(moving(20, 4)):
+            save_picture(tmp_path / name / f"{number}.png", picture)
+    save_picture(tmp_path / "third" / "1.png", moving(21, 1)[0])  # which no look sees
+    samples = [Sample(tmp_path / name, "x") for name in ("one", "other", "third")]
+    found = find_copies(Listing(("x",), tuple(samples), (), ""), scan(samples).looks)
+    kinds = [(pair.other.path.name, pair.kind) for pair in found.twice]
+    assert kinds == [("other", "same content"), ("third", "nearly the same")]
+
+    shards.write({"train": listing.train[:3], "val": (listing.val[1],)}, tmp_path / "shards")
+    packed = find(tmp_path / "shards")
+    found = find_copies(packed, scan((*packed.train, *packed.val)).looks)
+    assert [(pair.kind, pair.other.path.name) for pair in found.leaks] == [("same content", packed.val[0].path.name)]
+
+
+def test_what_is_gone_since_it_was_looked_at_stops_nothing(listing: Listing, tmp_path: Path):
+    for name in ("one", "other", "third"):
+        shutil.copy(listing.train[0].path, tmp_path / f"{name}.mp4")
+    samples = tuple(Sample(tmp_path / f"{name}.mp4", "x") for name in ("one", "other", "third"))
+    looks = scan(samples).looks
+    samples[1].path.unlink()
+    found = find_copies(Listing(("x",), samples, (), ""), looks)
+    assert {(pair.other.path.stem, pair.kind) for pair in found.twice} == {
+        ("other", "nearly the same"),
+        ("third", "same content"),
+    }

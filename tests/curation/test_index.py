@@ -13,6 +13,7 @@ from mvit.data import scan as scanning
 from mvit.data import video
 from mvit.data.dataset import Sample
 from mvit.data.scan import scan
+from pictures import save_picture
 
 
 @pytest.fixture
@@ -154,3 +155,26 @@ def test_of_one_name_the_last_entry_holds(tmp_path):
     one.put("\udcff", 4)
     one.close()
     assert journal().entries == {"a": 3, "b": 2, "\udcff": 4}
+
+
+@pytest.mark.parametrize("how", ["another content", "longer", "one less", "as long, an older one"])
+def test_a_folder_of_frames_is_looked_at_again_when_one_of_its_pictures_changes(tmp_path, looked_at, how):
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(9):
+        save_picture(folder / f"{number}.png", rng.integers(0, 256, (16, 24, 3), dtype=np.uint8))
+    sample, index = Sample(folder, "x"), tmp_path / "index.jsonl"
+    assert seen_by(index, [sample]).facts[folder].frames == 9
+    assert seen_by(index, [sample]).looks[folder].size_bytes == sum(path.stat().st_size for path in folder.iterdir())
+    assert looked_at == ["frames"]
+    before, changed = folder.stat(), folder / "3.png"
+    if how == "one less":
+        changed.unlink()
+    elif how == "as long, an older one":
+        os.utime(changed, ns=(1, 1))
+    else:
+        changed.write_bytes(b"no picture" * (1 if how == "longer" else 2))
+    os.utime(folder, ns=(before.st_atime_ns, before.st_mtime_ns))
+    seen_by(index, [sample])
+    assert looked_at == ["frames", "frames"]

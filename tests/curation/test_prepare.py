@@ -20,6 +20,7 @@ from mvit.curation.transcode import Unverified, resize, transcode
 from mvit.data import video
 from mvit.data.dataset import find
 from mvit.data.video import UnreadableVideo, Video
+from pictures import save_picture
 
 
 def moving(frames: int = 10, height: int = 48, width: int = 64) -> np.ndarray:
@@ -137,13 +138,13 @@ def test_what_is_done_stays_and_what_changed_is_made_again(data: Path, tmp_path:
     lost.unlink()
     (data / "b" / "broken.avi").unlink()
     before = (out / "b" / "0.mp4").stat().st_mtime_ns
-    (out / "b" / ".1.mp4.77.mvit-part").write_text("half")
+    (out / "b" / ".mvit-0123.tmp").write_text("half")
     again = prepare(data, out, SMALL)
     assert (again.made, again.kept, again.bad) == (2, 3, {})
     assert video.probe(out / "b" / "1.mp4").frames == 9
     assert lost.exists()
     assert (out / "b" / "0.mp4").stat().st_mtime_ns == before
-    assert not list(out.rglob("*.mvit-part"))
+    assert not list(out.rglob(".mvit-*.tmp"))
     assert len((out / BAD).read_text().splitlines()) == 1
 
 
@@ -217,7 +218,7 @@ def test_what_is_not_what_was_meant_never_takes_the_name(data: Path, tmp_path: P
     real = Video.read
 
     def short(self: Video, *args: object, **kwargs: object) -> np.ndarray:
-        if ".mvit-part" in self.path.name:
+        if self.path.name.startswith(".mvit-"):
             raise UnreadableVideo(self.path, "made up")
         return real(self, *args, **kwargs)
 
@@ -225,10 +226,10 @@ def test_what_is_not_what_was_meant_never_takes_the_name(data: Path, tmp_path: P
         patch.setattr(Video, "read", short)
         with pytest.raises(Unverified, match=r"new\.mp4 cannot be read again: made up"):
             transcode(data / "a" / "1.mp4", target)
-    assert not list(tmp_path.glob("*new*"))
+    assert not [*tmp_path.glob("*new*"), *tmp_path.glob(".mvit-*")]
     with pytest.raises(UnreadableVideo):
         transcode(data / "b" / "broken.avi", target)
-    assert not list(tmp_path.glob("*new*"))
+    assert not [*tmp_path.glob("*new*"), *tmp_path.glob(".mvit-*")]
 
 
 def test_a_call_that_is_killed_is_gone_on_with(shared: Path, tmp_path: Path):
@@ -255,7 +256,7 @@ def test_a_call_that_is_killed_is_gone_on_with(shared: Path, tmp_path: Path):
     assert kept >= len(there) - 4  # those under way when it was killed are made again
     assert sum(path.stat().st_mtime_ns == at for path, at in there.items()) >= kept
     assert len(list(out.rglob("*.mp4"))) == 40
-    assert not list(out.rglob("*.mvit-part"))
+    assert not list(out.rglob(".mvit-*.tmp"))
 
 
 def _group_lives(group: int) -> bool:
@@ -275,3 +276,25 @@ def test_the_command_says_what_it_did(data: Path, tmp_path: Path, capfd: pytest.
     assert f"Next: mvit train {tmp_path / 'out' / 'list.csv'}" in out
     assert cli.main(["prepare", str(data), str(tmp_path / "out"), "--short-side", "40"]) == 2
     assert "short_side: 32 there, 40 now" in capfd.readouterr().err
+
+
+def test_tables_of_folders_of_frames_are_kept(tmp_path: Path, here: None):
+    data = tmp_path / "data"
+    for name in ("x", "y", "bad"):
+        for number, picture in enumerate(moving(3)):
+            save_picture(data / "frames" / name / f"{number}.jpg", picture)
+    (data / "frames" / "bad" / "1.jpg").write_text("no picture")
+    table = data / "list.csv"
+    table.write_text("path,label\nframes/x,a\nframes/y,b\nframes/bad,b\n", encoding="utf-8")
+    for given, out in ((table, tmp_path / "one"), (data, tmp_path / "other")):
+        done = prepare(given, out, SMALL)
+        assert (done.made, list(done.bad)) == (8, [data / "frames" / "bad" / "1.jpg"])
+        assert (out / "list.csv").read_text() == "path,label\nframes/x,a\nframes/y,b\n"
+        assert any("without 1 rows of files that could not be made" in note for note in done.notes)
+        assert video.probe(out / "frames" / "x") == video.VideoFacts(3, 30.0, 0.1, 42, 32)
+
+
+def test_a_folder_of_shards_is_refused_in_words(tmp_path: Path):
+    (tmp_path / "shards.json").write_text("{}")
+    with pytest.raises(ValueError, match="is a folder of shards: prepare the videos that it was made of"):
+        prepare(tmp_path, tmp_path.parent / "out")

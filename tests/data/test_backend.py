@@ -1,5 +1,6 @@
 """torchcodec is used where it is asked for and decodes; where it does not, that is said with what mends it."""
 
+import pickle
 import sys
 from types import ModuleType
 
@@ -9,6 +10,7 @@ import pytest
 from mvit import doctor
 from mvit.data import backend, video
 from mvit.data.video import STRANGERS, UnreadableVideo
+from pictures import save_picture
 
 
 def test_pyav_is_the_default_and_is_tried(monkeypatch):
@@ -82,6 +84,32 @@ def test_torchcodec_stands_behind_the_same_function(fake, numbered_video, number
     decoder.frames_lost = 1
     with pytest.raises(UnreadableVideo, match="torchcodec counts 11 frames in it, PyAV 12"):
         chosen.read(path, [0])
+
+
+def test_training_clips_are_decoded_by_it_in_any_process(fake, tmp_path):
+    torch, (_, asked) = pytest.importorskip("torch"), fake
+    from mvit.data.clips import Clips, decide_flip
+    from mvit.data.dataset import Sample
+    from mvit.data.sampling import ClipSampling, Part
+    from mvit.data.transforms import Augmentation
+    from mvit.data.views import Preprocessing
+
+    video.write(tmp_path / "a.mp4", np.random.default_rng(0).integers(0, 255, (20, 48, 64, 3), dtype=np.uint8))
+    for number in range(2):
+        save_picture(tmp_path / "frames" / f"{number}.png", np.zeros((48, 64, 3), np.uint8))
+    samples = [Sample(tmp_path / "a.mp4", "a"), Sample(tmp_path / "a.mp4", "a", part=Part(0.2))]
+    samples.append(Sample(tmp_path / "frames", "a"))
+    preprocessing = Preprocessing(sampling=ClipSampling(frames=4, spacing=2), short_side=48, crop=32)
+    given = (samples, ["a"], preprocessing, Augmentation(), decide_flip(["a"], "auto"), 0)
+    chosen = backend.choose("torchcodec")
+    before = len(asked)
+    ours, theirs = Clips(*given), pickle.loads(pickle.dumps(Clips(*given, chosen)))  # noqa: S301 (as workers get it)
+    for place in range(2):
+        (one,), (other,) = ours[0, place].clips, theirs[0, place].clips
+        assert torch.equal(one, other)
+    assert len(asked) == before + 2
+    assert ours[0, 2].reason == ""
+    assert theirs[0, 2].reason == "it is a folder of pictures, which torchcodec does not open; choose pyav"
 
 
 @pytest.mark.parametrize(

@@ -187,7 +187,7 @@ def test_names_that_are_not_utf8_are_refused(tmp_path):
 def test_strange_but_lawful_names_survive_the_split_file(tmp_path):
     tree(tmp_path, "a, b/ 1.mp4", 'a, b/"2".mp4', "a, b/10.30\u202fAM.mp4", "c\nd/x .webm", "c\nd/été.MP4")
     listing = dataset.find(tmp_path)
-    dataset.write_split(tmp_path / "split.csv", listing)
+    (tmp_path / "split.csv").write_text(dataset.split_table(listing), encoding="utf-8", newline="")
     again = dataset.read_split(tmp_path / "split.csv")
     assert (again.classes, again.train, again.val) == (listing.classes, listing.train, listing.val)
 
@@ -203,7 +203,7 @@ def test_split_file_round_trips_and_can_be_evaluated_on(tmp_path):
     tree(tmp_path, *videos(8, "a"), *videos(8, "b, c"))
     lines = [f'"{label}/{index}.mp4","{label}",p{index}' for label in ("a", "b, c") for index in range(8)]
     listing = dataset.find(table(tmp_path / "list.csv", "path,label,group", *lines))
-    dataset.write_split(tmp_path / "split.csv", listing)
+    (tmp_path / "split.csv").write_text(dataset.split_table(listing), encoding="utf-8", newline="")
     again = dataset.read_split(tmp_path / "split.csv")
     assert (again.classes, again.train, again.val) == (listing.classes, listing.train, listing.val)
     assert dataset.find_all(tmp_path / "split.csv") == listing.val
@@ -214,7 +214,7 @@ def test_split_file_round_trips_and_can_be_evaluated_on(tmp_path):
 
 def test_split_file_that_holds_nothing_out_stays_so(tmp_path):
     listing = dataset.find(tree(tmp_path, *videos(1, "a"), *videos(1, "b")))
-    dataset.write_split(tmp_path / "split.csv", listing)
+    (tmp_path / "split.csv").write_text(dataset.split_table(listing), encoding="utf-8", newline="")
     again = dataset.read_split(tmp_path / "split.csv")
     assert (again.train, again.val) == (listing.train, ())
     assert dataset.find_all(tmp_path / "split.csv") == listing.train

@@ -49,6 +49,7 @@ def test_classes_of_numbered_images_stay_images(tmp_path: Path, root: str):
         ["1.jpg", "01.jpg"],
         ["1.jpg", "2.jpg", "more/1.jpg"],
         ["1.mp4", "2.mp4"],
+        ["1.bmp", "2.bmp"],  # which no reader opens as a video
     ],
 )
 def test_what_is_no_video_of_frames_is_left_out(tmp_path: Path, files: list[str]):
@@ -98,3 +99,11 @@ def test_images_of_a_folder_with_tables_beside_are_classes(shared: Path):
     assert not any("read as videos" in note for note in listing.notes)
     with pytest.raises(ValueError, match=r"but train\.csv, val\.csv: give the CSV"):
         dataset.find(images)
+
+
+def test_links_that_lead_to_themselves_are_no_folders(tmp_path: Path):
+    tree(tmp_path, *frames("a/x"), *frames("b/y"))
+    for name in ("loop", "a/loop", "a/x/.loop"):
+        (tmp_path / name).symlink_to(tmp_path / name)
+    (tmp_path / "a" / "up").symlink_to(tmp_path)
+    assert names(dataset.find(tmp_path).train) == ["x", "y"]

@@ -226,6 +226,8 @@ def test_copies_are_read_once_and_drawn_apart(samples, monkeypatch, tmp_path):
     assert torch.equal(clips[1], next(make(mixed, augmentation=Augmentation(copies=2), batch=6).epoch(1)).clips[1])
     with pytest.raises(ValueError, match=r"batch is 4 clips, but must be a multiple of augment.copies, 3"):
         make(samples, augmentation=Augmentation(copies=3))
+    with pytest.raises(ValueError, match=r"batch is 4 clips, but must be a multiple of augment.copies, 2 times the ra"):
+        make(samples, augmentation=Augmentation(copies=2), rank=0, ranks=4)
 
 
 @pytest.mark.parametrize("workers", [0, 1])

@@ -11,7 +11,7 @@ from mvit.data import dataset
 from mvit.data.manifests import read_manifest, write_manifest
 from mvit.data.samples import Sample
 from mvit.data.sampling import Part
-from trees import table, tree
+from trees import table, tree, videos
 
 
 def test_json_lines_say_what_a_csv_says(tmp_path: Path):
@@ -116,3 +116,21 @@ def test_any_objects_are_a_listing_or_one_sentence(tmp_path_factory, objects, ta
     except ValueError as error:
         said = str(error)
     assert "\n" not in said
+
+
+def test_what_is_known_to_be_missing_is_not_learned_from_and_a_run_can_go_on(tmp_path):
+    tree(tmp_path, *videos(8, "v"))
+    rows = [f"v/{number}.mp4,{'ab'[number % 2]},{'1' if number > 7 else '0'}" for number in range(12)]
+    listing = dataset.find(table(tmp_path / "list.csv", "path,label,missing", *rows))
+    assert all(sample.path.exists() for sample in listing.train)
+    gone = sum(not sample.path.exists() for sample in listing.val)
+    assert f"{4 - gone} listed videos of train are known to be missing, and left out" in listing.notes
+    (tmp_path / "split.csv").write_text(dataset.split_table(listing), encoding="utf-8", newline="")
+    again = dataset.read_split(tmp_path / "split.csv")
+    assert (again.train, again.val, again.missing) == (listing.train, listing.val, listing.missing)
+    table(tmp_path / "list.csv", "path,label,missing", "v/0.mp4,a,0", "v/absent.mp4,b,0")
+    with pytest.raises(ValueError, match="names 1 files that do not exist"):
+        dataset.find(tmp_path / "list.csv")
+    table(tmp_path / "list.csv", "path,label,missing", "v/0.mp4,a,", "v/absent.mp4,b,perhaps")
+    with pytest.raises(ValueError, match="line 3 has missing 'perhaps', but must have 1 or nothing"):
+        dataset.find(tmp_path / "list.csv")

@@ -127,7 +127,7 @@ def test_kinetics_that_has_shrunk_is_counted_and_its_val_stays_whole(tmp_path: P
     assert names(listing.val) == ["val00000001_000000_000010.mkv", "gone_000005_000015.mp4"]
     assert listing.missing == {listing.val[1].id}
     assert len(dataset.find_all(tmp_path)) == 2
-    dataset.write_split(tmp_path / "split.csv", listing)
+    (tmp_path / "split.csv").write_text(dataset.split_table(listing), encoding="utf-8", newline="")
     assert dataset.read_split(tmp_path / "split.csv").missing == listing.missing
     assert len(dataset.pool(tmp_path).train) == 9
     for path in (tmp_path / "train").rglob("*.mp4"):
@@ -300,3 +300,34 @@ def test_any_bytes_are_a_listing_or_one_sentence(tmp_path_factory, name: str, he
         except ValueError as error:
             said = str(error)
         assert "\n" not in said
+
+
+CLASSES = [f"{label}/{number}.mp4" for label in ("cat", "dog") for number in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("train_log.txt", "epoch 1\nepoch 2\n"),
+        ("test.txt", "version 2\n"),
+        ("train.csv", "1,2\n3,4\n"),
+        ("train.csv", "epoch,loss\n1,2\n"),
+        ("classes.txt", "cat 0\ndog 1\n"),
+        ("labels.json", '{"cat": "0", "dog": "1"}'),
+        ("train.json", '[{"id": 1, "name": "x"}]'),
+        ("labels/train.csv", "0001,3\n"),
+    ],
+)
+def test_files_that_lie_about_in_class_folders_are_no_lists(tmp_path, name, text):
+    table(tree(tmp_path, *CLASSES) / name, text)
+    listing = dataset.find(tmp_path)
+    assert (listing.classes, len(listing.train) + len(listing.val)) == (("cat", "dog"), 10)
+
+
+def test_a_list_that_leaves_out_much_of_the_class_folders_around_it_is_not_chosen_silently(tmp_path):
+    table(tree(tmp_path, *CLASSES) / "train.txt", "cat/0.mp4 0", "dog/0.mp4 1")
+    with pytest.raises(ValueError, match=r"folders of classes that say another thing of .*cat/1\.mp4"):
+        dataset.find(tmp_path)
+    table(tmp_path / "train.txt", "/elsewhere/0.mp4 0")
+    with pytest.raises(ValueError, match=r"not there, .* Or move the lists away, for the folders of classes in"):
+        dataset.find(tmp_path)

@@ -182,6 +182,9 @@ def test_scaling_keeps_the_aspect_and_does_not_alias(tmp_path):
     assert small.shape == (1, 16, 40, 3)
     assert np.abs(small[:, :, 2:-2].astype(int) - 127).max() < 8
     assert read(path, short_side=81).shape == (1, 81, 202, 3)
+    for wrong in (0, -5, 2.5, "16"):
+        with pytest.raises(ValueError, match="short_side must be a whole number of at least 1 pixel"):
+            read(path, short_side=wrong)
 
 
 def test_what_is_no_video_says_so_in_one_line(tmp_path, numbered_video):

@@ -18,6 +18,7 @@ def record(decode: float, augment: float, model: float, wait: float, workers: in
         "workers": workers,
         "cores": cores,
         "device": "cuda",
+        "augment": {"on": "workers"},
         "short_side": 256,
         "videos_larger": 0.75,
     }
@@ -57,6 +58,31 @@ def test_a_data_set_is_measured_and_described(tmp_path):
     lines = describe(found).splitlines()
     assert lines[0].startswith("clips of 4x32x32 from 5 videos, ")
     assert lines[-1] == verdict(found)
+
+
+def test_clips_of_one_decode_share_it_and_the_device_augments(tmp_path):
+    for n in range(4):
+        video.write(tmp_path / f"{n}.mp4", np.random.default_rng(n).integers(0, 255, (8, 48, 64, 3), dtype=np.uint8))
+    (tmp_path / "list.csv").write_text("path,label\n" + "".join(f"{n}.mp4,{'ab'[n % 2]}\n" for n in range(4)))
+    several = (*SMALL, "augment.copies=2", 'augment.on="device"')
+    recipe = resolve(None, {"model.name": "mvit_test_4x32", "train.workers": 0}, several)
+    found = measure(tmp_path / "list.csv", recipe, rounds=1, seconds=0.1)
+    assert found["clips_per_round"] == 32
+    rates = found["clips_per_second"]
+    assert rates["decode_and_augment"] == rates["decode"]
+    assert "clips/s of one process, augmentation where the model is" in describe(found)
+    waiting = found | {"data_wait": 0.9}
+    assert verdict(waiting).startswith("The limit is decoding, all that is done before the device. ")
+
+
+def test_parts_of_one_unreadable_video_are_not_asked_for_for_ever(tmp_path):
+    for name in ("bad", "worse"):
+        (tmp_path / f"{name}.mp4").write_text("no video")
+    rows = [f"{name}.mp4,{name},{start},{start + 1}" for name in ("bad", "worse") for start in range(3)]
+    (tmp_path / "list.csv").write_text("path,label,start,end\n" + "\n".join(rows))
+    recipe = resolve(None, {"model.name": "mvit_test_4x32", "train.workers": 0, "data.val_fraction": 0.3}, SMALL)
+    with pytest.raises(ValueError, match=r"none of the 6 videos can be read; the first is .*mp4#t="):
+        measure(tmp_path / "list.csv", recipe, rounds=1, seconds=0.1)
 
 
 def test_what_cannot_be_measured_is_said(tmp_path):

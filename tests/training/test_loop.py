@@ -1,11 +1,13 @@
 import csv
 import json
 import shutil
+import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
@@ -20,6 +22,7 @@ from mvit.training import recipe as recipes
 from mvit.training.hardware import choose
 from mvit.training.learner import predictor
 from mvit.training.recipe import Recipe
+from pictures import save_picture
 
 
 def with_train(recipe: Recipe, **values: Any) -> Recipe:
@@ -361,3 +364,32 @@ def test_waiting_for_data_is_said_on_the_way_and_at_the_end(
     ends = next(number for number, line in enumerate(said) if line.startswith("epoch 1/2"))
     assert len(places) == 2
     assert places[0] < ends < places[1] == len(said) - 2
+
+
+def test_a_backend_that_does_not_decode_is_refused_before_anything_is_written(tmp_path, recipe, listing, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchcodec", None)
+    other = replace(recipe, data=replace(recipe.data, backend="torchcodec"))
+    assert recipes.differences(recipe, other) == ['data.backend: "pyav" -> "torchcodec"']
+    with pytest.raises(ValueError, match="torchcodec is not installed; mend it with: python -m pip install"):
+        loop.train(other, listing, tmp_path / "run", echo=silent)
+    assert not (tmp_path / "run").exists()
+
+
+def test_folders_of_frames_are_trained_on_evaluated_and_listed(tmp_path: Path, recipe: Recipe):
+    rng = np.random.default_rng(0)
+    for label, level in (("bright", 200), ("dark", 50)):
+        for name in range(5):
+            for number in range(8):
+                picture = np.clip(level + rng.normal(0, 25, (32, 40, 3)), 0, 255).astype(np.uint8)
+                save_picture(tmp_path / "data" / label / f"{label}-{name}" / f"img_{number}.jpg", picture)
+    (tmp_path / "data" / "dark" / "dark-1" / "img_7.jpg").write_text("no picture")
+    found, said = find(tmp_path / "data"), list[str]()
+    lenient = with_train(recipe, epochs=1, max_bad=1.0, evaluate_every=2)
+    run = loop.train(lenient, found, tmp_path / "run", index=tmp_path / "index", echo=said.append)
+    result = json.loads((run / "result.json").read_text(encoding="utf-8"))
+    bad = str(tmp_path / "data" / "dark" / "dark-1")
+    unreadable = (run / "unreadable.csv").read_text(encoding="utf-8")
+    assert f"{bad},picture img_7.jpg: " in unreadable
+    assert result["videos"] + len(result["unreadable"]) == len(found.val)
+    assert "videos are decoded by pyav" in "\n".join(said)
+    assert loop.train(lenient, find(tmp_path / "data"), run, resume=True, echo=silent) == run

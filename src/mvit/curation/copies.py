@@ -6,15 +6,19 @@ resizing, brightness and contrast leave them so; cutting and other frame rates o
 """
 
 import hashlib
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 
 from mvit.data.dataset import Listing, Sample
 from mvit.data.look import COARSE, COARSE_BYTES, FINE, THUMBNAIL_BYTES, Look
+from mvit.data.members import opened
+from mvit.data.numbered import in_order
 
 SIMILAR = 0.97
 """Docs/data.md says on what this was chosen, as the next."""
@@ -189,11 +193,21 @@ def _same_content(samples: Sequence[Sample], looks: Mapping[Path, Look]) -> list
     for numbers in alike.values():
         known: dict[bytes, int] = {}
         for number in numbers if len(numbers) > 1 else ():
-            path = samples[number].path
-            if path.is_file():
-                with path.open("rb") as file:
-                    first[number] = known.setdefault(hashlib.file_digest(file, "sha256").digest(), number)
+            try:
+                first[number] = known.setdefault(_content(samples[number].path), number)
+            except (OSError, ValueError):  # gone, or another one, since it was looked at
+                continue
     return first
+
+
+def _content(path: Path) -> bytes:
+    """A digest of a file, a video in a shard, or the frames of a folder."""
+    pictures = [path / name for name in in_order(os.listdir(path))] if path.is_dir() else [path]
+    digests = []
+    for picture in pictures:
+        with opened(picture) or picture.open("rb") as file:
+            digests.append(hashlib.file_digest(cast(Any, file), "sha256").digest())
+    return b"".join(digests)
 
 
 def _readable(samples: Sequence[Sample], looks: Mapping[Path, Look]) -> list[Sample]:

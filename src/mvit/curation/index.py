@@ -13,6 +13,7 @@ from typing import Any, Self
 import mvit
 from mvit.curation.journal import Journal
 from mvit.data.look import THUMBNAIL_BYTES, Look
+from mvit.data.opening import why
 from mvit.data.video import VideoFacts
 
 FORMAT = 1
@@ -53,7 +54,7 @@ class Index(MutableMapping[Path, Look]):
     def _give_up(self, error: OSError) -> None:
         self._journal = None
         self.notes.append(
-            f"what was seen of the videos cannot be kept in {self.path} ({(error.strerror or str(error)).lower()}), so "
+            f"what was seen of the videos cannot be kept in {self.path} ({why(error)}), so "
             "the next start looks at all of them again: set XDG_CACHE_HOME to a folder that can be written"
         )
 

@@ -12,7 +12,10 @@ from typing import Any, Literal
 
 from mvit import files
 from mvit.curation.journal import Journal
-from mvit.curation.transcode import CRF, KEY_FRAME_EVERY, PART, Made, Unverified, resize, transcode
+from mvit.curation.transcode import CRF, KEY_FRAME_EVERY, Made, Unverified, resize, transcode
+from mvit.data.members import is_folder, size_and_change
+from mvit.data.numbered import is_picture
+from mvit.data.opening import why
 from mvit.data.samples import IMAGE_EXTENSIONS, VIDEO_EXTENSIONS
 from mvit.data.scan import available_cores, in_processes
 from mvit.data.video import UnreadableVideo
@@ -128,8 +131,11 @@ def prepare(
             result.bytes_before += done.size_bytes
             result.bytes_after += done.made.size_bytes
     good = {source: out / names[source] for source in sources if source not in result.bad}
+    # A folder of frames is as good as all of its pictures.
+    spoiled = {source.parent for source in result.bad}
+    folders = {source.parent: target.parent for source, target in good.items() if source.parent not in spoiled}
     for table in tables:
-        result.tables.append(_rewrite(table, root, out, good, result))
+        result.tables.append(_rewrite(table, root, out, folders | good, spoiled | result.bad.keys(), result))
     _list_bad(out / BAD, result.bad)
     return result
 
@@ -142,6 +148,8 @@ def _found(data: Path, out: Path) -> tuple[Path, list[Path], list[Path], list[Pa
         )
     if out == data or (data.is_dir() and out.is_relative_to(data)):
         raise ValueError(f"{out} is the data itself or lies in it: choose a folder outside of {data}")
+    if is_folder(data):
+        raise ValueError(f"{data} is a folder of shards: prepare the videos that it was made of, and shard them then")
     if data.is_dir():
         here = sorted(_walk(data))
         media = [path for path in here if path.suffix.lower() in VIDEO_EXTENSIONS | IMAGE_EXTENSIONS]
@@ -151,7 +159,8 @@ def _found(data: Path, out: Path) -> tuple[Path, list[Path], list[Path], list[Pa
         return data, media, tables, others
     if not _has_paths(data):
         raise ValueError(f"{data} is no folder, and no CSV whose first line names a column path")
-    sources = [_source(data, row[column]) for row, column in _rows(data)]
+    listed = list(dict.fromkeys(_source(data, row[column]) for row, column in _rows(data)))
+    sources = [file for source in listed for file in _files(source)]
     missing = [source for source in sources if not source.is_file()]
     if missing:
         raise ValueError(f"{data} names {len(missing)} files that do not exist, of {len(sources)}: first {missing[0]}")
@@ -159,6 +168,13 @@ def _found(data: Path, out: Path) -> tuple[Path, list[Path], list[Path], list[Pa
     if not all(source.is_relative_to(folder) for source in sources):
         folder = Path(os.path.commonpath([source.parent for source in sources]))
     return folder, list(dict.fromkeys(sources)), [data], []
+
+
+def _files(source: Path) -> list[Path]:
+    """A file that a table lists, or the pictures of a folder of frames that it lists."""
+    if not source.is_dir():
+        return [source]
+    return [source / name for name in sorted(filter(is_picture, os.listdir(source)))] or [source]
 
 
 def _walk(folder: Path) -> Iterator[Path]:
@@ -218,26 +234,25 @@ def _clear(out: Path) -> None:
     """Remove what calls that were killed had begun to write."""
     for here, _, names in os.walk(out):
         for name in names:
-            if name.endswith(PART) and name.startswith("."):
+            if files.left_by_a_kill(Path(here, name)):
                 Path(here, name).unlink(missing_ok=True)
 
 
 def _is_done(source: Path, out: Path, done: Done) -> bool:
     try:
-        now, there = source.stat(), (out / done.to).stat()
+        same = size_and_change(source) == (done.size_bytes, done.mtime_ns)
+        return same and done.made is not None and (out / done.to).stat().st_size == done.made.size_bytes
     except OSError:
         return False
-    same = (now.st_size, now.st_mtime_ns) == (done.size_bytes, done.mtime_ns)
-    return same and done.made is not None and there.st_size == done.made.size_bytes
 
 
 def _make(item: tuple[Path, str], out: Path, settings: Settings) -> Done:
     """Make one file; errors of the source are told, those of the new folder (full, not writable) are raised."""
     source, to = item
     try:
-        now = source.stat()
+        size, changed = size_and_change(source)
     except OSError as error:
-        return Done(0, 0, to, None, (error.strerror or str(error)).lower())
+        return Done(0, 0, to, None, why(error))
     try:
         if source.suffix.lower() in IMAGE_EXTENSIONS:
             made = resize(source, out / to, short_side=settings.short_side, enlarge=settings.enlarge)
@@ -248,10 +263,10 @@ def _make(item: tuple[Path, str], out: Path, settings: Settings) -> Done:
         made, reason = None, error.reason if isinstance(error, UnreadableVideo) else str(error)
     except FileNotFoundError:
         made, reason = None, "it is gone"
-    return Done(now.st_size, now.st_mtime_ns, to, made, reason)
+    return Done(size, changed, to, made, reason)
 
 
-def _rewrite(table: Path, root: Path, out: Path, good: dict[Path, Path], result: Prepared) -> Path:
+def _rewrite(table: Path, root: Path, out: Path, good: dict[Path, Path], bad: set[Path], result: Prepared) -> Path:
     """Write a CSV anew beside the new files, every column kept, paths from its new place on."""
     inside = table.relative_to(root) if table.is_relative_to(root) else Path(table.name)
     target = out / inside
@@ -265,7 +280,7 @@ def _rewrite(table: Path, root: Path, out: Path, good: dict[Path, Path], result:
         if source in good:
             row[column] = Path(os.path.relpath(good[source], target.parent)).as_posix()
             writer.writerow(row)
-        elif source in result.bad:
+        elif source in bad:
             lost += 1
         else:
             strange += 1

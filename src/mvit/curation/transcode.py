@@ -22,8 +22,6 @@ KEY_FRAME_EVERY = 24
 _CLOCK = 90_000  # ticks a second: every common frame rate is a whole number of them
 _MOST_FRAMES = 5_000_000
 _CHUNK_BYTES = 2**28  # of frames in memory at once
-PART = ".mvit-part"
-"""How files end that are not yet whole."""
 _STILLS = {".jpg": "mjpeg", ".jpeg": "mjpeg"}
 
 
@@ -58,7 +56,7 @@ def transcode(
     Nothing is enlarged unless asked for. The new file is decoded before it takes its name, and has as many frames, as
     far apart, in the size meant. Raises UnreadableVideo for the source, Unverified, OSError for the target.
     """
-    with _part(target) as part, Video(source) as video:
+    with _replacing(target) as part, Video(source) as video:
         numbers, ticks = _timetable(video, fps)
         width, height = _even(video, short_side, enlarge)
         options = {"crf": str(CRF[codec] if crf is None else crf), "preset": "veryfast"}
@@ -68,10 +66,7 @@ def transcode(
                 f"keyint={key_frame_every}:min-keyint=1:open-gop=0:bframes={backward}:pools=1:log-level=none"
             )
         rate = Fraction(min(max(fps or video.fps, 1), 1000)).limit_denominator(1001)  # a hint: frames have their times
-        with (
-            _blaming(target),
-            av.open(os.fspath(part), "w", format="mp4", options={"movflags": "+faststart"}) as container,
-        ):
+        with av.open(os.fspath(part), "w", format="mp4", options={"movflags": "+faststart"}) as container:
             stream: Any = container.add_stream(CODECS[codec], rate=rate, options=options)
             stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
             stream.time_base = stream.codec_context.time_base = Fraction(1, _CLOCK)
@@ -92,7 +87,7 @@ def resize(source: Path, target: Path, *, short_side: int | None = None, enlarge
 
     An image that is small enough is copied as it is.
     """
-    with _part(target) as part, Video(source) as video:
+    with _replacing(target) as part, Video(source) as video:
         scale = _scale(video, short_side, enlarge)
         picture = np.ascontiguousarray(video.read([0], short_side=scale)[0])
         if scale is None and source.suffix.lower() == target.suffix.lower():
@@ -107,35 +102,24 @@ def resize(source: Path, target: Path, *, short_side: int | None = None, enlarge
                 encoder.options = {"qmin": "2", "qmax": "2"}  # the best of its scale
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=encoder.pix_fmt)
             content = b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode(None)])
-        with files.blaming(target):
-            part.write_bytes(content)
+        part.write_bytes(content)
         return _verified(part, target, 1, picture.shape[1], picture.shape[0], np.zeros(1))
 
 
 @contextmanager
-def _blaming(target: Path) -> Iterator[None]:
-    """Have errors of the encoder and of the disk name the file that was to be written."""
+def _replacing(target: Path) -> Iterator[Path]:
+    """As `files.replacing`, in a folder that is made where it is not there; errors of the encoder name the file."""
     with files.blaming(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    with files.replacing(target) as part:
         try:
-            yield
+            yield part
         except av.FFmpegError as error:
             if isinstance(error, OSError):
                 raise
             raise Unverified(
                 f"{target} cannot be written: {(error.strerror or type(error).__name__).lower()}"
             ) from error
-
-
-@contextmanager
-def _part(target: Path) -> Iterator[Path]:
-    """Where a file is written before it takes its name; no other process writes there, and nothing stays there."""
-    with files.blaming(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.{os.getpid()}{PART}")
-    try:
-        yield part
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _timetable(video: Video, fps: float | None) -> tuple[np.ndarray, np.ndarray]:
@@ -181,7 +165,7 @@ def _pictures(video: Video, numbers: np.ndarray, short_side: int | None) -> Iter
 
 
 def _verified(part: Path, target: Path, frames: int, width: int, height: int, times: np.ndarray) -> Made:
-    """Decode all of a file that was written, and give it its name if it is what it should be."""
+    """Decode all of a file that was written; raises Unverified unless it is what it should be."""
     try:
         with Video(part) as video:
             decoded = sum(1 for _ in _pictures(video, np.arange(video.frames), None))
@@ -192,9 +176,6 @@ def _verified(part: Path, target: Path, frames: int, width: int, height: int, ti
                 f"{target} came out as {decoded} frames of {facts.width}x{facts.height}, up to {late:.3f} s off, and "
                 f"should be {frames} of {width}x{height}"
             )
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.replace(target)
     except UnreadableVideo as error:
         raise Unverified(f"{target} cannot be read again: {error.reason}") from error
-    return Made(frames, width, height, target.stat().st_size)
+    return Made(frames, width, height, part.stat().st_size)

@@ -8,13 +8,14 @@ import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mvit.data import video
+from mvit.data import members, video
 from mvit.data.limits import OWN, Limits
 from mvit.data.opening import UnreadableVideo
 
@@ -34,7 +35,7 @@ class UnusableBackend(ValueError):  # noqa: N818 (a state of the machine)
 
 @dataclass(frozen=True)
 class Backend:
-    """One that decoded a second of video; `read` takes and gives what `video.read` does."""
+    """One that decoded a second of video; `read` takes and gives what `video.read` does, in other processes, too."""
 
     name: Literal["pyav", "torchcodec"]
     device: str
@@ -67,7 +68,7 @@ def choose(name: Literal["pyav", "torchcodec"] = "pyav", device: str = "cpu") ->
 def _torchcodec(device: str) -> Backend:
     try:
         import torchcodec
-        from torchcodec.decoders import VideoDecoder
+        from torchcodec.decoders import VideoDecoder  # noqa: F401
     except ModuleNotFoundError as error:
         if error.name != "torchcodec":
             raise UnusableBackend(f"torchcodec needs {error.name}, which is not installed", CPU_RELEASES) from error
@@ -75,53 +76,57 @@ def _torchcodec(device: str) -> Backend:
     except (ImportError, OSError, RuntimeError) as error:
         raise _broken(error) from error
 
-    def read(
-        path: str | os.PathLike[str],
-        indices: ArrayLike | None = None,
-        times: ArrayLike | None = None,
-        *,
-        short_side: int | None = None,
-        threads: int = 1,
-        limits: Limits = OWN,
-        fps: float | None = None,
-    ) -> np.ndarray:
-        with video.Video(path, threads=threads, limits=limits, fps=fps) as opened:
-            if opened.stream_index is None:
-                raise ValueError(f"torchcodec opens no folders: choose pyav for {path}")
-            numbers = opened.locate(indices, times, short_side=short_side)
-            facts, stream = opened.facts, opened.stream_index
-            expected = opened.start_seconds + opened.times[numbers]
-            if not opened.indexed or opened.rotation[1]:
-                reason = "is mirrored" if opened.rotation[1] else "has no time stamps to go by"
-                raise UnreadableVideo(opened.path, f"it {reason}, which torchcodec gets wrong; choose pyav")
-        try:
-            decoder = VideoDecoder(
-                os.fspath(path),
-                stream_index=stream,
-                dimension_order="NHWC",
-                num_ffmpeg_threads=threads,
-                device=device,
-                seek_mode="exact",
-            )
-            if len(decoder) != facts.frames:
-                raise UnreadableVideo(
-                    opened.path, f"torchcodec counts {len(decoder)} frames in it, PyAV {facts.frames}"
-                )
-            batch = decoder.get_frames_at(numbers.tolist())
-            frames = batch.data  # (T, H, W, 3)
-        except UnreadableVideo:
-            raise
-        except (RuntimeError, ValueError, IndexError) as error:
-            raise UnreadableVideo(opened.path, f"torchcodec: {str(error).splitlines()[0]}") from error
-        found = batch.pts_seconds.cpu().numpy()
-        if not np.allclose(found, expected, rtol=0, atol=1e-3):  # seen in transport streams
-            raise UnreadableVideo(opened.path, "torchcodec gives other frames of it than those asked for; choose pyav")
-        if tuple(frames.shape[1:3]) != (facts.height, facts.width):
-            reason = f"torchcodec gives {frames.shape[2]}x{frames.shape[1]}, PyAV {facts.width}x{facts.height}"
-            raise UnreadableVideo(opened.path, reason)
-        return _scaled(frames, short_side).cpu().numpy()
+    return Backend("torchcodec", device, torchcodec.__version__, partial(_read_with_torchcodec, device=device))
 
-    return Backend("torchcodec", device, torchcodec.__version__, read)
+
+def _read_with_torchcodec(
+    path: str | os.PathLike[str],
+    indices: ArrayLike | None = None,
+    times: ArrayLike | None = None,
+    *,
+    short_side: int | None = None,
+    threads: int = 1,
+    limits: Limits = OWN,
+    fps: float | None = None,
+    device: str,
+) -> np.ndarray:
+    from torchcodec.decoders import VideoDecoder
+
+    with video.Video(path, threads=threads, limits=limits, fps=fps) as opened:
+        if opened.stream_index is None:
+            raise UnreadableVideo(
+                opened.path, "it is a folder of pictures, which torchcodec does not open; choose pyav"
+            )
+        numbers = opened.locate(indices, times, short_side=short_side)
+        facts, stream = opened.facts, opened.stream_index
+        expected = opened.start_seconds + opened.times[numbers]
+        if not opened.indexed or opened.rotation[1]:
+            reason = "is mirrored" if opened.rotation[1] else "has no time stamps to go by"
+            raise UnreadableVideo(opened.path, f"it {reason}, which torchcodec gets wrong; choose pyav")
+    try:
+        decoder = VideoDecoder(
+            members.opened(opened.path) or os.fspath(path),
+            stream_index=stream,
+            dimension_order="NHWC",
+            num_ffmpeg_threads=threads,
+            device=device,
+            seek_mode="exact",
+        )
+        if len(decoder) != facts.frames:
+            raise UnreadableVideo(opened.path, f"torchcodec counts {len(decoder)} frames in it, PyAV {facts.frames}")
+        batch = decoder.get_frames_at(numbers.tolist())
+        frames = batch.data  # (T, H, W, 3)
+    except UnreadableVideo:
+        raise
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise UnreadableVideo(opened.path, f"torchcodec: {str(error).splitlines()[0]}") from error
+    found = batch.pts_seconds.cpu().numpy()
+    if not np.allclose(found, expected, rtol=0, atol=1e-3):  # seen in transport streams
+        raise UnreadableVideo(opened.path, "torchcodec gives other frames of it than those asked for; choose pyav")
+    if tuple(frames.shape[1:3]) != (facts.height, facts.width):
+        reason = f"torchcodec gives {frames.shape[2]}x{frames.shape[1]}, PyAV {facts.width}x{facts.height}"
+        raise UnreadableVideo(opened.path, reason)
+    return _scaled(frames, short_side).cpu().numpy()
 
 
 def _scaled(frames: Any, short_side: int | None) -> Any:

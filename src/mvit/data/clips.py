@@ -14,9 +14,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from mvit.data import transforms
+from mvit.data.backend import Backend
 from mvit.data.dataset import Sample
 from mvit.data.directions import mirror_in_space
 from mvit.data.mapped import MappedList
+from mvit.data.opening import why
 from mvit.data.sampling import Part, random_indices
 from mvit.data.transforms import Augmentation, Drawing
 from mvit.data.video import UnreadableVideo, Video
@@ -125,10 +127,12 @@ class Clips(Dataset[Drawn]):
         augmentation: Augmentation,
         flip: Flip,
         seed: int,
+        backend: Backend | None = None,
     ) -> None:
         index = {name: position for position, name in enumerate(classes)}
         self.entries = MappedList(_entry(sample, index[sample.label]) for sample in samples)
         self.preprocessing, self.augmentation, self.flip, self.seed = preprocessing, augmentation, flip, seed
+        self.backend = backend
         self.shape = (3, preprocessing.sampling.frames, preprocessing.crop, preprocessing.crop)
         # Frames come at most this large: reduced to the size of test views, as sets prepared for training are, or to
         # the largest that jitter scales to; smaller ones as they are, since the crop is resized in any case.
@@ -142,18 +146,23 @@ class Clips(Dataset[Drawn]):
         return 3 * self.shape[1] * self.short_side * (self.short_side * 16 // 9) // self.augmentation.copies
 
     def __getitem__(self, index: Draw) -> Drawn:
-        epoch, sample = index
-        path, label, part = self.entry(sample)
-        name = path if part is None else str(Sample(Path(path), (), part=part).id)
-        first = np.random.default_rng((self.seed, epoch, sample))
+        name = self.name(index[1])
         try:
-            frames = self.read(path, part, first)
-        except UnreadableVideo as error:
-            return Drawn(name, [], [], reason=error.reason)
-        except OSError as error:
-            return Drawn(name, [], [], reason=(error.strerror or str(error)).lower())
+            undone, labels = self.decoded(index)
+        except (UnreadableVideo, OSError) as error:
+            return Drawn(name, [], [], reason=why(error))
         except Exception as error:
             raise RuntimeError(f"{name} could not be made a clip: {error!r}") from error
+        if self.augmentation.on == "device":
+            return Drawn(name, labels, [], undone)
+        return Drawn(name, labels, undone.clips_on("cpu"))
+
+    def decoded(self, index: Draw) -> tuple[Undone, list[int]]:
+        """The frames of a draw with all that was drawn for its clips, and a label for each of these."""
+        epoch, sample = index
+        path, label, part = self._entry(sample)
+        first = np.random.default_rng((self.seed, epoch, sample))
+        frames = self._read(path, part, first)
         others = range(1, self.augmentation.copies)
         size = (frames.shape[1], frames.shape[2])
         drawings = [
@@ -161,23 +170,28 @@ class Clips(Dataset[Drawn]):
             for rng in (first, *(np.random.default_rng((self.seed, epoch, sample, copy)) for copy in others))
         ]
         labels = [self.flip.mirrored[label] if drawing.flipped else label for drawing in drawings]
-        undone = Undone(torch.from_numpy(frames), drawings, self.preprocessing.mean, self.preprocessing.std)
-        if self.augmentation.on == "device":
-            return Drawn(name, labels, [], undone)
-        return Drawn(name, labels, undone.clips_on("cpu"))
+        return Undone(torch.from_numpy(frames), drawings, self.preprocessing.mean, self.preprocessing.std), labels
 
-    def entry(self, sample: int) -> tuple[str, int, Part | None]:
+    def name(self, sample: int) -> str:
+        """The `Sample.id` of a sample."""
+        path, _, part = self._entry(sample)
+        return str(Sample(Path(path), (), part=part).id)
+
+    def _entry(self, sample: int) -> tuple[str, int, Part | None]:
         """Path and label of a sample, and the part of the video that it is."""
         path, label, *times = self.entries[sample]
         return path, label, Part(*times) if times else None
 
-    def read(self, path: str, part: Part | None, rng: np.random.Generator) -> np.ndarray:
+    def _read(self, path: str, part: Part | None, rng: np.random.Generator) -> np.ndarray:
         """The frames of a clip drawn from a video, before augmentation: uint8 (T, H, W, 3)."""
         with Video(path) as video:
             sampling, duration = self.preprocessing.sampling, self.augmentation.duration
             frames = frames_of(video, part)
             indices = frames.start + random_indices(len(frames), video.fps, sampling, rng, duration)
-            return video.read(indices, short_side=self.short_side if video.short_side > self.short_side else None)
+            short_side = self.short_side if video.short_side > self.short_side else None
+            if self.backend is None or self.backend.name == "pyav":
+                return video.read(indices, short_side=short_side)
+        return self.backend.read(path, indices, short_side=short_side)
 
     def collate(self, drawn: list[Drawn]) -> Batch:
         """One batch of what was drawn: the clips of a video side by side."""

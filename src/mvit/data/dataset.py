@@ -1,17 +1,18 @@
 """A data set, whatever it is given as: what is learned from, and what is held out to judge by."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
 from mvit.data import members
 from mvit.data.folders import read_folder
-from mvit.data.manifests import csv_rows, is_manifest, read_manifest, write_manifest
+from mvit.data.manifests import csv_rows, is_manifest, read_manifest, usable, write_manifest
 from mvit.data.published import contradiction, read_published
 from mvit.data.samples import HEADER, HELD_OUT, MEDIA_EXTENSIONS, Found, Listing, Sample, named
 from mvit.data.splits import split
 
-__all__ = ["Listing", "Sample", "find", "find_all", "parts_of", "pool", "read_split", "split", "write_split"]
+__all__ = ["Listing", "Sample", "find", "find_all", "parts_of", "pool", "read_split", "split", "split_table"]
 
 ASKED = f"a folder with a folder for each class, a CSV ({HEADER}), JSON Lines, or the lists of a published data set"
 
@@ -52,6 +53,9 @@ def find(data: Path, *, val: Path | None = None, val_fraction: float = 0.2, seed
                 "no groups are known, so parts of one recording may be on both sides of the split: "
                 "a CSV with a group column keeps them together"
             )
+    if gone := sum(sample.id in missing for sample in kept) if missing else 0:
+        kept = [sample for sample in kept if sample.id not in missing]
+        notes.append(f"{gone:,} listed videos of train are known to be missing, and left out")
     classes = tuple(sorted({label for sample in kept for label in sample.labels}))
     if not classes:
         raise ValueError(f"{data} has no labels: there is nothing to learn")
@@ -91,20 +95,26 @@ def pool(data: Path) -> Listing:
     return Listing(classes, samples, (), how, tuple(found.notes))
 
 
-def write_split(path: Path, listing: Listing) -> None:
-    """Write a listing as a CSV with the columns path (absolute), label, group and split."""
-    text = write_manifest([("train", listing.train), ("val", listing.val)], listing.missing, lines=False)
-    path.write_text(text, encoding="utf-8", newline="")
+def split_table(listing: Listing) -> str:
+    """A listing as a CSV with the columns path (absolute), label, group and split."""
+    return write_manifest([("train", listing.train), ("val", listing.val)], listing.missing, lines=False)
 
 
 def read_split(path: Path) -> Listing:
-    """Read what `write_split` wrote; files that are gone since raise a ValueError."""
+    """Read what `split_table` gave; files that are gone since raise a ValueError."""
     return find(path)
 
 
-def parts_of(data: Path) -> dict[str, tuple[Sample, ...]]:
-    """The samples of a data set by part as they stand in it: "all" where it is not split, else "train", "val" ..."""
+def parts_of(data: Path, say: Callable[[str], None] = lambda note: None) -> dict[str, tuple[Sample, ...]]:
+    """The samples that are there by part as they stand: "all" where a data set is not split, else "train", "val" ...
+
+    `say` is told what was read and left out.
+    """
     found = _look(Path(data))
+    for note in found.notes:
+        say(note)
+    if found.missing:
+        say(f"{len(found.missing):,} videos that are known to be missing are left out, and no figure will count them")
     there = {part: tuple(s for s in samples if s.id not in found.missing) for part, samples in found.parts.items()}
     return {part: samples for part, samples in there.items() if samples}
 
@@ -130,10 +140,23 @@ def _look(data: Path) -> Found:
 
 
 def _read_shards(folder: Path) -> Found:
+    where = str(folder / members.INDEX)
     parts = {
-        part: [Sample(entry.member.path, entry.labels, entry.group, entry.part) for entry in entries]
+        part: [
+            Sample(
+                entry.member.path,
+                tuple(usable(label, "label", where) for label in entry.labels),
+                entry.group and usable(entry.group, "group", where),
+                entry.part,
+            )
+            for entry in entries
+        ]
         for part, entries in members.read_index(folder).items()
     }
+    for samples in parts.values():
+        twice = [path for path, count in Counter(sample.id for sample in samples).items() if count > 1]
+        if twice:
+            raise ValueError(f"{where} lists {len(twice):,} videos more than once ({named(twice, 1)}): copy it again")
     if not any(parts.values()):
         raise ValueError(f"{folder / members.INDEX} lists no videos")
     if strange := set(parts) - {"all", "train", *HELD_OUT}:
@@ -142,7 +165,12 @@ def _read_shards(folder: Path) -> Found:
 
 
 def _read_folder(path: Path) -> Found:
-    published = read_published(path)
+    try:
+        published = read_published(path)
+    except ValueError as error:
+        if not _has_classes(path):
+            raise
+        raise ValueError(f"{error}. Or move the lists away, for the folders of classes in {path} to be read") from error
     if published is None:
         return read_folder(path)
     try:
@@ -156,6 +184,13 @@ def _read_folder(path: Path) -> Found:
             "train (those of val by --val) or move the lists"
         )
     return published
+
+
+def _has_classes(path: Path) -> bool:
+    try:
+        return bool(read_folder(path).parts)
+    except ValueError:
+        return False
 
 
 def _evaluated(found: Found) -> list[Sample]:

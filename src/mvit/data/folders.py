@@ -1,15 +1,13 @@
 """Folders as data sets: a folder for each class, in it videos, images, or videos as folders of numbered images."""
 
 import os
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from mvit.data.samples import HEADER, HELD_OUT, IMAGE_EXTENSIONS, MEDIA_EXTENSIONS, Found, Sample, named
-
-NUMBERED = re.compile(r"(?P<stem>.*?)(?P<number>\d+)\.[^.]+", re.DOTALL)
+from mvit.data import numbered
+from mvit.data.samples import HEADER, HELD_OUT, MEDIA_EXTENSIONS, Found, Sample, named
 
 
 @dataclass
@@ -26,16 +24,13 @@ class Folder:
         return (listed(self.path / name) for name in self.folders)
 
     def is_video(self) -> bool:
-        """Whether it holds two or more images and nothing else, named alike but for a number that counts them."""
+        """Whether it holds two or more pictures that `numbered` takes for a video, and nothing else."""
         if len(self.media) < 2 or self.folders or any(not name.startswith(".") for name in self.others):
             return False
-        names = [match for name in self.media if (match := NUMBERED.fullmatch(name))]
-        if len(names) < len(self.media) or any(_extension(name) not in IMAGE_EXTENSIONS for name in self.media):
+        try:
+            return len(numbered.in_order(self.media)) == len(self.media)
+        except ValueError:
             return False
-        # Digits beyond the last 18 cannot count.
-        return len({name["stem"] for name in names}) == 1 and len({int(name["number"][-18:]) for name in names}) == len(
-            names
-        )
 
 
 def listed(folder: Path) -> Folder:
@@ -46,12 +41,19 @@ def listed(folder: Path) -> Folder:
             name, hidden = entry.name, entry.name.startswith(".")
             if any("\udc80" <= letter <= "\udcff" for letter in name):  # how Python shows bytes that are no UTF-8
                 raise ValueError(f"{folder} holds {name!r}, a name that is not in UTF-8: rename it")
-            if entry.is_dir():
+            if _is_folder(entry):
                 if not hidden:
                     found.folders.append(name)
             else:
                 (found.media if _extension(name) in MEDIA_EXTENSIONS and not hidden else found.others).append(name)
     return found
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False
 
 
 def _extension(name: str) -> str:

@@ -16,6 +16,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from mvit.data import capacity, resources
+from mvit.data.backend import Backend
 from mvit.data.clips import Batch, Clips, Draw, decide_flip
 from mvit.data.dataset import Sample
 from mvit.data.order import Order
@@ -30,8 +31,8 @@ class TrainLoader:
     batch that one process would give. `whole` leaves out the last batch of an epoch where it is incomplete; None: where
     there is more than one rank. `workers` processes decode and augment, and stay from epoch to epoch; 0 does it in this
     one; with `fewer`, less of them are started where memory is short. A video that cannot be read is left out of its
-    batch and named there, never replaced. Raises ValueError where it would not fit into memory, or a batch not among
-    the ranks.
+    batch and named there, never replaced. `backend` decodes, PyAV unless given. Raises
+    ValueError where it would not fit into memory, or a batch not among the ranks.
     """
 
     def __init__(
@@ -48,20 +49,22 @@ class TrainLoader:
         rank: int = 0,
         ranks: int = 1,
         whole: bool | None = None,
+        backend: Backend | None = None,
     ) -> None:
         if workers < 0:
             raise ValueError(f"workers is {workers}, but must be at least 0")
         copies = augmentation.copies
-        if batch % copies:
-            raise ValueError(f"batch is {batch} clips, but must be a multiple of augment.copies, {copies}")
+        if copies > 1 and batch % (copies * ranks):
+            times = f" times the ranks, {ranks}" if ranks > 1 else ""
+            raise ValueError(f"batch is {batch} clips, but must be a multiple of augment.copies, {copies}{times}")
         whole = ranks > 1 if whole is None else whole
         order = Order(samples=len(samples), batch=batch // copies, seed=seed, rank=rank, ranks=ranks, whole=whole)
         self.order = order
         self.flip = decide_flip(classes, augmentation.flip, augmentation.mirrored)
-        self.clips = Clips(samples, classes, preprocessing, augmentation, self.flip, seed)
+        self.clips = Clips(samples, classes, preprocessing, augmentation, self.flip, seed, backend)
         need = capacity.Need(
             batch=batch // ranks * self.clips.clip_bytes,
-            frames=2 * 3 * preprocessing.sampling.frames * 2 * preprocessing.short_side**2,  # decoded and cropped, 2:1
+            frames=2 * 3 * preprocessing.sampling.frames * 2 * self.clips.short_side**2,  # decoded and cropped, 2:1
             index=self.clips.entries.bytes,
         )
         self.capacity = capacity.fit(

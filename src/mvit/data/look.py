@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from mvit.data.members import size_and_change
+from mvit.data.opening import why
 from mvit.data.video import UnreadableVideo, Video, VideoFacts
 
 COARSE, FINE = 8, 16  # grey levels a side: of the first, middle and last frame, and of the middle one again
@@ -50,7 +51,7 @@ def look(path: Path) -> Look:
     try:
         size, mtime = size_and_change(path)
     except OSError as error:
-        return Look(reason=_of_the_system(error), lasting=False)
+        return Look(reason=why(error), lasting=False)
     try:
         with Video(path) as video:
             header = video.header
@@ -72,7 +73,7 @@ def look(path: Path) -> Look:
         passing = isinstance(error.__cause__, OSError | MemoryError)
         return Look(size_bytes=size, mtime_ns=mtime, reason=error.reason, lasting=not passing)
     except OSError as error:
-        return Look(reason=_of_the_system(error), lasting=False)
+        return Look(reason=why(error), lasting=False)
 
 
 def shortfall(frames: int | None, came: int, seconds: float | None, lasted: float) -> str:
@@ -107,7 +108,3 @@ def _shares(length: int, side: int) -> np.ndarray:
     overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
     shares = np.clip(overlap, 0, None).astype(np.float32)
     return shares / shares.sum(axis=1, keepdims=True)
-
-
-def _of_the_system(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()

@@ -52,7 +52,7 @@ def read_manifest(table: Path, *, anywhere: bool = False) -> Found:
         found.parts[part].append(sample)
         # Asked for by itself where the file system takes other spellings of a name for the same (case, accents).
         if not anywhere and not (shelves.hold(place) or os.path.exists(place) or members.exists(sample.path)):
-            if values.get("missing"):
+            if _is_missing(values.get("missing", ""), where):
                 found.missing.add(sample.id)
             else:
                 absent.append(place)
@@ -209,6 +209,12 @@ def _labels(label: Any, where: str) -> tuple[str, ...]:
         if not name.strip():
             raise ValueError(f"{where} has no label")
     return tuple(dict.fromkeys(intern(usable(name.strip(), "label", where)) for name in labels))
+
+
+def _is_missing(value: Any, where: str) -> bool:
+    if value in ("", "0", "1", 0, 1):  # and so True and False
+        return value in ("1", 1)
+    raise ValueError(f"{where} has missing {printable(str(value))}, but must have 1 or nothing")
 
 
 def _part(values: dict[str, Any], where: str) -> Part | None:

@@ -5,15 +5,18 @@ needs no look at the rest of the shard. Nothing is ever unpacked to disk.
 """
 
 import errno
+import hashlib
 import io
 import json
 import os
 import re
+import stat
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from mvit.data import numbered
 from mvit.data.sampling import Part
 
 INDEX = "shards.json"
@@ -73,13 +76,29 @@ def exists(path: Path) -> bool:
 
 
 def size_and_change(path: Path) -> tuple[int, int]:
-    """Bytes of a file, a folder or a member, and when it, or the member's shard, was last changed, in nanoseconds.
+    """Bytes of a file or a member, and when it, or the member's shard, was last changed, in nanoseconds.
 
-    Raises OSError where it is not there.
+    A folder of pictures is changed when one of them is, which shows in no time of its own: of it, the bytes of all
+    pictures and a number that is another one then. Raises OSError where it is not there.
     """
     member = located(path)
     facts = (path if member is None else member.shard).stat()
+    if stat.S_ISDIR(facts.st_mode):
+        return _size_and_change_of_pictures(path)
     return facts.st_size if member is None else member.bytes, facts.st_mtime_ns
+
+
+def _size_and_change_of_pictures(folder: Path) -> tuple[int, int]:
+    size, digest = 0, hashlib.sha256()
+    for name in sorted(filter(numbered.is_picture, os.listdir(folder))):
+        try:
+            facts = os.stat(folder / name)
+        except OSError:  # a link to what is not there: the video says so when it is read
+            digest.update(f"{name!r} ".encode())
+            continue
+        size += facts.st_size
+        digest.update(f"{name!r} {facts.st_size} {facts.st_mtime_ns} ".encode())
+    return size, int.from_bytes(digest.digest()[:7])
 
 
 def opened(path: Path) -> BinaryIO | None:

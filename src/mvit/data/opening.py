@@ -1,6 +1,6 @@
 """Files from anyone, opened without waiting, without a name and without reading another one; what is refused says why.
 
-Part of `video`; nothing else needs to know of it but `UnreadableVideo`.
+Part of `video`; nothing else needs to know of it but `UnreadableVideo` and `why`.
 """
 
 import os
@@ -49,6 +49,13 @@ class OutOfTime(UnreadableVideo):
     """Not the data are at fault but how long they take."""
 
 
+def why(error: UnreadableVideo | OSError) -> str:
+    """The reason alone, for tables that name the file beside it."""
+    if isinstance(error, UnreadableVideo):
+        return error.reason
+    return error.strerror.lower() if error.strerror else str(error)
+
+
 @dataclass(frozen=True)
 class Header:
     """What a file says of itself: container, codec, and the frames and seconds it promises, None where it does not.
@@ -82,7 +89,7 @@ def open_regular(path: Path, limits: Limits) -> BinaryIO:
             raise UnreadableVideo(path, f"it is a link to {path.readlink()}, which is not there") from None
         raise FileNotFoundError(f"there is no file {path}") from None
     except OSError as error:
-        raise UnreadableVideo(path, (error.strerror or str(error)).lower()) from error
+        raise UnreadableVideo(path, why(error)) from error
     except ValueError as error:  # a name with a null character
         raise UnreadableVideo(path, str(error)) from error
     found = os.fstat(file.fileno())

@@ -1,7 +1,6 @@
 """A folder of numbered pictures as a video: the frames that data sets are often distributed as."""
 
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -12,21 +11,20 @@ from typing import Any
 import av
 import numpy as np
 
+from mvit.data import numbered
 from mvit.data.limits import Limits
-from mvit.data.opening import SURPRISES, Header, OutOfTime, UnreadableVideo, open_regular
+from mvit.data.opening import SURPRISES, Header, OutOfTime, UnreadableVideo, open_regular, why
 
 FPS = 30.0
 """The rate assumed of a folder, which holds no time stamps: that of most cameras."""
 
-SUFFIXES = (".jpg", ".jpeg", ".png")
 _DECODERS = {b"\xff\xd8\xff": "mjpeg", b"\x89PNG\r\n\x1a\n": "png"}
 
 
 class PictureFolder:
-    """The pictures of a folder in the order of the numbers in their names (9 before 10); as `stream.PictureStream`.
+    """The pictures of a folder in the order that `numbered` gives them; as `stream.PictureStream`.
 
-    Other files are left alone, gaps in the numbers do not matter. All pictures must have one size, which shows when
-    they are read.
+    All pictures must have one size, which shows when they are read.
     """
 
     def __init__(self, path: Path, fps: float, limits: Limits) -> None:
@@ -82,20 +80,16 @@ class PictureFolder:
         try:
             with os.scandir(self.path) as entries:
                 for entry in entries:
-                    stem, suffix = os.path.splitext(entry.name)
-                    if suffix.lower() not in SUFFIXES or stem.startswith("."):
-                        continue
-                    if not re.search("[0-9]", stem):
-                        reason = f"it is a folder, and its picture {entry.name} has no number to be ordered by"
-                        raise UnreadableVideo(self.path, reason)
-                    names.append(entry.name)
+                    if numbered.is_picture(entry.name):
+                        names.append(entry.name)
                     if len(names) > self.limits.frames:
                         raise UnreadableVideo(self.path, f"it has more than {self.limits.frames:,} pictures")
         except OSError as error:
-            raise UnreadableVideo(self.path, (error.strerror or str(error)).lower()) from error
-        if not names:
-            raise UnreadableVideo(self.path, "it is a folder without numbered pictures (jpg, png)")
-        return sorted(names, key=_natural)
+            raise UnreadableVideo(self.path, why(error)) from error
+        try:
+            return numbered.in_order(names)
+        except ValueError as error:
+            raise UnreadableVideo(self.path, str(error)) from None
 
     def _picture(self, number: int) -> Any:
         name = self._names[number]
@@ -130,8 +124,3 @@ class PictureFolder:
         except SURPRISES as error:
             detail = getattr(error, "strerror", None) or type(error).__name__
             raise UnreadableVideo(self.path, f"picture {name}: its data are damaged ({detail})") from error
-
-
-def _natural(name: str) -> list[str | int]:
-    parts = re.split("([0-9]+)", os.path.splitext(name)[0].lower())
-    return [int(part) if place % 2 else part for place, part in enumerate(parts)]

@@ -6,7 +6,7 @@ from itertools import product
 from pathlib import Path
 
 from mvit.data.lists import Format, Names, read_lists
-from mvit.data.samples import Found, named
+from mvit.data.samples import HELD_OUT, MEDIA_EXTENSIONS, Found, named
 
 ANNOTATIONS = ("", "annotations", "labels", "lists")
 PARTS: dict[str, str | None] = {
@@ -132,13 +132,17 @@ def read_published(data: Path) -> Found | None:
 def contradiction(lists: Found, folders: Found) -> Path | None:
     """A video that the folders of a data set give and its lists do not, or not with that class and part.
 
-    None where there is none, or where the folders are no classes of it at all.
+    None where there is none. Where the lists' classes are called otherwise, it is one that they leave out while they
+    name others of the same folders.
     """
     said = {sample.path: (part, sample) for part, samples in lists.parts.items() for sample in samples}
     known = {_as_folder(label) for _, sample in said.values() for label in sample.labels}
     there = [(part, sample) for part, samples in folders.parts.items() for sample in samples]
     if not any(_as_folder(sample.label) in known for _, sample in there):
-        return None
+        # One folder that holds all videos, or one for each part, is no class.
+        several = len({sample.label for _, sample in there} - {"train", *HELD_OUT}) > 1
+        left_out = [sample.path for _, sample in there if sample.path not in said]
+        return left_out[0] if several and 0 < len(left_out) < len(there) else None
     for part, sample in there:
         listed_part, listed = said.get(sample.path, ("", None))
         if listed is None or _as_folder(sample.label) not in map(_as_folder, listed.labels):
@@ -154,7 +158,7 @@ def _as_folder(label: str) -> str:
 
 def _in_folder(form: Format, data: Path) -> tuple[list[Path], Path] | None:
     places = [(list(_lists(form, data / folder)), data / folder) for folder in form.folders]
-    places = [(files, folder) for files, folder in places if any(_fits(form, file) for file in files)]
+    places = [(files, folder) for files, folder in places if any(_fits(form, file, unasked=True) for file in files)]
     if len(places) > 1:
         raise ValueError(f"{data} holds lists of {form.title} in {named(folder for _, folder in places)}: give one")
     if not places:
@@ -185,7 +189,7 @@ def _lists(form: Format, folder: Path) -> Iterator[Path]:
     said_by_name = "?P<part>" in form.lists
     for file in sorted(folder.iterdir()) if folder.is_dir() else ():
         named_well = re.fullmatch(form.lists, file.name) and (not said_by_name or _field(form, file, "part"))
-        if named_well and file.is_file() and (form.rows == "json" or _fits(form, file)):
+        if named_well and file.is_file() and (form.rows == "json" or _fits(form, file, unasked=True)):
             yield file
 
 
@@ -194,14 +198,23 @@ def _field(form: Format, file: Path, name: str) -> str | None:
     return match.groupdict().get(name) if match else None
 
 
-def _fits(form: Format, file: Path) -> bool:
-    """Whether a list file begins as those of this format do."""
+def _fits(form: Format, file: Path, *, unasked: bool = False) -> bool:
+    """Whether a list file begins as those of this format do.
+
+    One that is found `unasked` beside other files must look the part: have labels, and paths that are to be seen as
+    such, which "epoch 1" is not.
+    """
     with open(file, encoding="utf-8-sig", errors="replace") as text:
         if form.rows == "json":
             begins = text.read(PEEKED).lstrip()
-            return begins.startswith("[") and all(f'"{name}"' in begins for name in form.columns if name != form.labels)
+            return begins.startswith("[") and all(
+                f'"{name}"' in begins for name in form.columns if unasked or name != form.labels
+            )
         first = next((line for line in iter(lambda: text.readline(PEEKED), "") if line.strip()), "")
     if form.rows == "csv":
         header = {name.strip().strip('"') for name in first.split(",")}
         return set(form.columns) - {form.labels} <= header
-    return re.fullmatch(form.rows, first.rstrip("\n")) is not None
+    match = re.fullmatch(form.rows, first.rstrip("\n"))
+    if match is None or not unasked or "path" not in match.groupdict():
+        return match is not None
+    return "/" in match["path"] or Path(match["path"]).suffix.lower() in MEDIA_EXTENSIONS

@@ -191,6 +191,8 @@ class Video:
         self, indices: ArrayLike | None = None, times: ArrayLike | None = None, *, short_side: int | None = None
     ) -> np.ndarray:
         """The numbers of the frames that `read` would give, int64 (T,); raises what it would before decoding."""
+        if short_side is not None and not (isinstance(short_side, int | np.integer) and short_side > 0):
+            raise ValueError(f"short_side must be a whole number of at least 1 pixel, got {short_side!r}")
         self._stream.start_clock()
         if indices is None and times is None:  # known before frames are counted
             self._allow(self._stream.announced, short_side)

@@ -15,6 +15,7 @@ import numpy as np
 
 from mvit import files
 from mvit.data.dataset import Sample
+from mvit.data.opening import why
 from mvit.data.resources import available_cores
 from mvit.data.video import UnreadableVideo
 from mvit.data.views import Preprocessing, describe, read_views
@@ -116,10 +117,8 @@ def decoded(
     def read(sample: Sample) -> np.ndarray | str:
         try:
             return read_views(sample.path, preprocessing, clips=clips, crops=crops, part=sample.part)
-        except UnreadableVideo as error:
-            return error.reason
-        except OSError as error:
-            return (error.strerror or str(error)).lower()
+        except (UnreadableVideo, OSError) as error:
+            return why(error)
 
     workers = min(DECODERS, available_cores())
     pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from mvit.data.clips import Batch, Clips, Draw
+from mvit.data.backend import choose
+from mvit.data.clips import Batch, Draw, Undone
 from mvit.data.dataset import Listing, find
 from mvit.data.loader import TrainLoader
+from mvit.data.opening import why
 from mvit.data.resources import available_cores
-from mvit.data.transforms import Augmentation, augment
+from mvit.data.transforms import Augmentation
 from mvit.data.video import UnreadableVideo, Video
 from mvit.model.mvit import MViT
 from mvit.studies.provenance import provenance
@@ -25,7 +27,7 @@ from mvit.training.learner import Learner, learner
 from mvit.training.progress import LARGE_WAIT, Feeding, Meter
 from mvit.training.recipe import Recipe, load, path_of
 
-CLIPS = 16  # decoded and augmented in a round
+VIDEOS = 16  # read in a round, with augment.copies clips made of each
 PARTS = ("decode", "augment", "model")
 
 
@@ -66,7 +68,9 @@ def measure(
     together = _run(_repeated(loader), seconds, lambda batch: pupil.step(batch, 0.0).clips if len(batch.labels) else 0)
     progress(total, total)
     rates = {part: spread([1 / value for value in times[part]]) for part in PARTS}
-    both = spread([1 / (one + two) for one, two in zip(times["decode"], times["augment"], strict=True)])
+    elsewhere = recipe.augment.on == "device"
+    pairs = zip(times["decode"], times["augment"], strict=True)
+    both = spread([1 / (one if elsewhere else one + two) for one, two in pairs])
     return {
         "what": "feeding a model",
         **said,
@@ -84,7 +88,7 @@ def measure(
         "workers": machine.workers,
         "cores": available_cores(),
         "rounds": rounds,
-        "clips_per_round": CLIPS,
+        "clips_per_round": VIDEOS * recipe.augment.copies,
         "seconds_per_clip": times,
         "clips_per_second": {
             **{name: rate.to_dict() for name, rate in (rates | {"decode_and_augment": both}).items()},
@@ -108,16 +112,16 @@ def describe(record: Mapping[str, Any]) -> str:
     rates = record["clips_per_second"]
     processor = record["hardware"].get("gpu") or record["hardware"]["processor"]
     clip = "x".join(map(str, record["clip"]))
-    workers = record["workers"]
+    workers, elsewhere = record["workers"], record["augment"]["on"] == "device"
     loader = f"{workers} processes" if workers > 1 else "1 process" if workers else "no process of its own"
     lines = [
         f"clips of {clip} from {record['videos']:,} videos, {record['cores']} processors",
         f"{record['rounds']} rounds of {record['clips_per_round']} clips; median and, in brackets, quartiles",
         "",
-        "clips/s of one process",
+        "clips/s of one process" + (", augmentation where the model is" if elsewhere else ""),
         f"  decode                 {_between(rates['decode'])}",
         f"  augment                {_between(rates['augment'])}",
-        f"  both                   {_between(rates['decode_and_augment'])}",
+        *([] if elsewhere else [f"  both                   {_between(rates['decode_and_augment'])}"]),
         f"clips/s of {record['model']}, training, batch {record['batch']}, {record['precision']} on {processor}",
         f"  model                  {_between(rates['model'])}",
         f"clips/s of the loader, {loader}",
@@ -139,9 +143,11 @@ def verdict(record: Mapping[str, Any]) -> str:
     part, other = ("decoding", "augmentation") if decode <= augmented else ("augmentation", "decoding")
     share = max(1 / decode, 1 / augmented) / (1 / decode + 1 / augmented)
     feeding = Feeding(record["device"], record["workers"], record["cores"], record["short_side"])
-    why = f"The limit is {part}, {share:.0%} of the work on a clip before the model (the rest is {other})"
+    limit = f"The limit is {part}, {share:.0%} of the work on a clip before the model (the rest is {other})"
+    if record["augment"]["on"] == "device":
+        limit = "The limit is decoding, all that is done before the device"
     larger = f"{record['videos_larger']:.0%} of the videos looked at have a short side of more"
-    return f"{why}. {_capital(feeding.remedy(rates['together'], model))}: {larger}."
+    return f"{limit}. {_capital(feeding.remedy(rates['together'], model))}: {larger}."
 
 
 class _Material:
@@ -149,7 +155,7 @@ class _Material:
 
     def __init__(self, listing: Listing, recipe: Recipe) -> None:
         self.clips = _loader(listing, recipe, workers=0).clips
-        self.samples, self.drawn = len(listing.train), 0
+        self.paths, self.samples, self.drawn = [sample.path for sample in listing.train], len(listing.train), 0
         self.order = np.random.default_rng(recipe.train.seed).permutation(self.samples).tolist()
         self.short_side = recipe.data.short_side
         self.opened = self.larger = 0
@@ -164,19 +170,18 @@ class _Material:
         self.drawn += 1
         return epoch, self.order[place]
 
-    def decoded(self, wanted: int) -> Iterator[tuple[np.ndarray, int, float]]:
-        """Frames of so many clips, each with its label and the seconds that it took, from opening the file on."""
+    def decoded(self, wanted: int) -> Iterator[tuple[Undone, list[int], float]]:
+        """So many videos' frames, each with the labels of its clips and the seconds it took, from opening on."""
         while wanted:
             epoch, sample = self.next()
-            path, label, part = self.clips.entry(sample)
             begun = time.perf_counter()
             try:
-                frames = self.clips.read(path, part, np.random.default_rng((self.clips.seed, epoch, sample)))
+                undone, labels = self.clips.decoded((epoch, sample))
             except (UnreadableVideo, OSError) as error:
-                self.unreadable[path] = getattr(error, "reason", None) or str(error)
+                self.unreadable[self.clips.name(sample)] = why(error)
                 continue
-            yield frames, label, time.perf_counter() - begun
-            with Video(path) as video:
+            yield undone, labels, time.perf_counter() - begun
+            with Video(self.paths[sample]) as video:
                 self.opened += 1
                 self.larger += video.short_side > self.short_side
             wanted -= 1
@@ -192,33 +197,36 @@ def _loader(listing: Listing, recipe: Recipe, workers: int) -> TrainLoader:
         seed=recipe.train.seed,
         workers=workers,
         fewer=recipe.train.workers == "auto",
+        backend=choose(recipe.data.backend),
     )
 
 
 def _round(material: _Material, pupil: Learner, batch: int) -> dict[str, float]:
     """Seconds for each clip of decoding, augmentation and a step of the model."""
     threads = torch.get_num_threads()
+    elsewhere = material.clips.augmentation.on == "device"
     torch.set_num_threads(1)  # as in the loader's processes
     try:
-        decoded = list(material.decoded(CLIPS))
-        clips: Clips = material.clips
+        decoded = list(material.decoded(VIDEOS))
+        if elsewhere:
+            torch.set_num_threads(threads)
         begun = time.perf_counter()
-        drawn = [
-            augment(frames, clips.preprocessing.crop, clips.augmentation, clips.flip.allowed, np.random.default_rng(n))
-            for n, (frames, _, _) in enumerate(decoded)
+        clips = [
+            clip for undone, *_ in decoded for clip in undone.clips_on(pupil.hardware.device if elsewhere else "cpu")
         ]
+        clips[-1].sum().item()  # until then a device may be at work
         augmented = time.perf_counter() - begun
     finally:
         torch.set_num_threads(threads)
-    several = [place % CLIPS for place in range(batch)]
-    labels = torch.tensor([decoded[place][1] for place in several])
-    given = Batch(torch.stack([drawn[place][0] for place in several]), labels, [])
+    labels = [label for _, of_video, _ in decoded for label in of_video]
+    several = [place % len(clips) for place in range(batch)]
+    given = Batch(torch.stack([clips[place] for place in several]), torch.tensor([labels[p] for p in several]), [])
     begun = time.perf_counter()
     pupil.step(given, 0.0)
     stepped = time.perf_counter() - begun
     return {
-        "decode": sum(seconds for *_, seconds in decoded) / CLIPS,
-        "augment": augmented / CLIPS,
+        "decode": sum(seconds for *_, seconds in decoded) / len(clips),
+        "augment": augmented / len(clips),
         "model": stepped / batch,
     }
 

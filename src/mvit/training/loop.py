@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from mvit import weights
+from mvit.data.backend import choose as choose_backend
 from mvit.data.clips import Batch
 from mvit.data.dataset import Listing, Sample
 from mvit.data.loader import TrainLoader
@@ -65,6 +66,7 @@ def train(
     preprocessing, augmentation = recipe.data.preprocessing(), Augmentation(**asdict(recipe.augment))
 
     # ---- data ----
+    backend = choose_backend(recipe.data.backend)
     start = None
     limit = Limit(frozenset(sample.id for sample in listing.train), recipe.train.max_bad, run.unreadable)
     if resume:
@@ -91,6 +93,7 @@ def train(
         seed=recipe.train.seed,
         workers=machine.workers,
         fewer=recipe.train.workers == "auto",
+        backend=backend,
     )
     machine = replace(machine, workers=loader.workers)
 
@@ -115,6 +118,7 @@ def train(
         if recipe.optim.ema_decay is not None:
             echo(f"evaluated and saved are averages of the weights over steps (decay {recipe.optim.ema_decay})")
         echo(loader.flip_note)
+        echo(str(backend))
         echo(f"computing with {machine}")
         for note in loader.notes:
             echo(f"note: {note}")

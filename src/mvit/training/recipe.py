@@ -55,6 +55,8 @@ class DataRecipe:
     """Subtracted from red, green and blue (0 to 1)."""
     std: tuple[float, float, float] = (0.225, 0.225, 0.225)
     """What red, green and blue are divided by afterwards."""
+    backend: Literal["pyav", "torchcodec"] = "pyav"
+    """What decodes training clips; evaluation and prediction always take pyav."""
     val_fraction: float = 0.2
     """Share of the videos held out where the data has no val of its own."""
     views: tuple[int, int] = (5, 1)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mvit import files
-from mvit.data.dataset import Listing, read_split, write_split
+from mvit.data.dataset import Listing, read_split, split_table
 from mvit.training import recipe as recipes
 from mvit.training.recipe import Recipe
 
@@ -74,8 +74,7 @@ class Run:
     def create(self, recipe: Recipe, listing: Listing, unreadable: Mapping[Path, str]) -> None:
         """Write down what the run starts from; the recipe comes last, so where it stands the rest does."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        with files.blaming(self.split):
-            write_split(self.split, listing)
+        files.write_text(self.split, split_table(listing))
         self.list_unreadable(unreadable)
         files.write_text(self.recipe, recipes.dumps(recipe))
 

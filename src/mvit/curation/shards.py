@@ -11,7 +11,6 @@ import io
 import json
 import os
 import re
-import secrets
 import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,8 +20,10 @@ from typing import Any, BinaryIO, cast
 
 import numpy as np
 
+from mvit import files
 from mvit.data.dataset import Sample
 from mvit.data.members import BLOCK, INDEX, MAX_BYTES, UNFINISHED, located, opened, size_and_change
+from mvit.data.opening import why
 
 CHUNK = 2**20
 
@@ -75,8 +76,10 @@ def write(
 
     The same videos give the same bytes. After a kill the same call goes on behind the last whole shard. Returns what
     stands in `shards.json`. Raises ValueError where `out` holds anything else, or a video is no regular file or changes
-    meanwhile, and OSError naming a file that cannot be read or written.
+    meanwhile or cannot be read, and OSError naming a file that cannot be written.
     """
+    if not any(parts.values()):
+        raise ValueError("there is no video to be put into shards")
     root = Path(os.path.commonpath([sample.path.parent for samples in parts.values() for sample in samples]))
     plan = {
         f"{part}-{number:06d}": videos
@@ -95,7 +98,7 @@ def write(
     index = {"format": "mvit shards", "version": 1, "videos": total, "classes": classes, "plan": _digest(plan)}
     index["shards"] = shards
     _write_json(out / INDEX, index)
-    for left in (out / UNFINISHED, *filter(_ours, out.iterdir())):
+    for left in (out / UNFINISHED, *filter(files.left_by_a_kill, out.iterdir())):
         left.unlink(missing_ok=True)
     return index
 
@@ -116,7 +119,8 @@ def _size_and_change(path: Path) -> tuple[int, int]:
     """Bytes and time of change of a file, or of a video in another shard."""
     found = size_and_change(path)
     if located(path) is None and not path.is_file():
-        raise ValueError(f"{path} is no regular file, and cannot be put into a shard as it is")
+        what = "a folder of frames" if path.is_dir() else "no regular file"
+        raise ValueError(f"{path} is {what}, and cannot be put into a shard: leave it out, or make it a video first")
     return found
 
 
@@ -141,7 +145,7 @@ def _divided(videos: Sequence[_Video], size: int | None, count: int | None) -> I
 
 def _begin(out: Path, plan: Mapping[str, Sequence[_Video]]) -> None:
     """Make the folder, or find that it is an unfinished one of the same plan."""
-    if out.exists() and (not out.is_dir() or any(not _ours(path) for path in out.iterdir())):
+    if out.exists() and (not out.is_dir() or any(not files.left_by_a_kill(path) for path in out.iterdir())):
         before = next((out / name for name in (INDEX, UNFINISHED) if (out / name).is_file()), None)
         if before is None:
             raise ValueError(f"{out} exists already and holds no shards: choose another folder")
@@ -152,11 +156,6 @@ def _begin(out: Path, plan: Mapping[str, Sequence[_Video]]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     if not (out / INDEX).exists():
         _write_json(out / UNFINISHED, {"plan": _digest(plan)})
-
-
-def _ours(path: Path) -> bool:
-    """Whether a kill left this behind in the middle of writing."""
-    return path.name.startswith(".mvit-") and path.suffix == ".tmp"
 
 
 def _digest(plan: Mapping[str, Sequence[_Video]]) -> str:
@@ -177,7 +176,7 @@ def _kept(tar: Path, videos: Sequence[_Video]) -> dict[str, Any] | None:
 
 def _written(tar: Path, videos: Sequence[_Video]) -> dict[str, Any]:
     places = []
-    with _replacing(tar) as file:
+    with files.replacing(tar) as temporary, temporary.open("wb") as file:
         digest = _Digest(file)
         with tarfile.open(fileobj=cast(Any, digest), mode="w|", format=tarfile.USTAR_FORMAT, bufsize=CHUNK) as shard:
             for video in videos:
@@ -203,7 +202,11 @@ def _summary(said: Mapping[str, Any]) -> dict[str, Any]:
 @contextmanager
 def _reading(video: _Video) -> Iterator[BinaryIO]:
     path = video.sample.path
-    with opened(path) or path.open("rb") as content:
+    try:
+        content = opened(path) or path.open("rb")
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {why(error)}") from error
+    with content:
         if _size_and_change(path) != (video.size, video.changed):
             raise ValueError(f"{path} has changed while shards were written: leave the videos alone, and start again")
         try:
@@ -232,27 +235,8 @@ class _Digest:
         return self.file.write(data)
 
 
-@contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """A new file that takes the place of `path` once all of it is on the disk."""
-    temporary = path.with_name(f".mvit-{secrets.token_hex(8)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        if error.errno is None or error.filename not in (None, str(temporary)):
-            raise
-        raise OSError(error.errno, error.strerror, str(path)) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def _write_json(path: Path, content: Any) -> None:
-    with _replacing(path) as file:
-        file.write((json.dumps(content, indent=0) + "\n").encode())
+    files.write_text(path, json.dumps(content, indent=0) + "\n")
 
 
 def _said(path: Path) -> dict[str, Any]:

@@ -18,8 +18,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mvit.data import members, shards, video
-from mvit.data.dataset import Sample, find, find_all, parts_of, read_split, write_split
+from mvit.curation import shards
+from mvit.data import members, video
+from mvit.data.dataset import Sample, find, find_all, parts_of, read_split, split_table
 from mvit.data.loader import TrainLoader
 from mvit.data.order import evaluated
 from mvit.data.sampling import ClipSampling
@@ -146,7 +147,7 @@ def test_shards_end_before_they_are_too_large(folder, tmp_path):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from mvit.data import shards
+from mvit.curation import shards
 from mvit.data.dataset import parts_of
 original = shards._header
 def header(name, size):
@@ -240,7 +241,7 @@ def test_webdataset_reads_them(made):
 
 def test_a_run_knows_its_shards_again(made, tmp_path):
     listing = find(made, seed=1)
-    write_split(tmp_path / "split.csv", listing)
+    (tmp_path / "split.csv").write_text(split_table(listing), encoding="utf-8", newline="")
     again = read_split(tmp_path / "split.csv")
     assert {sample.path.resolve() for sample in again.train} == {sample.path.resolve() for sample in listing.train}
     (made / "all-000001.tar").unlink()
@@ -260,6 +261,22 @@ def test_a_window_is_a_file_of_its_own(moves):
             assert ours.read(count) == theirs.read(count)
             assert ours.tell() == theirs.tell()
         ours.detach()
+
+
+def test_what_cannot_be_put_into_shards_is_said(folder, tmp_path):
+    rows = ["path,label,split,missing", f"{folder}/a/clip 0.of.nine.mp4,a,train,", "gone.mp4,a,val,1"]
+    (tmp_path / "list.csv").write_text("\n".join(rows))
+    said: list[str] = []
+    assert list(parts_of(tmp_path / "list.csv", say=said.append)) == ["train"]
+    assert said == ["1 videos that are known to be missing are left out, and no figure will count them"]
+    (tmp_path / "frames").mkdir()
+    for name in ("1.png", "2.png"):
+        (tmp_path / "frames" / name).touch()
+    with pytest.raises(ValueError, match=r"frames is a folder of frames, and cannot be put into a shard: leave it out"):
+        shards.write({"all": [Sample(tmp_path / "frames", "a")]}, tmp_path / "out")
+    with pytest.raises(ValueError, match="no video to be put into shards"):
+        shards.write({}, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 # ---- shards from strangers -------------------------------------------------------------------------------------------
@@ -321,6 +338,9 @@ def change(out: Path, name: str, edit) -> None:
         ("all-000001.json", lambda c: c["videos"][0].__setitem__(3, ".."), "which is no video in"),
         ("all-000001.json", lambda c: c["videos"][0].__setitem__(4, 3), "which is no video in"),
         ("all-000001.json", lambda c: c["videos"].__setitem__(0, [1, 2]), "which is no video"),
+        ("all-000001.json", lambda c: c["videos"].__setitem__(0, c["videos"][1]), "lists 1 videos more than once"),
+        ("all-000001.json", lambda c: c["videos"][0].__setitem__(4, "a\ud800"), "a label that no name can be"),
+        ("all-000001.json", lambda c: c["videos"][0].__setitem__(5, "a\0"), "a group that no name can be"),
     ],
 )
 def test_a_strangers_index_is_checked(made, name, edit, said):
