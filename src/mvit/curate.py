@@ -165,7 +165,8 @@ def prepare(
     """Make a data set small and quick to read, once: every video and image, under the same labels, verified.
 
     Args:
-        data: folder of videos and images, however deep, with the CSVs beside them, or one CSV
+        data: folder of videos and images, however deep, with the tables beside them (CSV, JSON Lines, published
+            lists), or one table
         out: folder for the new files; an earlier call with the same settings is gone on with
         short_side: pixels; larger frames are scaled to it
         fps: frames a second; every frame with its own time stamp if not given
@@ -189,7 +190,7 @@ def prepare(
         print(f"note: {note}")
     if done.bad:
         print(f"{len(done.bad):,} files could not be made, listed with the reasons in {out / preparing.BAD}")
-    tables = {table.stem: table for table in done.tables}
+    tables = {table.stem: table for table in reversed(done.tables)}
     learned = tables.get("train", next(iter(done.tables), out))
     held_out = next((f" --val {tables[name]}" for name in ("val", "validation") if name in tables), "")
     print(f"Next: mvit train {learned}{held_out}")

@@ -74,7 +74,7 @@ def test_places_labels_and_tables_are_kept(data: Path, tmp_path: Path, here: Non
     assert {(video.probe(out / name).width, video.probe(out / name).height) for name in names[:5]} == {(42, 32)}
     with (out / "list.csv").open(encoding="utf-8", newline="") as file:
         assert list(csv.reader(file)) == [["label", "path", "note"], ["x", "a/1.MOV.mp4", "n"], ["y", "b/0.mp4", ""]]
-    assert any("without 1 rows" in note for note in done.notes)
+    assert any("1 rows of" in note for note in done.notes)
     assert any("were left: list.txt" in note for note in done.notes)
     assert "broken.avi" in (out / BAD).read_text()
     assert [sample.label for sample in find(out, val_fraction=0.4).train]
@@ -211,6 +211,63 @@ def test_a_table_may_name_files_anywhere_and_none_leaves_the_new_folder(data: Pa
     assert (out / "train.csv").read_text().splitlines() == ["path,label", "a/1.mp4,x", "b/0.mp4,y"]
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()].count("deep") == 1
     assert {path.relative_to(out).as_posix() for path in out.rglob("*.mp4")} == {"a/1.mp4", "b/0.mp4"}
+
+
+def test_json_lines_are_written_anew_too(data: Path, tmp_path: Path, here: None):
+    lines = (
+        '{"path": "a/1.mp4", "label": ["x", "ü"], "start": 0.1}',
+        '{"path": "a/1.MOV", "label": "y", "who": {"is": 1}}',
+        '{"path": "b/broken.avi", "label": "y"}',
+    )
+    (data / "parts.jsonl").write_text("\n".join(lines) + "\n\n", encoding="utf-8")
+    done = prepare(data, tmp_path / "out", SMALL)
+    assert done.tables == [tmp_path / "out" / "list.csv", tmp_path / "out" / "parts.jsonl"]
+    assert done.tables[1].read_text(encoding="utf-8").splitlines() == [
+        lines[0],
+        '{"path": "a/1.MOV.mp4", "label": "y", "who": {"is": 1}}',
+    ]
+    alone = prepare(data / "parts.jsonl", tmp_path / "alone", SMALL)
+    assert (alone.made, len(alone.bad)) == (2, 1)
+
+
+def test_published_lists_become_a_manifest_and_what_is_held_out_stays_counted(data: Path, tmp_path: Path, here: None):
+    root = tmp_path / "ucf"
+    for name, source in (
+        ("v_A_g01_c01", "a/1.mp4"),
+        ("v_A_g02_c01", "b/0.mp4"),
+        ("v_A_g03_c01", "b/broken.avi"),
+        ("v_A_g04_c01", "b/broken.avi"),
+    ):
+        (root / "UCF-101" / "A").mkdir(parents=True, exist_ok=True)
+        shutil.copy(data / source, root / "UCF-101" / "A" / f"{name}.avi")
+    (root / "classInd.txt").write_text("1 A\n")
+    (root / "trainlist01.txt").write_text("A/v_A_g01_c01.avi 1\nA/v_A_g03_c01.avi 1\n")
+    (root / "testlist01.txt").write_text("A/v_A_g02_c01.avi\nA/v_A_g04_c01.avi\n")
+    out = tmp_path / "out"
+    done = prepare(root, out, SMALL)
+    assert done.tables == [out / "list.csv"]
+    rows = (out / "list.csv").read_text().split()
+    assert rows == [
+        "path,label,group,split,missing",
+        "UCF-101/A/v_A_g01_c01.mp4,A,v_A_g01,train,",
+        "UCF-101/A/v_A_g02_c01.mp4,A,v_A_g02,test,",
+        "UCF-101/A/v_A_g04_c01.avi,A,v_A_g04,test,1",
+    ]
+    listing = find(out / "list.csv")
+    assert (len(listing.train), len(listing.val), len(listing.missing)) == (1, 2, 1)
+
+
+def test_a_folder_of_pictures_is_whole_in_a_table_or_not_in_it(data: Path, tmp_path: Path, here: None):
+    for name in ("whole", "spoiled"):
+        (data / "frames" / name).mkdir(parents=True)
+        for number in (1, 2):
+            shutil.copy(data / "a" / "still.jpg", data / "frames" / name / f"{number}.jpg")
+    (data / "frames" / "spoiled" / "2.jpg").write_text("no picture")
+    table = data / "frames.csv"
+    table.write_text("path,label\nframes/whole,x\nframes/spoiled,y\n")
+    done = prepare(table, tmp_path / "out", SMALL)
+    assert (tmp_path / "out" / "frames.csv").read_text().split() == ["path,label", "frames/whole,x"]
+    assert any("1 rows of" in note for note in done.notes)
 
 
 def test_what_is_not_what_was_meant_never_takes_the_name(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

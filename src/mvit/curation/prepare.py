@@ -1,4 +1,4 @@
-"""A data set made small and quick to read, once: every video and image of a folder or a CSV, under the same labels."""
+"""A data set made small and quick to read, once: every video and image of a folder or a table, with its labels."""
 
 import csv
 import io
@@ -11,17 +11,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mvit import files
+from mvit.curation import tables as listed
 from mvit.curation.journal import Journal
 from mvit.curation.transcode import CRF, KEY_FRAME_EVERY, Made, Unverified, resize, transcode
 from mvit.data.members import is_folder, size_and_change
 from mvit.data.numbered import is_picture
 from mvit.data.opening import why
-from mvit.data.samples import IMAGE_EXTENSIONS, VIDEO_EXTENSIONS
+from mvit.data.samples import IMAGE_EXTENSIONS, VIDEO_EXTENSIONS, Found
 from mvit.data.scan import available_cores, in_processes
 from mvit.data.video import UnreadableVideo
 
 JOURNAL, BAD = ".mvit-prepared.jsonl", "bad.csv"
 """What was made of which file and with which settings; the sources that cannot be read or made."""
+TABLES = (".csv", *listed.JSON_LINES)
 FORMAT = 1
 """Raised when the same settings give other files."""
 
@@ -82,24 +84,27 @@ def prepare(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Prepared:
-    """Make every video and image of a folder, or of a CSV, anew in another folder, on `workers` processes.
+    """Make every video and image of a folder, or of a table, anew in another folder, on `workers` processes.
 
     Places below the folder stay as they are, and with them the labels; names end in .mp4 (images: .jpg or .png). The
-    CSV, or those beside the videos, are written anew with the new paths, without the rows of what could not be made.
+    table (CSV, JSON Lines), or those beside the videos, are written anew with the new paths, without the rows of what
+    could not be made; published lists become one list.csv (or .jsonl).
     What is there already of the same source (by size and time of its last change) stays. Raises ValueError for settings
     other than those that the folder was made with, FileNotFoundError, OSError.
     """
     settings = settings or Settings()
     data, out = Path(os.path.abspath(data)), Path(os.path.abspath(out))
     root, sources, tables, others = _found(data, out)
+    lists, trouble = _published(data)
     if not sources:
         raise ValueError(f"{data} holds no video and no image, by extension (.mp4, .avi, .mov, .mkv, .webm, .jpg ...)")
     journal = _journal(out, settings)
     names = _names(root, sources)
     result = Prepared(notes=[journal.trouble] if journal.trouble else [])
-    if others:
+    if others and lists is None:
         named = ", ".join(str(path.relative_to(root)) for path in others[:5]) + (", ..." if len(others) > 5 else "")
-        result.notes.append(f"{len(others):,} files that are no video, image or CSV with paths were left: {named}")
+        result.notes.append(f"{len(others):,} files that are no video, image or table with paths were left: {named}")
+    result.notes += trouble
 
     todo: list[Path] = []
     for source in sources:
@@ -130,12 +135,16 @@ def prepare(
         else:
             result.bytes_before += done.size_bytes
             result.bytes_after += done.made.size_bytes
-    good = {source: out / names[source] for source in sources if source not in result.bad}
-    # A folder of frames is as good as all of its pictures.
-    spoiled = {source.parent for source in result.bad}
-    folders = {source.parent: target.parent for source, target in good.items() if source.parent not in spoiled}
+    renamed = _renaming(names, root, out, result.bad)
     for table in tables:
-        result.tables.append(_rewrite(table, root, out, folders | good, spoiled | result.bad.keys(), result))
+        inside = table.relative_to(root) if table.is_relative_to(root) else Path(table.name)
+        result.tables.append(out / inside)
+        _note_lost(out / inside, listed.rewrite(table, out / inside, renamed), out, result)
+    if lists is not None:
+        result.notes += lists.notes
+        table, lost = listed.write_published(lists, root, out, renamed)
+        result.tables.append(table)
+        _note_lost(table, lost, out, result)
     _list_bad(out / BAD, result.bad)
     return result
 
@@ -144,7 +153,7 @@ def _found(data: Path, out: Path) -> tuple[Path, list[Path], list[Path], list[Pa
     """The folder that places are counted from, the sources, the tables to write anew, and what is passed over."""
     if not data.exists():
         raise FileNotFoundError(
-            f"{data} does not exist: give a folder of videos, or a CSV (path,label or more columns)"
+            f"{data} does not exist: give a folder of videos, a CSV (path,label or more columns), or JSON Lines"
         )
     if out == data or (data.is_dir() and out.is_relative_to(data)):
         raise ValueError(f"{out} is the data itself or lies in it: choose a folder outside of {data}")
@@ -153,14 +162,16 @@ def _found(data: Path, out: Path) -> tuple[Path, list[Path], list[Path], list[Pa
     if data.is_dir():
         here = sorted(_walk(data))
         media = [path for path in here if path.suffix.lower() in VIDEO_EXTENSIONS | IMAGE_EXTENSIONS]
-        tables = [path for path in here if path.suffix.lower() == ".csv" and _has_paths(path)]
+        tables = [path for path in here if path.suffix.lower() in TABLES and listed.names_files(path)]
         taken = {*media, *tables}
         others = [path for path in here if path not in taken]
         return data, media, tables, others
-    if not _has_paths(data):
-        raise ValueError(f"{data} is no folder, and no CSV whose first line names a column path")
-    listed = list(dict.fromkeys(_source(data, row[column]) for row, column in _rows(data)))
-    sources = [file for source in listed for file in _files(source)]
+    if not listed.names_files(data):
+        raise ValueError(
+            f"{data} is no folder, no CSV whose first line names a column path, and no JSON Lines with such a key: "
+            "of a data set with lists of its own, give the folder"
+        )
+    sources = [file for row in listed.rows(data) for file in _files(row.source)]
     missing = [source for source in sources if not source.is_file()]
     if missing:
         raise ValueError(f"{data} names {len(missing)} files that do not exist, of {len(sources)}: first {missing[0]}")
@@ -266,54 +277,33 @@ def _make(item: tuple[Path, str], out: Path, settings: Settings) -> Done:
     return Done(size, changed, to, made, reason)
 
 
-def _rewrite(table: Path, root: Path, out: Path, good: dict[Path, Path], bad: set[Path], result: Prepared) -> Path:
-    """Write a CSV anew beside the new files, every column kept, paths from its new place on."""
-    inside = table.relative_to(root) if table.is_relative_to(root) else Path(table.name)
-    target = out / inside
-    with table.open(encoding="utf-8-sig", newline="") as file:
-        header = next(csv.reader(file, skipinitialspace=True))
-    text, lost, strange = io.StringIO(), 0, 0
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    for row, column in _rows(table):
-        source = _source(table, row[column])
-        if source in good:
-            row[column] = Path(os.path.relpath(good[source], target.parent)).as_posix()
-            writer.writerow(row)
-        elif source in bad:
-            lost += 1
-        else:
-            strange += 1
-    if lost:
-        result.notes.append(f"{target} is without {lost:,} rows of files that could not be made: see {out / BAD}")
-    if strange:
-        result.notes.append(f"{target} is without {strange:,} rows of files that do not exist or lie elsewhere")
-    files.write_text(target, text.getvalue())
-    return target
+def _renaming(names: dict[Path, str], root: Path, out: Path, bad: dict[Path, str]) -> listed.Renamed:
+    """What became of a file, or of a folder of pictures: that is whole, or it is none."""
+    spoiled = {source.parent for source in bad}
+    folders = {source.parent for source in names if source.suffix.lower() in IMAGE_EXTENSIONS} - spoiled
+
+    def renamed(source: Path) -> Path | None:
+        if source in names:
+            return None if source in bad else out / names[source]
+        return out / source.relative_to(root) if source in folders else None
+
+    return renamed
 
 
-def _rows(table: Path) -> Iterator[tuple[list[str], int]]:
-    with table.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, strict=True, skipinitialspace=True)
-        try:
-            column = [name.strip().lower() for name in next(reader)].index("path")
-            for row in reader:
-                if len(row) > column:
-                    yield row, column
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise ValueError(f"{table} cannot be read as a CSV in UTF-8: {error}") from error
+def _note_lost(table: Path, lost: list[Path], out: Path, result: Prepared) -> None:
+    bad = {*result.bad, *(source.parent for source in result.bad)}
+    unmade = sum(source in bad for source in lost)
+    if unmade:
+        result.notes.append(f"{unmade:,} rows of {table} are of files that could not be made: see {out / BAD}")
+    if strange := len(lost) - unmade:
+        result.notes.append(f"{table} is without {strange:,} rows of files that do not exist or lie elsewhere")
 
 
-def _has_paths(table: Path) -> bool:
+def _published(data: Path) -> tuple[Found | None, list[str]]:
     try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            return "path" in [name.strip().lower() for name in next(csv.reader(file), [])]
-    except (UnicodeDecodeError, csv.Error):
-        return False
-
-
-def _source(table: Path, path: str) -> Path:
-    return Path(os.path.normpath(table.parent / path))
+        return listed.published(data), []
+    except ValueError as error:
+        return None, [f"published lists were left as they are: {error}"]
 
 
 def _list_bad(table: Path, bad: dict[Path, str]) -> None:

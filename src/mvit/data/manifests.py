@@ -71,18 +71,29 @@ def read_manifest(table: Path, *, anywhere: bool = False) -> Found:
     return found
 
 
-def write_manifest(parts: Iterable[tuple[str, Iterable[Sample]]], missing: frozenset[Path], *, lines: bool) -> str:
-    """The text of a manifest with absolute paths, from samples by part; JSON Lines where `lines`, else CSV.
+def write_manifest(
+    parts: Iterable[tuple[str, Iterable[Sample]]],
+    missing: frozenset[Path],
+    *,
+    lines: bool,
+    beside: Path | None = None,
+) -> str:
+    """The text of a manifest from samples by part; JSON Lines where `lines`, else CSV.
 
+    Paths are absolute, or relative to the folder `beside`.
     Labels that are several need JSON Lines. Columns that would be empty (start, end, missing) are left out of a CSV.
     """
     rows = [(name, sample) for name, samples in parts for sample in samples]
+
+    def place(path: Path) -> str:
+        return os.path.abspath(path) if beside is None else Path(os.path.relpath(path, beside)).as_posix()
+
     text = io.StringIO()
     if lines:
         for name, sample in rows:
             label = sample.labels[0] if len(sample.labels) == 1 else list(sample.labels)
             part = (None, None) if sample.part is None else (sample.part.start, sample.part.end)
-            values = (os.path.abspath(sample.path), label, sample.group, name, *part, sample.id in missing or None)
+            values = (place(sample.path), label, sample.group, name, *part, sample.id in missing or None)
             record = {key: value for key, value in zip(COLUMNS, values, strict=True) if value is not None}
             text.write(json.dumps(record, ensure_ascii=False) + "\n")
         return text.getvalue()
@@ -91,7 +102,7 @@ def write_manifest(parts: Iterable[tuple[str, Iterable[Sample]]], missing: froze
     writer = csv.writer(text)
     writer.writerow(header)
     for name, sample in rows:
-        row: list[Any] = [os.path.abspath(sample.path), sample.label, sample.group or "", name]
+        row: list[Any] = [place(sample.path), sample.label, sample.group or "", name]
         if parted:
             start, end = str(sample.part).split(",") if sample.part else ("", "")
             row += [start, end]
