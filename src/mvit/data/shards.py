@@ -116,7 +116,8 @@ def _size_and_change(path: Path) -> tuple[int, int]:
     """Bytes and time of change of a file, or of a video in another shard."""
     found = size_and_change(path)
     if located(path) is None and not path.is_file():
-        raise ValueError(f"{path} is no regular file, and cannot be put into a shard as it is")
+        what = "a folder of pictures" if path.is_dir() else "no regular file"
+        raise ValueError(f"{path} is {what}: shards hold videos and images that are one file each, as they are")
     return found
 
 
