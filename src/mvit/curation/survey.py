@@ -39,7 +39,7 @@ def totals(found: Scan) -> list[str]:
     if found.short:
         lines.append(
             f"{_counted(len(found.short), 'ends before its header says', 'end before their headers say')} "
-            "(they are used as far as they go):"
+            "(what came of them is used):"
         )
         lines += _some([f"{path}: {short}" for path, short in found.short.items()])
     return lines
