@@ -86,7 +86,10 @@ def shard(
         raise ValueError("--size and --count both say where a shard ends: give one of them")
     if count is not None and count < 1:
         raise ValueError(f"--count is {count}: a shard holds at least 1 video")
-    limit = in_bytes(size or SHARD_SIZE) if count is None else None
+    try:
+        limit = in_bytes(size or SHARD_SIZE) if count is None else None
+    except ValueError as error:
+        raise ValueError(f"--size is {size!r}: give MB or GB, such as {SHARD_SIZE}") from error
     if val is None:
         parts = parts_of(data, say=lambda note: print(f"note: {note}"))
     else:
@@ -189,7 +192,7 @@ def prepare(
     for note in done.notes:
         print(f"note: {note}")
     if done.bad:
-        print(f"{len(done.bad):,} files could not be made, listed with the reasons in {out / preparing.BAD}")
+        print(f"What could not be made is listed with the reasons in {out / preparing.BAD}")
     tables = {table.stem: table for table in reversed(done.tables)}
     learned = tables.get("train", next(iter(done.tables), out))
     held_out = next((f" --val {tables[name]}" for name in ("val", "validation") if name in tables), "")

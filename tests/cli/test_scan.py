@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from mvit.data import video
 
@@ -30,7 +31,7 @@ def test_scan_prints_what_there_is_and_writes_tables(mvit, videos, tmp_path):
     assert code == 0, err
     for line in ("3 classes: 19 videos in train, 1 in val", "1 of 20 files cannot be read:", "kinds: h264 in mov (19)"):
         assert line in out
-    assert "leak: 1 videos of val are in train too (same content):" in out
+    assert "leak: 1 video of val is in train too (same content):" in out
     index = rows(tmp_path / "tables" / "index.csv")
     assert [row["state"] for row in index].count("good") == 19
     good = next(row for row in index if row["path"] == str(data / "wait" / "1.mp4"))
@@ -52,7 +53,7 @@ def test_short_files_are_listed_and_used(mvit, shared, tmp_path):
         shutil.copy(shared / "data" / "odd_videos" / "files" / name, tmp_path / "data" / "a")
     code, out, err = mvit("scan", tmp_path / "data", "--out", tmp_path)
     assert code == 0, err
-    assert "2 end before their header says" in out
+    assert "2 end before their headers say" in out
     bad = {Path(row["path"]).name: (row["state"], row["reason"]) for row in rows(tmp_path / "bad.csv")}
     assert bad == {
         "truncated_40pct.avi": ("short", "its header promises 98 frames, 34 came"),
@@ -148,3 +149,18 @@ def test_with_broken_videos_a_run_finishes_or_stops_at_the_limit(mvit, small, tm
     assert f"{90 * result['top1']:.1f} % with 2 unreadable counted wrong" in out
     steps = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["step"]
     assert steps == -(-(1000 - broken) // 50)
+
+
+def test_folders_of_pictures_are_scanned_without_a_size_and_not_packed(mvit, refused, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 255, (8, 3, 32, 32, 3), np.uint8)
+    for number, frames in enumerate(pixels):
+        folder = tmp_path / "data" / "ab"[number % 2] / f"video{number}"
+        folder.mkdir(parents=True)
+        for frame, picture in enumerate(frames):
+            Image.fromarray(picture).save(folder / f"{frame}.png")
+    code, out, err = mvit("scan", tmp_path / "data", "--out", tmp_path / "tables")
+    assert code == 0, err
+    assert "0.0 min, 0.1 s each; 0 MB without the 8 folders of pictures" in out
+    assert {row["size_bytes"] for row in rows(tmp_path / "tables" / "index.csv")} == {""}
+    assert "is a folder of pictures: shards hold" in refused("shard", tmp_path / "data", tmp_path / "shards")
+    assert not (tmp_path / "shards").exists()

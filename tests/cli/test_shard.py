@@ -42,7 +42,7 @@ def test_two_tables_become_train_and_val(mvit, videos, tmp_path):
     [
         (("--size", "1MB", "--count", "2"), "--size and --count both say"),
         (("--count", "0"), "--count is 0"),
-        (("--size", "much"), "much"),
+        (("--size", "20KB"), "give MB or GB, such as 512MB"),
     ],
 )
 def test_wrong_options_are_a_sentence(mvit, videos, tmp_path, options, said):

@@ -43,6 +43,7 @@ def test_split_overwrites_nothing_and_says_what_is_wrong(refused, mvit, people: 
     assert "number of folds is 99" in refused("split", people, "--out", tmp_path, "--folds", 99)
     assert "must lie between 0 and 1" in refused("split", people, "--out", tmp_path, "--val", 1.5)
     assert "finds no group in 20 of 20 names" in refused("split", people, "--out", tmp_path, "--group-pattern", "x")
+    assert r"'x(\d+)' finds no group" in refused("split", people, "--out", tmp_path, "--group-pattern", r"x(\d+)")
     assert not list(tmp_path.glob("*.csv"))
 
 

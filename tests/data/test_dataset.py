@@ -154,7 +154,7 @@ def test_empty_and_foreign_csv_get_one_sentence(tmp_path):
         ([], r"holds no videos: it must hold a folder for each class"),
         (["1.mp4", "2.mp4"], r"holds 2 videos but no class folders"),
         (["a/x.txt", "b/y.txt"], r"holds 2 folders \(a, b\) without a video or an image"),
-        (["train.csv", "videos/a/x.mp4"], r"but train\.csv: give the CSV"),
+        (["train.csv", "videos/a/x.mp4"], r"but train\.csv: give the table"),
         (["videos/a/x.mp4"], r"but .*/videos has: give that folder"),
         (["val/a/x.mp4"], r"has val but no train"),
     ],

@@ -97,7 +97,7 @@ def test_images_of_a_folder_with_tables_beside_are_classes(shared: Path):
     listing = dataset.find(images / "images")
     assert (len(listing.classes), len(listing.train) + len(listing.val)) == (10, 888)
     assert not any("read as videos" in note for note in listing.notes)
-    with pytest.raises(ValueError, match=r"but train\.csv, val\.csv: give the CSV"):
+    with pytest.raises(ValueError, match=r"but train\.csv, val\.csv: give the table"):
         dataset.find(images)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from mvit import files
 from mvit.curation.copies import Copies, Pair
 from mvit.data.dataset import Listing, Sample
+from mvit.data.pictures import FOLDER
 from mvit.data.scan import Scan
 
 INDEX, BAD, LEAKS, TWICE = "index.csv", "bad.csv", "leaks.csv", "twice.csv"
@@ -22,18 +23,24 @@ def totals(found: Scan) -> list[str]:
     looks = [look for look in found.looks.values() if look.facts is not None]
     if not looks:
         return []
-    seconds = [look.facts.duration_seconds for look in looks if look.facts is not None]
+    # A picture lasts no time, and the bytes of a folder of pictures would have to be asked of each of them.
+    seconds = [look.facts.duration_seconds for look in looks if look.facts is not None and look.facts.frames > 1]
+    folders = sum(look.container == FOLDER for look in looks)
+    unknown = f" without the {folders:,} folders of pictures" if folders else ""
     kinds = Counter(f"{look.codec} in {look.container.split(',')[0]}" for look in looks)
     turned = sum(bool(look.rotation_degrees or look.mirrored) for look in looks)
     lines = [
-        f"in all {_hours(sum(seconds))}, {min(seconds):.3g} to {max(seconds):,.4g} s each; "
-        f"{sum(look.size_bytes for look in looks) / 1e9:,.3g} GB",
+        f"in all {_lasting(seconds)}{_bytes(sum(look.size_bytes for look in looks if look.container != FOLDER))}"
+        f"{unknown}",
         "kinds: " + ", ".join(f"{kind} ({count:,})" for kind, count in kinds.most_common()),
     ]
     if turned:
-        lines.append(f"{turned:,} are stored turned or mirrored, and are turned upright when read")
+        lines.append(f"{_counted(turned, 'is', 'are')} stored turned or mirrored, and made upright when read")
     if found.short:
-        lines.append(f"{len(found.short):,} end before their header says (they are used as far as they go):")
+        lines.append(
+            f"{_counted(len(found.short), 'ends before its header says', 'end before their headers say')} "
+            "(what came of them is used):"
+        )
         lines += _some([f"{path}: {short}" for path, short in found.short.items()])
     return lines
 
@@ -42,22 +49,36 @@ def told(copies: Copies) -> list[str]:
     """What is on both sides of the split, and what is twice in one part, in lines."""
     lines = []
     if copies.groups:
-        lines.append(f"leak: {len(copies.groups):,} groups are in train and in val: {', '.join(copies.groups[:NAMED])}")
+        more = ", ..." if len(copies.groups) > NAMED else ""
+        lines.append(
+            f"leak: {_counted(len(copies.groups), 'group is', 'groups are')} in train and in val: "
+            f"{', '.join(copies.groups[:NAMED])}{more}"
+        )
     for kind in ("same content", "nearly the same"):
         leaks = [pair for pair in copies.leaks if pair.kind == kind]
         if leaks:
-            lines.append(f"leak: {len(leaks):,} videos of val are in train too ({kind}):")
+            lines.append(f"leak: {_counted(len(leaks), 'video of val is', 'videos of val are')} in train too ({kind}):")
             lines += _some([f"{pair.other.path} is {pair.one.path}{_likeness(pair)}" for pair in leaks])
     for kind in ("same content", "nearly the same"):
         twice = [pair for pair in copies.twice if pair.kind == kind]
         if twice:
             apart = sum(pair.one.labels != pair.other.labels for pair in twice)
             labels = f", {apart:,} of them under another label" if apart else ""
-            lines.append(f"{len(twice):,} videos are twice in one part ({kind}){labels}")
-    if not copies.leaks and not copies.groups:
+            lines.append(
+                f"{_counted(len(twice), 'video is', 'videos are')} twice in one part ({kind}){labels}; --out lists them"
+            )
+    if copies.leaks or copies.groups:
+        lines.append(
+            "what is in train and in val makes results too good: take it out of one of them, or give what belongs "
+            "together one group and hold out anew (mvit split)"
+        )
+    else:
         lines.append("no video of val is in train, by group, by content or by its pictures")
     if copies.flat:
-        lines.append(f"{copies.flat:,} files are of nearly one colour where they begin, halve and end: not compared")
+        lines.append(
+            f"{_counted(copies.flat, 'file is', 'files are')} of nearly one colour where they begin, halve and end: "
+            "not compared"
+        )
     return lines
 
 
@@ -109,7 +130,8 @@ def _row(part: str, sample: Sample, found: Scan) -> list[Any]:
     return [
         *head,
         *(facts.frames, f"{facts.fps:.6g}", f"{facts.duration_seconds:.6g}", facts.width, facts.height),
-        *(look.rotation_degrees, int(look.mirrored), look.container, look.codec, look.size_bytes),
+        *(look.rotation_degrees, int(look.mirrored), look.container, look.codec),
+        "" if look.container == FOLDER else look.size_bytes,
     ]
 
 
@@ -141,5 +163,17 @@ def _some(lines: Sequence[str]) -> list[str]:
     return [*(f"  {line}" for line in lines[:NAMED]), *more]
 
 
-def _hours(seconds: float) -> str:
-    return f"{seconds / 3600:,.1f} h" if seconds >= 3600 else f"{seconds / 60:.1f} min"
+def _counted(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"
+
+
+def _lasting(seconds: Sequence[float]) -> str:
+    if not seconds:
+        return ""
+    total, low, high = sum(seconds), f"{min(seconds):,.3g}", f"{max(seconds):,.3g}"
+    whole = f"{total / 3600:,.1f} h" if total >= 3600 else f"{total / 60:.1f} min"
+    return f"{whole}, {low if low == high else f'{low} to {high}'} s each; "
+
+
+def _bytes(size: int) -> str:
+    return f"{size / 1e9:,.4g} GB" if size >= 1e9 else f"{size / 1e6:,.3g} MB"

@@ -161,10 +161,10 @@ def _require_classes(root: Path, samples: Sequence[Sample]) -> None:
 
 def _why_nothing(root: Path) -> str:
     here = listed(root)
-    tables = [name for name in here.others if _extension(name) in (".csv", ".jsonl")]
+    tables = [name for name in here.others if _extension(name) in (".csv", ".jsonl") and name[0] != "."]
     deeper = [folder.path for folder in here.inner() if any(inner.media for inner in folder.inner())]
     if tables:
-        return f"{root} has no class folders with videos, but {named(tables)}: give the CSV (a second one by --val)"
+        return f"{root} has no class folders with videos, but {named(tables)}: give the table (a second one by --val)"
     if deeper:
         return f"{root} has no class folders with videos, but {deeper[0]} has: give that folder"
     if here.media:

@@ -15,6 +15,8 @@ from mvit.data import numbered
 from mvit.data.limits import Limits
 from mvit.data.opening import SURPRISES, Header, OutOfTime, UnreadableVideo, open_regular, why
 
+FOLDER = "folder of pictures"
+"""What its container is called."""
 FPS = 30.0
 """The rate assumed of a folder, which holds no time stamps: that of most cameras."""
 
@@ -45,7 +47,7 @@ class PictureFolder:
     @property
     def header(self) -> Header:
         """There is none: the pictures are what they are."""
-        return Header("folder of pictures", Path(self._names[0]).suffix[1:].lower(), None, None, len(self._names))
+        return Header(FOLDER, Path(self._names[0]).suffix[1:].lower(), None, None, len(self._names))
 
     def start_clock(self) -> None:
         """A new call: it may take as many seconds as the limits allow."""

@@ -145,11 +145,11 @@ def grouped(samples: Sequence[Sample], pattern: str) -> tuple[Sample, ...]:
     try:
         search = re.compile(pattern)
     except re.error as error:
-        raise ValueError(f"{pattern!r} is no regular expression: {error}") from error
+        raise ValueError(f"'{pattern}' is no regular expression: {error}") from error
     found = [search.search(sample.path.name) for sample in samples]
     without = [sample.path.name for sample, match in zip(samples, found, strict=True) if not match or not _named(match)]
     if without:
-        raise ValueError(f"{pattern!r} finds no group in {len(without):,} of {len(samples):,} names: {named(without)}")
+        raise ValueError(f"'{pattern}' finds no group in {len(without):,} of {len(samples):,} names: {named(without)}")
     return tuple(replace(sample, group=_named(match)) for sample, match in zip(samples, found, strict=True) if match)
 
 
