@@ -59,8 +59,7 @@ def transcode(
     with _replacing(target) as part, Video(source) as video:
         numbers, ticks = _timetable(video, fps)
         width, height = _even(video, short_side, enlarge)
-        # Frames that no other refers to are not decoded for a clip that does not show them.
-        options = {"crf": str(CRF[codec] if crf is None else crf), "preset": "veryfast", "bf": "3"}
+        options = {"crf": str(CRF[codec] if crf is None else crf), "preset": "veryfast"}
         if codec == "hevc":
             backward = 4 if len(numbers) > 4 else 0  # of one frame alone it would give no decoding time otherwise
             options["x265-params"] = (
