@@ -162,5 +162,6 @@ def test_folders_of_pictures_are_scanned_without_a_size_and_not_packed(mvit, ref
     assert code == 0, err
     assert "0.0 min, 0.1 s each; 0 MB without the 8 folders of pictures" in out
     assert {row["size_bytes"] for row in rows(tmp_path / "tables" / "index.csv")} == {""}
-    assert "is a folder of frames, and cannot be put into a shard" in refused("shard", tmp_path / "data", tmp_path / "shards")
+    said = refused("shard", tmp_path / "data", tmp_path / "shards")
+    assert "is a folder of frames, and cannot be put into a shard" in said
     assert not (tmp_path / "shards").exists()
