@@ -54,8 +54,9 @@ AIMS = (
     Aim("cpu-train-1", (TORCHVISION, "autocast", "eager"), (OURS, "autocast", "eager"), 1.8),
     Aim("cpu-train-8", (TORCHVISION, "autocast", "eager"), (OURS, "autocast", "eager"), 1.8),
     Aim("cpu-train-8", (TORCHVISION, "autocast", "eager"), (OURS, "autocast", "eager"), 1 / 0.6, activations=True),
-    Aim(
-        "cpu-train-8", (TORCHVISION, "autocast", "eager"), (OURS, "autocast", "elementwise"), 1 / 0.6, activations=True
+    *(
+        Aim("cpu-train-8", (TORCHVISION, "autocast", "eager"), (OURS, "autocast", way), 1 / 0.6, activations=True)
+        for way in ("elementwise", "checkpointed")
     ),
 )
 LIMITS = (("cpu-long-train", "eager", 5e9), ("cpu-long-train", "checkpointed", 3e9))
