@@ -230,8 +230,8 @@ def test_what_is_there_is_not_overwritten(folder, made, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
-def test_webdataset_reads_them(made):
-    webdataset = pytest.importorskip("webdataset")
+def test_webdataset_reads_them(made, library):
+    webdataset = library("webdataset", "peers")
     urls = [str(path) for path in sorted(made.glob("*.tar"))]
     seen = list(webdataset.WebDataset(urls, shardshuffle=False).decode())
     assert len(seen) == 10

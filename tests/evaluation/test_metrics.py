@@ -90,8 +90,8 @@ def test_paired_difference_is_no_point_when_all_agree():
     assert 0.01 < high < 0.1
 
 
-def test_metrics_agree_with_scikit_learn():
-    sklearn = pytest.importorskip("sklearn.metrics")
+def test_metrics_agree_with_scikit_learn(library):
+    sklearn = library("sklearn.metrics", "peers")
     rng = np.random.default_rng(0)
     labels = np.concatenate([np.arange(7), rng.integers(0, 7, 200)])
     scores = softmax(rng.normal(size=(207, 7)) + 2 * np.eye(7)[labels])
