@@ -229,6 +229,14 @@ def test_what_is_there_is_not_overwritten(folder, made, tmp_path):
         shards.write({"all": (Sample(tmp_path / "pipe.mp4", "a"),)}, tmp_path / "out", count=5)
 
 
+def test_the_name_of_a_part_is_no_member(made):
+    (samples,) = parts_of(made).values()
+    path = samples[0].path
+    assert members.located(path)
+    with pytest.raises(UnreadableVideo, match="not a directory"):
+        Video(path.with_name(f"{path.name}#t=0,1"))
+
+
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_webdataset_reads_them(made, library):
     webdataset = library("webdataset", "peers")

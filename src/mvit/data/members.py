@@ -64,7 +64,7 @@ def located(path: Path) -> Member | None:
     """What a path names in a shard; None where it names no member of a file."""
     where = _WHERE.fullmatch(path.parent.name)
     shard = path.parent.parent
-    if where is None or shard.suffix != ".tar" or not shard.is_file():
+    if where is None or shard.suffix != ".tar" or not NAME.fullmatch(path.name) or not shard.is_file():
         return None
     return Member(shard, int(where[1]), int(where[2]), path.name)
 
