@@ -3,7 +3,9 @@
 import json as json_of
 import shlex
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from mvit.commandline import DONE, numbers, progress_bar
 
@@ -53,7 +55,7 @@ def bench_model(
     from mvit.studies import table
     from mvit.studies.cases import cases
     from mvit.studies.measure import measure
-    from mvit.studies.provenance import require_writable, write
+    from mvit.studies.provenance import require_writable
 
     if out:
         require_writable(out)
@@ -70,12 +72,7 @@ def bench_model(
     )
     with progress_bar("measuring") as progress:
         record = measure(chosen, runs=runs, memory=memory, progress=progress)
-    record = {"command": _command(), **record}
-    if out:
-        write(record, out)
-    print(json_of.dumps(record) if json else table.describe(record))
-    if out:
-        print(f"Wrote {out}", file=sys.stderr)
+    _deliver(record, out, None if json else table.describe)
     if not record["complete"]:
         raise KeyboardInterrupt
     return DONE
@@ -113,7 +110,7 @@ def bench_plan(
 
     from mvit.analysis.budget import in_bytes
     from mvit.studies.plan import describe, plan
-    from mvit.studies.provenance import require_writable, write
+    from mvit.studies.provenance import require_writable
 
     limit = in_bytes(memory)
     if out:
@@ -130,11 +127,7 @@ def bench_plan(
             runs=runs,
             progress=progress,
         )
-    record = {"command": _command(), **record}
-    if out:
-        write(record, out)
-        print(f"Wrote {out}", file=sys.stderr)
-    print(json_of.dumps(record) if json else describe(record))
+    _deliver(record, out, None if json else describe)
     return DONE
 
 
@@ -164,21 +157,26 @@ def bench_data(
         out: JSON file for the record: every time, hardware, versions, commit
         json: print the record instead of the lines
     """
-    from mvit.studies.feeding import describe, measure, resolve
-    from mvit.studies.provenance import require_writable, write
+    from mvit.studies.feeding import describe, measure
+    from mvit.studies.provenance import require_writable
+    from mvit.training.recipe import as_overrides, load, path_of
 
     if out:
         require_writable(out)
-    resolved = resolve(recipe, {"model.name": model, "train.workers": workers}, overrides)
+    options = as_overrides({"model.name": model, "train.workers": workers})
+    resolved = load(path_of(recipe) if recipe else None, [*options, *overrides])
     with progress_bar("measuring") as progress:
         record = measure(data, resolved, rounds=rounds, seconds=seconds, progress=progress)
-    record = {"command": _command(), **record}
-    if out:
-        write(record, out)
-        print(f"Wrote {out}", file=sys.stderr)
-    print(json_of.dumps(record) if json else describe(record))
+    _deliver(record, out, None if json else describe)
     return DONE
 
 
-def _command() -> str:
-    return shlex.join(["mvit", *sys.argv[1:]])
+def _deliver(record: Mapping[str, Any], out: Path | None, describe: Callable[[dict[str, Any]], str] | None) -> None:
+    """Write the record with its command where asked, and print what ``describe`` says of it, or all of it as JSON."""
+    from mvit.studies.provenance import write
+
+    whole = {"command": shlex.join(["mvit", *sys.argv[1:]]), **record}
+    if out:
+        write(whole, out)
+        print(f"Wrote {out}", file=sys.stderr)
+    print(describe(whole) if describe else json_of.dumps(whole))

@@ -79,21 +79,18 @@ def train(
         out: run folder; a fresh one under runs/ if not given
         resume: go on with the run in --out from its last checkpoint, on the same data
     """
-    import json
-
     from mvit import runs
     from mvit.curation.index import place
     from mvit.data.dataset import find
-    from mvit.training.recipe import load, path_of
+    from mvit.training.recipe import as_overrides, load, path_of
 
     most = None if max_bad is None else share(max_bad)
     options = {"model.name": model, "train.memory": memory, "train.max_bad": most}
-    chosen = [*(f"{key}={json.dumps(value)}" for key, value in options.items() if value is not None), *overrides]
     begun_with = out / "recipe.toml" if resume and out else None
     if resume and (begun_with is None or not begun_with.is_file()):
         found = f"; {out} holds no recipe.toml" if out else ""
         raise ValueError(f"--resume goes on with a run: name its folder with --out{found}")
-    resolved = load(path_of(recipe) if recipe else begun_with, chosen)
+    resolved = load(path_of(recipe) if recipe else begun_with, [*as_overrides(options), *overrides])
     listing = find(data, val=val, val_fraction=resolved.data.val_fraction, seed=resolved.train.seed)
 
     from mvit.analysis.report import report as write_report  # these import torch: a wrong word is answered before that

@@ -110,7 +110,7 @@ def _compute() -> str:
     from torch.nn import functional as F
 
     from mvit.training import hardware
-    from mvit.training.recipe import TrainRecipe
+    from mvit.training.sections import TrainRecipe
 
     chosen = hardware.choose(TrainRecipe())
     with torch.inference_mode(), chosen.autocast():

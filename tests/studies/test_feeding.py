@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from mvit.data import video
-from mvit.studies.feeding import describe, measure, resolve, verdict
+from mvit.studies.feeding import describe, measure, verdict
+from mvit.training.recipe import load
 
-SMALL = ("data.spacing=2", "train.batch=4", "train.device=cpu")
+SMALL = ("model.name=mvit_test_4x32", "train.workers=0", "data.spacing=2", "train.batch=4", "train.device=cpu")
 
 
 def record(decode: float, augment: float, model: float, wait: float, workers: int = 2, cores: int = 8) -> dict:
@@ -46,7 +47,7 @@ def test_a_data_set_is_measured_and_described(tmp_path):
             frames = np.random.default_rng(n).integers(0, 255, (8, 48, 64, 3), dtype=np.uint8)
             video.write(tmp_path / name / f"{n}.mp4", frames)
     (tmp_path / "a" / "bad.mp4").write_text("no video")
-    recipe = resolve(None, {"model.name": "mvit_test_4x32", "train.workers": 0}, SMALL)
+    recipe = load(None, SMALL)
     steps: list[tuple[int, int]] = []
     found = measure(tmp_path, recipe, rounds=2, seconds=0.1, progress=lambda done, of: steps.append((done, of)))
     assert steps == [(number, 5) for number in range(1, 6)]
@@ -65,7 +66,7 @@ def test_clips_of_one_decode_share_it_and_the_device_augments(tmp_path):
         video.write(tmp_path / f"{n}.mp4", np.random.default_rng(n).integers(0, 255, (8, 48, 64, 3), dtype=np.uint8))
     (tmp_path / "list.csv").write_text("path,label\n" + "".join(f"{n}.mp4,{'ab'[n % 2]}\n" for n in range(4)))
     several = (*SMALL, "augment.copies=2", 'augment.on="device"')
-    recipe = resolve(None, {"model.name": "mvit_test_4x32", "train.workers": 0}, several)
+    recipe = load(None, several)
     found = measure(tmp_path / "list.csv", recipe, rounds=1, seconds=0.1)
     assert found["clips_per_round"] == 32
     rates = found["clips_per_second"]
@@ -80,7 +81,7 @@ def test_parts_of_one_unreadable_video_are_not_asked_for_for_ever(tmp_path):
         (tmp_path / f"{name}.mp4").write_text("no video")
     rows = [f"{name}.mp4,{name},{start},{start + 1}" for name in ("bad", "worse") for start in range(3)]
     (tmp_path / "list.csv").write_text("path,label,start,end\n" + "\n".join(rows))
-    recipe = resolve(None, {"model.name": "mvit_test_4x32", "train.workers": 0, "data.val_fraction": 0.3}, SMALL)
+    recipe = load(None, (*SMALL, "data.val_fraction=0.3"))
     with pytest.raises(ValueError, match=r"none of the 6 videos can be read; the first is .*mp4#t="):
         measure(tmp_path / "list.csv", recipe, rounds=1, seconds=0.1)
 
@@ -89,7 +90,7 @@ def test_what_cannot_be_measured_is_said(tmp_path):
     (tmp_path / "a").mkdir()
     for n in range(4):
         (tmp_path / "a" / f"{n}.mp4").write_text("no video")
-    recipe = resolve(None, {"model.name": "mvit_test_4x32", "train.workers": 0}, SMALL)
+    recipe = load(None, SMALL)
     with pytest.raises(ValueError, match="none of the 3 videos can be read; the first is"):
         measure(tmp_path, recipe, rounds=1, seconds=0.1)
     with pytest.raises(ValueError, match="rounds is 0"):

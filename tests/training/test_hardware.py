@@ -3,7 +3,7 @@ import torch
 
 from mvit.data.resources import available_cores
 from mvit.training.hardware import choose
-from mvit.training.recipe import TrainRecipe
+from mvit.training.sections import TrainRecipe
 
 
 def test_a_recipe_is_followed():

@@ -11,7 +11,8 @@ from mvit.training import mixing
 from mvit.training.hardware import choose
 from mvit.training.learner import Learner, learner, predictor
 from mvit.training.mixing import Mix
-from mvit.training.recipe import OptimRecipe, Recipe, load
+from mvit.training.recipe import Recipe, load
+from mvit.training.sections import OptimRecipe
 
 
 def pupil(recipe: Recipe, **optim: object) -> Learner:

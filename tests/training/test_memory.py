@@ -11,7 +11,7 @@ import torch
 from mvit.analysis import budget
 from mvit.analysis.complexity import complexity
 from mvit.data.dataset import Listing
-from mvit.training import loop
+from mvit.training import course, loop
 from mvit.training.recipe import Recipe, load
 
 
@@ -37,14 +37,14 @@ def test_the_same_weights_in_less_memory(tmp_path: Path, finished: Path, recipe:
 
 
 def test_a_run_goes_on_within_another_memory(tmp_path: Path, finished: Path, recipe: Recipe, listing: Listing):
-    def stopped_in_the_second(self: loop.Course) -> None:
+    def stopped_in_the_second(self: course.Course) -> None:
         if self.position.epoch == 1:
             raise EOFError
         real(self)
 
     with pytest.MonkeyPatch.context() as patch:
-        real = loop.Course.learn_epoch
-        patch.setattr(loop.Course, "learn_epoch", stopped_in_the_second)
+        real = course.Course.learn_epoch
+        patch.setattr(course.Course, "learn_epoch", stopped_in_the_second)
         with pytest.raises(EOFError):
             loop.train(recipe, listing, tmp_path / "run", echo=lambda _: None)
     limit = limit_that_needs_a_block(recipe)

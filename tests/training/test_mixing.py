@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from mvit.training import mixing
 from mvit.training.mixing import UNMIXED, Mix, cut, draw, loss, mixed, targets
-from mvit.training.recipe import OptimRecipe
+from mvit.training.sections import OptimRecipe
 
 PAPER = OptimRecipe(mixup=0.8, cutmix=1.0)
 

@@ -1,8 +1,7 @@
 """What feeds a model and what holds it back: decoding, augmentation and the model apart, then all together."""
 
-import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from itertools import count
 from pathlib import Path
@@ -25,7 +24,7 @@ from mvit.studies.spread import Spread, spread
 from mvit.training import hardware
 from mvit.training.learner import Learner, learner
 from mvit.training.progress import LARGE_WAIT, Feeding, Meter
-from mvit.training.recipe import Recipe, load, path_of
+from mvit.training.recipe import Recipe
 
 VIDEOS = 16  # read in a round, with augment.copies clips made of each
 PARTS = ("decode", "augment", "model")
@@ -99,12 +98,6 @@ def measure(
         "batches": {"loader": alone.steps, "together": together.steps},
         "notes": loader.notes,
     }
-
-
-def resolve(recipe: str | None, options: Mapping[str, Any], overrides: Sequence[str]) -> Recipe:
-    """The recipe of that file or name, with the options that are not None and then the overrides on top."""
-    chosen = [f"{key}={json.dumps(value)}" for key, value in options.items() if value is not None]
-    return load(path_of(recipe) if recipe else None, [*chosen, *overrides])
 
 
 def describe(record: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from mvit.data.resources import available_cores
-from mvit.training.recipe import TrainRecipe
+from mvit.training.sections import TrainRecipe
 
 MOST_WORKERS = 16
 

@@ -18,7 +18,7 @@ from mvit.model.mvit import MViT
 from mvit.training import mixing, optim
 from mvit.training.hardware import Hardware
 from mvit.training.mixing import UNMIXED, Mix
-from mvit.training.recipe import OptimRecipe
+from mvit.training.sections import OptimRecipe
 
 
 @dataclass(frozen=True)

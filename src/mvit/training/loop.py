@@ -1,43 +1,28 @@
 """From a recipe and a listing of videos to a run folder with a trained, evaluated model."""
 
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 
 from mvit import weights
 from mvit.data.backend import choose as choose_backend
-from mvit.data.clips import Batch
-from mvit.data.dataset import Listing, Sample
+from mvit.data.dataset import Listing
 from mvit.data.loader import TrainLoader
 from mvit.data.resources import available_cores
 from mvit.data.transforms import Augmentation
-from mvit.data.views import Preprocessing, describe
-from mvit.evaluation import evaluate as evaluation
-from mvit.evaluation.evaluate import Evaluation
 from mvit.model.mvit import MViT
-from mvit.training import checkpoint, hardware, mixing, optim
+from mvit.training import checkpoint, hardware, optim
+from mvit.training.course import Course, Position
 from mvit.training.interruption import Interrupted, Interruption
-from mvit.training.learner import Learner, learner, predictor
+from mvit.training.learner import learner
 from mvit.training.memory import fitted
-from mvit.training.parts import Limit, Parts, divide, look_through
-from mvit.training.progress import Feeding, Meter, StatusLine, Watch, duration
+from mvit.training.parts import Limit, divide, look_through
+from mvit.training.progress import Feeding, StatusLine, Watch
 from mvit.training.recipe import Recipe
 from mvit.training.run import Run
 from mvit.weights import hub
-
-MOST_SKIPPED_IN_A_ROW = 8
-"""Steps with a loss or gradient that is not finite, after which the run is given up."""
-QUICK_VIEWS = (1, 1)
-"""Clips and crops of a video in the evaluations on the way."""
-
-
-class DivergedError(ValueError):
-    """Losses or gradients are no numbers any more."""
 
 
 def train(
@@ -152,230 +137,7 @@ def train(
     return run.folder
 
 
-@dataclass
-class Position:
-    """How far a run has come: all that a checkpoint holds besides tensors."""
-
-    epoch: int = 0
-    batch: int = 0
-    """The epoch under way, and how many of its batches are done."""
-    loss: float = 0.0
-    right: int = 0
-    clips: int = 0
-    skipped: int = 0
-    """Of the epoch under way: the loss summed over clips, clips answered right, clips, steps that were skipped."""
-    skipped_in_a_row: int = 0
-    best: float = -1.0
-    best_epoch: int = 0
-    """The highest top-1 on the holdout so far, and after which epoch that was."""
-
-    def next_epoch(self) -> "Position":
-        """The beginning of the next epoch."""
-        return replace(self, epoch=self.epoch + 1, batch=0, loss=0.0, right=0, clips=0, skipped=0)
-
-
-@dataclass
-class Course:
-    """A run under way."""
-
-    run: Run
-    recipe: Recipe
-    parts: Parts
-    limit: Limit
-    preprocessing: Preprocessing
-    loader: TrainLoader
-    schedule: optim.Schedule
-    pupil: Learner
-    position: Position
-    echo: Callable[[str], None]
-    status: StatusLine
-    interruption: Interruption
-    watch: Watch
-    meter: Meter = field(default_factory=Meter)
-    """Of this process; ``epoch_meter`` of its current epoch."""
-    epoch_meter: Meter = field(default_factory=Meter)
-
-    # ---- learning ----
-
-    def learn_epoch(self) -> None:
-        """Take a step for every batch of the epoch that is not done yet."""
-        here = self.position
-        self.epoch_meter = Meter()
-        try:
-            for batch in self.epoch_meter.timed(self.loader.epoch(here.epoch, start_batch=here.batch)):
-                self.leave_out(batch)
-                if len(batch.labels):
-                    self.learn(batch)
-                here.batch += 1
-                self.status.show(self.status_text)
-                if starves := self.watch.sentence(self.meter + self.epoch_meter):
-                    self.echo(starves)
-                self.interruption.check()
-        except ValueError:
-            self.interruption.check()  # a signal to all processes may end those that decode, and the loader says so
-            raise
-        self.meter += self.epoch_meter
-
-    def learn(self, batch: Batch) -> None:
-        """One step; what is random in it follows from seed, epoch and batch alone, so a resumed run draws the same."""
-        here = self.position
-        rate = self.schedule.rate(here.epoch * len(self.loader) + here.batch)
-        torch.manual_seed(step_seed(self.recipe.train.seed, here.epoch, here.batch))
-        crop = self.preprocessing.crop
-        mix = mixing.draw(self.recipe.optim, crop, crop, (self.recipe.train.seed, here.epoch, here.batch))
-        outcome = self.pupil.step(batch, rate, mix)
-        self.epoch_meter.clips += outcome.clips
-        if outcome.moved:
-            here.loss += outcome.loss * outcome.clips
-            here.right += outcome.right
-            here.clips += outcome.clips
-            here.skipped_in_a_row = 0
-            return
-        here.skipped += 1
-        here.skipped_in_a_row += 1
-        labels = [self.parts.classes[label] for label in batch.labels.tolist()]
-        facts = {"epoch": here.epoch + 1, "batch": here.batch, "lr": rate, "labels": labels}
-        self.run.append("skipped.jsonl", facts | {"loss": str(outcome.loss), "norm": str(outcome.gradient_norm)})
-        if here.skipped_in_a_row == MOST_SKIPPED_IN_A_ROW:
-            raise DivergedError(
-                f"{MOST_SKIPPED_IN_A_ROW} steps in a row had a loss or gradient that is not finite (epoch "
-                f"{here.epoch + 1}, learning rate {rate:.3g}; see {self.run.folder / 'skipped.jsonl'}): "
-                "lower optim.lr, lengthen optim.warmup_fraction or set optim.clip_norm"
-            )
-
-    def leave_out(self, batch: Batch) -> None:
-        """Name the videos that could not be read when their turn came, each once."""
-        known = self.run.left_out() if batch.unreadable else {}
-        for path, reason in batch.unreadable:
-            if Path(path) not in known:
-                self.run.leave_out(path, reason, found_in="training")
-                self.echo(f"left out: {path} cannot be read: {reason}")
-        if batch.unreadable:
-            try:
-                self.limit.check(self.run.left_out())
-            except ValueError:
-                self.save()
-                raise
-
-    def status_text(self) -> str:
-        """Where the run stands, in a line."""
-        here, meter, epochs = self.position, self.epoch_meter, self.recipe.train.epochs
-        left = (epochs - here.epoch) * len(self.loader) - here.batch
-        return (
-            f"epoch {here.epoch + 1}/{epochs}  step {here.batch}/{len(self.loader)}  {self.figures()}  "
-            f"{duration((self.meter + meter).seconds_left(left))} left"
-        )
-
-    def figures(self) -> str:
-        """Loss, accuracy and speed of the epoch so far."""
-        here, meter = self.position, self.epoch_meter
-        skipped = f"  {here.skipped} steps skipped" if here.skipped else ""
-        return (
-            f"loss {here.loss / max(here.clips, 1):.3f}  train top-1 {here.right / max(here.clips, 1):.1%}{skipped}  "
-            f"{meter.clips_per_second:.3g} clips/s  data wait {meter.data_wait:.0%}"
-        )
-
-    # ---- the end of an epoch ----
-
-    def end_epoch(self) -> None:
-        """Evaluate if it is time, write metrics and, last, the checkpoint: what comes before it can be done again."""
-        here, meter, epochs = self.position, self.epoch_meter, self.recipe.train.epochs
-        done = here.epoch + 1
-        record: dict[str, Any] = {
-            "epoch": done,
-            "step": done * len(self.loader),
-            "lr": self.schedule.rate(done * len(self.loader) - 1),
-            "loss": here.loss / here.clips if here.clips else None,
-            "train_top1": here.right / here.clips if here.clips else None,
-            "skipped": here.skipped,
-            "clips_per_second": meter.clips_per_second,
-            "data_wait": meter.data_wait,
-            "seconds": meter.seconds,
-        }
-        line = f"epoch {done}/{epochs}  {self.figures()}"
-        if done == epochs or done % self.recipe.train.evaluate_every == 0:
-            for name, samples in (("holdout", self.parts.holdout), ("val", self.parts.val)):
-                if samples:
-                    result = evaluation.result(self.evaluate(self.pupil.taught, samples, *QUICK_VIEWS))
-                    record[f"{name}_top1"] = result["top1"]
-                    line += f"  {name} top-1 {result['top1']:.1%}"
-                    if wrong := len(result["unreadable"]):
-                        line += f" ({result['top1_unreadable_wrong']:.1%} with {wrong} unreadable counted wrong)"
-            if self.parts.holdout and record["holdout_top1"] >= here.best:  # of equals the later, annealed more
-                here.best, here.best_epoch = record["holdout_top1"], done
-                self.write_model()
-        self.run.append(self.run.metrics.name, record)
-        self.echo(line)
-        self.position = here.next_epoch()
-        if done == epochs or done % self.recipe.train.checkpoint_every == 0:
-            if not self.parts.holdout:
-                self.write_model()
-            self.save()
-
-    def evaluate(
-        self, model: MViT, samples: Sequence[Sample], clips: int, crops: int, exact: bool = False
-    ) -> Evaluation:
-        """Score videos with the model as it is."""
-
-        def progress(done: int, total: int) -> None:
-            self.status.show(lambda: f"evaluating {done} of {total} videos, {clips}x{crops} views")
-            self.interruption.check()
-
-        predict = predictor(model, self.pupil.hardware, exact=exact)
-        classes = self.parts.classes
-        return evaluation.evaluate(
-            predict, samples, classes, self.preprocessing, clips=clips, crops=crops, progress=progress
-        )
-
-    def write_model(self) -> None:
-        """The model for those who use it: weights, and what prediction must know."""
-        model, views = self.pupil.taught, self.recipe.data.views
-        description = {
-            "config": model.config.to_dict(),
-            "classes": list(self.parts.classes),
-            "preprocessing": self.preprocessing.to_dict(),
-            "views": list(views),
-            "protocol": describe(self.preprocessing, *views),
-        }
-        weights.write(self.run.folder, model.state_dict(), description)
-
-    def save(self) -> None:
-        """Write a checkpoint of this position."""
-        here = self.position
-        serial = here.epoch * (len(self.loader) + 1) + here.batch  # an epoch learned is not yet an epoch ended
-        checkpoint.save(self.run.checkpoints, serial, self.pupil.tensors(), asdict(here))
-
-    # ---- the end of the run ----
-
-    def report(self) -> None:
-        """Evaluate what stands on disk, as any later ``mvit evaluate`` would, and say what came out."""
-        if tip := self.watch.at_the_end(self.meter):
-            self.echo(tip)
-        if not self.parts.val:
-            self.echo(f"wrote {self.run.folder}; no video is held out, so its accuracy is unknown")
-            return
-        config, state, _ = weights.read(self.run.folder)
-        model = MViT(config)
-        model.load_state_dict(state)
-        model.to(self.pupil.hardware.device)
-        outcome = self.evaluate(model, self.parts.val, *self.recipe.data.views, exact=True)
-        result = evaluation.write(outcome, self.run.folder)
-        which = f"epoch {self.position.best_epoch}, the best on the holdout" if self.parts.holdout else "the last epoch"
-        self.echo(f"{result['headline']}, {which}")
-        label, count = Counter(sample.label for sample in outcome.samples).most_common(1)[0]
-        if result["top1"] <= count / len(outcome.samples) and len(self.parts.classes) > 1:
-            self.echo(
-                f"warning: always answering {label!r} would be right for {count / len(outcome.samples):.1%}: nothing "
-                "was learned that holds for other videos. Train longer (train.epochs), or start from model.weights"
-            )
-
-
 def _whereabouts(position: Position, recipe: Recipe, steps: int) -> str:
     if position.epoch == recipe.train.epochs:
         return "after the last epoch, with the evaluation"
     return f"in epoch {position.epoch + 1}, of which {position.batch} of {steps} steps are done"
-
-
-def step_seed(seed: int, epoch: int, batch: int) -> int:
-    """The seed of one step's dropout and stochastic depth, far from its neighbours'."""
-    return int(np.random.SeedSequence([seed, epoch, batch]).generate_state(1, np.uint64)[0])

@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 from torch.nn import functional as F
 
-from mvit.training.recipe import OptimRecipe
+from mvit.training.sections import OptimRecipe
 
 Box = tuple[int, int, int, int]  # top, bottom, left, right
 

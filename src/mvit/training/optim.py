@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from mvit.training.recipe import OptimRecipe, Recipe
+from mvit.training.recipe import Recipe
+from mvit.training.sections import OptimRecipe
 
 FUSED_DEVICES = ("cpu", "cuda")
 """Where AdamW updates all tensors in one kernel."""

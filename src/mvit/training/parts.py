@@ -11,7 +11,7 @@ from mvit.data.dataset import Listing, Sample, split
 from mvit.data.sampling import ClipSampling
 from mvit.data.scan import scan, summary
 from mvit.training.progress import StatusLine
-from mvit.training.recipe import TrainRecipe
+from mvit.training.sections import TrainRecipe
 
 
 @dataclass(frozen=True)
