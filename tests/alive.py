@@ -5,6 +5,8 @@ import weakref
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from mvit.model.config import MViTConfig
+
 
 class Alive(TorchDispatchMode):
     """The most bytes of storages that are alive at once; those made before it began are not seen."""
@@ -46,3 +48,20 @@ MODELS = {
     "reversible by average": REVERSIBLE | {"reversible": "average"},
     "reversible by an MLP": REVERSIBLE | {"reversible": "mlp"},
 }
+
+
+def two_stages(clip: tuple[int, int, int], depths: tuple[int, int], widths: tuple[int, int]) -> MViTConfig:
+    """The smallest model that pools queries, keys and values and widens, without anything random."""
+    return MViTConfig(
+        num_classes=3,
+        clip=clip,
+        depths=depths,
+        widths=widths,
+        heads=(1, 2),
+        stride_q=((1, 1, 1), (1, 2, 2)),
+        kernel_q=((1, 1, 1), (3, 3, 3)),
+        stride_kv=((1, 4, 4), (1, 2, 2)),
+        kernel_kv=((3, 3, 3),) * 2,
+        head_dropout=0.0,
+        drop_path=0.0,
+    )

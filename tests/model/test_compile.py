@@ -8,32 +8,14 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from alive import V2 as V2_FIELDS
+from alive import two_stages
 from mvit.model.attention import places_on
-from mvit.model.config import MViTConfig, PoolConfig
+from mvit.model.config import PoolConfig
 from mvit.model.mvit import MViT
 
-V1 = MViTConfig(
-    num_classes=3,
-    clip=(4, 24, 24),
-    depths=(1, 1),
-    widths=(4, 8),
-    heads=(1, 2),
-    stride_q=((1, 1, 1), (1, 2, 2)),
-    kernel_q=((1, 1, 1), (3, 3, 3)),
-    stride_kv=((1, 4, 4), (1, 2, 2)),
-    kernel_kv=((3, 3, 3),) * 2,
-    head_dropout=0.0,
-    drop_path=0.0,
-)
-V2 = replace(
-    V1,
-    kernel_q=((3, 3, 3),) * 2,
-    pool_every_query=True,
-    widen_in="attention",
-    positions="none",
-    relative_positions="grid",
-    residual_pooling=True,
-)
+V1 = two_stages(clip=(4, 24, 24), depths=(1, 1), widths=(4, 8))
+V2 = replace(V1, kernel_q=((3, 3, 3),) * 2, **V2_FIELDS)
 REVERSIBLE = replace(V1, widen_in="attention", class_token=False, reversible="average")
 
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from mvit.model.config import MViTConfig
+from alive import V2 as V2_FIELDS
+from alive import two_stages
 from mvit.model.mvit import MViT
 
 pytestmark = [
@@ -15,28 +16,8 @@ pytestmark = [
     pytest.mark.timeout(600),
 ]
 
-V1 = MViTConfig(
-    num_classes=3,
-    clip=(4, 32, 32),
-    depths=(1, 2),
-    widths=(32, 64),
-    heads=(1, 2),
-    stride_q=((1, 1, 1), (1, 2, 2)),
-    kernel_q=((1, 1, 1), (3, 3, 3)),
-    stride_kv=((1, 4, 4), (1, 2, 2)),
-    kernel_kv=((3, 3, 3),) * 2,
-    drop_path=0.0,
-    head_dropout=0.0,
-)
-V2 = replace(
-    V1,
-    kernel_q=((3, 3, 3),) * 2,
-    pool_every_query=True,
-    widen_in="attention",
-    positions="none",
-    relative_positions="grid",
-    residual_pooling=True,
-)
+V1 = two_stages(clip=(4, 32, 32), depths=(1, 2), widths=(32, 64))
+V2 = replace(V1, kernel_q=((3, 3, 3),) * 2, **V2_FIELDS)
 
 both = pytest.mark.parametrize("config", [V1, V2], ids=["v1", "v2"])
 

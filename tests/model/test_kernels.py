@@ -12,9 +12,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from alive import two_stages
 from mvit.model import attention, kernels
 from mvit.model.attention import TokenPool
-from mvit.model.config import MViTConfig, PoolConfig
+from mvit.model.config import PoolConfig
 from mvit.model.kernels.pooling import pool_and_norm
 from mvit.model.mvit import MViT
 from strategies import triples
@@ -33,19 +34,7 @@ on_device = pytest.mark.skipif(
 # How far sums of a few dozen products may be from those in float64, relative to the largest.
 TOLERANCES = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 4e-3, torch.bfloat16: 3e-2}
 
-SMALL = MViTConfig(
-    num_classes=3,
-    clip=(2, 16, 16),
-    depths=(1, 2),
-    widths=(6, 12),
-    heads=(1, 2),
-    stride_q=((1, 1, 1), (1, 2, 2)),
-    kernel_q=((1, 1, 1), (3, 3, 3)),
-    stride_kv=((1, 4, 4), (1, 2, 2)),
-    kernel_kv=((3, 3, 3),) * 2,
-    drop_path=0.0,
-    head_dropout=0.0,
-)
+SMALL = two_stages(clip=(2, 16, 16), depths=(1, 2), widths=(6, 12))
 
 
 @pytest.mark.timeout(300)

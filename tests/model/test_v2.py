@@ -3,18 +3,11 @@
 import pytest
 import torch
 
+from alive import V2
 from mvit import create_model
 from mvit.model.attention import MultiscaleAttention
 from mvit.model.config import BlockConfig, PoolConfig
 from mvit.model.relative import RelativePositions
-
-V2 = {
-    "positions": "none",
-    "relative_positions": "grid",
-    "residual_pooling": True,
-    "widen_in": "attention",
-    "pool_every_query": True,
-}
 
 
 def official_bias(q, keys, tables, grid_q, grid_k, class_tokens):

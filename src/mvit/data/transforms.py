@@ -95,20 +95,6 @@ def apply(frames: Tensor, drawing: Drawing, mean: Sequence[float], std: Sequence
     return result
 
 
-def augment(
-    clip: np.ndarray,
-    crop: int,
-    augmentation: Augmentation,
-    flip: bool,
-    rng: np.random.Generator,
-    mean: Sequence[float] = (0.45, 0.45, 0.45),
-    std: Sequence[float] = (0.225, 0.225, 0.225),
-) -> tuple[Tensor, bool]:
-    """Draw and compute at once: uint8 (T, H, W, 3) to uint8 (3, T, S, S), and whether it was flipped."""
-    drawing = draw((clip.shape[1], clip.shape[2]), crop, augmentation, flip, rng)
-    return apply(torch.from_numpy(clip), drawing, mean, std), drawing.flipped
-
-
 def random_crop(height: int, width: int, augmentation: Augmentation, rng: np.random.Generator) -> Window:
     """Draw the crop of the Inception papers as (top, left, rows, columns): area uniform, aspect ratio log-uniform.
 
