@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
+from mvit import provenance
 from mvit.curation import prepare as preparing
 from mvit.data.clips import Clips, decide_flip
 from mvit.data.dataset import Sample
@@ -32,7 +33,6 @@ from mvit.data.sampling import ClipSampling, random_indices
 from mvit.data.transforms import Augmentation
 from mvit.data.video import Video
 from mvit.data.views import Preprocessing
-from mvit.studies import provenance
 from mvit.studies.spread import ratios, spread
 
 SECONDS, FPS, CROP = 10, 30, 224

@@ -64,7 +64,7 @@ def main() -> None:
     default = {"hostile": 0, "fuzz": 10_000, "memory": 5_000}[arguments.what]
     with tempfile.TemporaryDirectory() as folder:
         found = measure(Path(folder), default if arguments.count is None else arguments.count, arguments.seed)
-    from mvit.studies import provenance
+    from mvit import provenance
 
     record = {"command": " ".join(["python", "benchmarks/reader.py", *sys.argv[1:]])}
     record |= provenance.provenance("cpu", ["av", "numpy"]) | {"seed": arguments.seed} | found

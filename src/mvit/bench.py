@@ -52,10 +52,10 @@ def bench_model(
         raise ValueError("bench model needs at least one name: mvit bench model NAME...; mvit info lists the presets")
     sizes = [numbers(size, CLIP, 3) for size in clip]
 
+    from mvit.provenance import require_writable
     from mvit.studies import table
     from mvit.studies.cases import cases
     from mvit.studies.measure import measure
-    from mvit.studies.provenance import require_writable
 
     if out:
         require_writable(out)
@@ -109,8 +109,8 @@ def bench_plan(
     size = numbers(clip, CLIP, 3) if clip else None
 
     from mvit.analysis.budget import in_bytes
+    from mvit.provenance import require_writable
     from mvit.studies.plan import describe, plan
-    from mvit.studies.provenance import require_writable
 
     limit = in_bytes(memory)
     if out:
@@ -157,8 +157,8 @@ def bench_data(
         out: JSON file for the record: every time, hardware, versions, commit
         json: print the record instead of the lines
     """
+    from mvit.provenance import require_writable
     from mvit.studies.feeding import describe, measure
-    from mvit.studies.provenance import require_writable
     from mvit.training.recipe import as_overrides, load, path_of
 
     if out:
@@ -173,7 +173,7 @@ def bench_data(
 
 def _deliver(record: Mapping[str, Any], out: Path | None, describe: Callable[[dict[str, Any]], str] | None) -> None:
     """Write the record with its command where asked, and print what ``describe`` says of it, or all of it as JSON."""
-    from mvit.studies.provenance import write
+    from mvit.provenance import write
 
     whole = {"command": shlex.join(["mvit", *sys.argv[1:]]), **record}
     if out:

@@ -19,7 +19,7 @@ from mvit.data.resources import available_cores
 from mvit.data.transforms import Augmentation
 from mvit.data.video import UnreadableVideo, Video
 from mvit.model.mvit import MViT
-from mvit.studies.provenance import provenance
+from mvit.provenance import provenance
 from mvit.studies.spread import Spread, spread
 from mvit.training import hardware
 from mvit.training.learner import Learner, learner

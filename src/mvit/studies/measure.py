@@ -13,10 +13,10 @@ from typing import Any
 import torch
 
 from mvit.baselines import BASELINES
+from mvit.provenance import provenance
 from mvit.studies.cases import MACS_OF_A_STEP, Case, Subject, loaded, macs
 from mvit.studies.footprint import footprint, require_measurable
 from mvit.studies.products import Product, Workspace, noted, square
-from mvit.studies.provenance import provenance
 from mvit.studies.spread import ratios, spread
 
 WARM_UP_ROUNDS = 2

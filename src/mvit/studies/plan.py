@@ -12,10 +12,10 @@ from typing import Any
 from mvit.analysis.complexity import complexity
 from mvit.model.config import Triple
 from mvit.model.presets import get_config
+from mvit.provenance import provenance
 from mvit.studies.cases import Subject, cases, loaded
 from mvit.studies.footprint import footprint, require_measurable
 from mvit.studies.measure import WARM_UP_ROUNDS, Progress, Times, in_rounds
-from mvit.studies.provenance import provenance
 from mvit.studies.spread import Line, line, spread
 
 LEAST_BATCHES = 3

@@ -10,12 +10,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import av
 import torch
 
 from mvit import __version__
 from mvit.data.resources import available_cores
 
-PACKAGE = Path(__file__).parents[1]
+PACKAGE = Path(__file__).parent
 MODEL_NAME, MEMORY = "model name", "MemTotal"
 
 
@@ -26,6 +27,16 @@ def provenance(device: str, libraries: Sequence[str] = ()) -> dict[str, Any]:
         "commit": commit(),
         "hardware": hardware(device),
         "versions": _versions(libraries),
+    }
+
+
+def environment(device: str) -> dict[str, Any]:
+    """What a run computes with: system, processor or GPU, threads, and the versions that its numbers hang on."""
+    others = {name: importlib.metadata.version(name) for name in ("torchvision", "numpy", "av")}
+    return {
+        "system": platform.platform(),
+        "hardware": hardware(device),
+        "versions": _versions(()) | others | {"ffmpeg": av.ffmpeg_version_info},
     }
 
 
@@ -50,7 +61,7 @@ def hardware(device: str) -> dict[str, Any]:
 def commit() -> str | None:
     """The commit that the package's files are of, "+" behind it where they were changed since; None without one."""
     head = _git("rev-parse", "HEAD")
-    if not head or not _git("ls-files", "--", Path(__file__).name, folder=Path(__file__).parent):
+    if not head or not _git("ls-files", "--", Path(__file__).name):
         return None
     return head + ("+" if _git("status", "--porcelain", "--", ".") else "")
 
@@ -70,9 +81,9 @@ def require_writable(path: Path) -> None:
         raise ValueError(f"{path.parent} is no folder: make it before the record goes there")
 
 
-def _git(*words: str, folder: Path = PACKAGE) -> str:
+def _git(*words: str) -> str:
     try:
-        done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, timeout=10)  # noqa: S607
+        done = subprocess.run(["git", *words], cwd=PACKAGE, capture_output=True, text=True, timeout=10)  # noqa: S607
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""
