@@ -63,6 +63,7 @@ def train(
     index: Path | None = None,
     out: Path | None = None,
     resume: bool = False,
+    tensorboard: bool = False,
 ) -> int:
     """Train a model on a folder of videos, judge it on held-out ones, and report.
 
@@ -78,6 +79,7 @@ def train(
         index: as for scan
         out: run folder; a fresh one under runs/ if not given
         resume: go on with the run in --out from its last checkpoint, on the same data
+        tensorboard: write the metrics for TensorBoard as well, into the run folder; pip install 'mvit[logs]'
     """
     from mvit import runs
     from mvit.curation.index import place
@@ -97,7 +99,7 @@ def train(
     from mvit.training import loop
 
     folder = out or runs.fresh(Path("runs"), runs.name_of(data))
-    run = loop.train(resolved, listing, folder, resume=resume, index=index or place(data))
+    run = loop.train(resolved, listing, folder, resume=resume, index=index or place(data), tensorboard=tensorboard)
     page = write_report([run], run / "report.html")
     print(f"Wrote {page}. Next: mvit predict {run} VIDEO")
     return DONE

@@ -47,6 +47,7 @@ def same_weights(one: Path, other: Path) -> bool:
 
 def test_a_run_leaves_everything_that_its_users_need(finished: Path, recipe: Recipe, listing: Listing):
     assert {path.name for path in finished.iterdir()} == {
+        "run.json",
         "recipe.toml",
         "split.csv",
         "metrics.jsonl",
@@ -86,6 +87,8 @@ def test_metrics_have_a_line_for_each_epoch(finished: Path, recipe: Recipe):
         assert 0 <= line["data_wait"] <= 1
         assert line["clips_per_second"] == pytest.approx(18 / line["seconds"])
         assert line["skipped"] == 0
+        assert 0 < line["gradient_norm"] <= line["gradient_norm_max"]
+        assert line["peak_memory_bytes"] > 2**24
 
 
 def test_what_was_resolved_is_said_before_the_first_step(said: list[str], finished: Path):

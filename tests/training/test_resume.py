@@ -13,6 +13,7 @@ import torch
 from mvit.data.dataset import Listing
 from mvit.evaluation import evaluate as evaluation
 from mvit.training import checkpoint, loop
+from mvit.training.course import MEASURED
 from mvit.training.learner import Learner, Outcome
 from mvit.training.recipe import Recipe
 
@@ -31,11 +32,8 @@ def same_weights(one: Path, other: Path) -> bool:
 
 
 def timeless(run: Path) -> list[dict[str, Any]]:
-    """The metrics without what the clock says."""
-    return [
-        {name: value for name, value in line.items() if name not in ("clips_per_second", "data_wait", "seconds")}
-        for line in metrics(run)
-    ]
+    """The metrics without what the machine says."""
+    return [{name: value for name, value in line.items() if name not in MEASURED} for line in metrics(run)]
 
 
 class StoppedError(Exception):

@@ -18,6 +18,8 @@ from mvit.evaluation import evaluate as evaluation
 from mvit.evaluation.evaluate import Evaluation
 from mvit.model.mvit import MViT
 from mvit.training import checkpoint, mixing, optim
+from mvit.training.events import Plot
+from mvit.training.hardware import peak_memory
 from mvit.training.interruption import Interruption
 from mvit.training.learner import Learner, predictor
 from mvit.training.parts import Limit, Parts
@@ -25,6 +27,8 @@ from mvit.training.progress import Meter, StatusLine, Watch, duration
 from mvit.training.recipe import Recipe
 from mvit.training.run import Run
 
+MEASURED = ("clips_per_second", "data_wait", "seconds", "peak_memory_bytes")
+"""What a record of metrics.jsonl holds of the machine: all else is alike in runs that are."""
 MOST_SKIPPED_IN_A_ROW = 8
 """Steps with a loss or gradient that is not finite, after which the run is given up."""
 QUICK_VIEWS = (1, 1)
@@ -47,6 +51,10 @@ class Position:
     clips: int = 0
     skipped: int = 0
     """Of the epoch under way: the loss summed over clips, clips answered right, clips, steps that were skipped."""
+    moved: int = 0
+    norms: float = 0.0
+    norm_max: float = 0.0
+    """Of the epoch under way: steps that were not skipped; of their gradients the norm, summed and the largest."""
     skipped_in_a_row: int = 0
     best: float = -1.0
     best_epoch: int = 0
@@ -54,7 +62,9 @@ class Position:
 
     def next_epoch(self) -> "Position":
         """The beginning of the next epoch."""
-        return replace(self, epoch=self.epoch + 1, batch=0, loss=0.0, right=0, clips=0, skipped=0)
+        return replace(
+            self, epoch=self.epoch + 1, batch=0, loss=0.0, right=0, clips=0, skipped=0, moved=0, norms=0.0, norm_max=0.0
+        )
 
 
 @dataclass
@@ -71,6 +81,7 @@ class Course:
     pupil: Learner
     position: Position
     echo: Callable[[str], None]
+    plot: Plot
     status: StatusLine
     interruption: Interruption
     watch: Watch
@@ -112,6 +123,9 @@ class Course:
             here.loss += outcome.loss * outcome.clips
             here.right += outcome.right
             here.clips += outcome.clips
+            here.moved += 1
+            here.norms += outcome.gradient_norm
+            here.norm_max = max(here.norm_max, outcome.gradient_norm)
             here.skipped_in_a_row = 0
             return
         here.skipped += 1
@@ -170,10 +184,13 @@ class Course:
             "lr": self.schedule.rate(done * len(self.loader) - 1),
             "loss": here.loss / here.clips if here.clips else None,
             "train_top1": here.right / here.clips if here.clips else None,
+            "gradient_norm": here.norms / here.moved if here.moved else None,
+            "gradient_norm_max": here.norm_max if here.moved else None,
             "skipped": here.skipped,
             "clips_per_second": meter.clips_per_second,
             "data_wait": meter.data_wait,
             "seconds": meter.seconds,
+            "peak_memory_bytes": peak_memory(self.pupil.hardware.device),
         }
         line = f"epoch {done}/{epochs}  {self.figures()}"
         if done == epochs or done % self.recipe.train.evaluate_every == 0:
@@ -188,6 +205,7 @@ class Course:
                 here.best, here.best_epoch = record["holdout_top1"], done
                 self.write_model()
         self.run.append(self.run.metrics.name, record)
+        self.plot(record)
         self.echo(line)
         self.position = here.next_epoch()
         if done == epochs or done % self.recipe.train.checkpoint_every == 0:

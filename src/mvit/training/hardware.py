@@ -1,11 +1,17 @@
 """What a run computes on: device, precision and decoding processes, each with the reason in words."""
 
+import sys
 from dataclasses import dataclass
 
 import torch
 
 from mvit.data.resources import available_cores
 from mvit.training.sections import TrainRecipe
+
+try:
+    import resource
+except ImportError:  # Windows has none
+    resource = None
 
 MOST_WORKERS = 16
 
@@ -38,6 +44,16 @@ def choose(recipe: TrainRecipe) -> Hardware:
     device = torch.device(_device(recipe.device))
     bf16, reason = _precision(device, recipe.precision)
     return Hardware(device, bf16, _workers(device) if recipe.workers == "auto" else recipe.workers, reason)
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """Bytes that were held at most until now: torch's tensors on a GPU, this process on a CPU; None where unknown."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if device.type != "cpu" or resource is None:
+        return None
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return most if sys.platform == "darwin" else 1024 * most
 
 
 def _counted(number: int, what: str, plural: str = "s") -> str:

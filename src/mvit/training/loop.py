@@ -13,11 +13,12 @@ from mvit.data.loader import TrainLoader
 from mvit.data.resources import available_cores
 from mvit.data.transforms import Augmentation
 from mvit.model.mvit import MViT
-from mvit.training import checkpoint, hardware, optim
+from mvit.training import checkpoint, events, hardware, optim
 from mvit.training.course import Course, Position
 from mvit.training.interruption import Interrupted, Interruption
 from mvit.training.learner import learner
 from mvit.training.memory import fitted
+from mvit.training.origin import origin
 from mvit.training.parts import Limit, divide, look_through
 from mvit.training.progress import Feeding, StatusLine, Watch
 from mvit.training.recipe import Recipe
@@ -32,20 +33,24 @@ def train(
     *,
     resume: bool = False,
     index: Path | None = None,
+    tensorboard: bool = False,
     echo: Callable[[str], None] = print,
 ) -> Path:
     """Train, evaluate and write a model; returns the run folder.
 
     ``resume`` goes on from the last checkpoint, and ends at the very weights that an undisturbed run would have (bit
-    for bit on the same processor). ``index`` is a file that keeps what was seen of the videos. A signal (SIGINT,
-    SIGTERM) is answered by saving and ``KeyboardInterrupt``. Raises ``ValueError`` for a folder in use, a changed
-    recipe, too many unreadable videos, a training that diverges.
+    for bit on the same processor). ``index`` is a file that keeps what was seen of the videos; ``tensorboard`` writes
+    the metrics for TensorBoard too, which changes nothing of the run. A signal (SIGINT, SIGTERM) is answered by saving
+    and ``KeyboardInterrupt``. Raises ``ValueError`` for a folder in use, a changed recipe, too many unreadable videos,
+    a training that diverges.
     """
     if listing.multi_label:
         raise ValueError(
             f"videos of this data set are of several classes at once ({listing.how}): training needs one class "
             "each, so list each video, or each part of it (start,end), with one label"
         )
+    if tensorboard:
+        events.require_tensorboard()
     run, machine = Run(Path(out)), hardware.choose(recipe.train)
     config = recipe.model_config(len(listing.classes))
     preprocessing, augmentation = recipe.data.preprocessing(), Augmentation(**asdict(recipe.augment))
@@ -115,14 +120,16 @@ def train(
             run.forget_after(position.epoch)
             echo(f"going on {_whereabouts(position, recipe, len(loader))}")
         else:
-            run.create(recipe, listing, unreadable)
+            run.create(recipe, listing, unreadable, origin(listing, machine.device.type))
 
         # ---- epochs ----
-        with Interruption() as interruption, StatusLine(echo) as status:
+        steps_done = position.epoch * len(loader)
+        drawing = events.plotting(run.metrics, steps_done) if tensorboard else events.not_plotting()
+        with drawing as plot, Interruption() as interruption, StatusLine(echo) as status:
             feeding = Feeding(machine.device.type, machine.workers, available_cores(), preprocessing.short_side)
             course = Course(
                 *(run, recipe, parts, limit, preprocessing, loader, schedule, pupil, position),
-                *(echo, status, interruption, Watch(feeding)),
+                *(echo, plot, status, interruption, Watch(feeding)),
             )
             try:
                 while course.position.epoch < recipe.train.epochs:

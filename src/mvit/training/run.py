@@ -44,6 +44,11 @@ class Run:
         """A line of JSON for each epoch."""
         return self.folder / "metrics.jsonl"
 
+    @property
+    def origin(self) -> Path:
+        """Where it comes from: when it began, machine, versions, commit, fingerprint of the data."""
+        return self.folder / "run.json"
+
     def require_new(self) -> None:
         """Raise ``ValueError`` where something stands already."""
         if self.folder.exists() and not only_listed_unreadable(self.folder):
@@ -71,11 +76,14 @@ class Run:
                     f"go on with those of {self.split.name}, or start a new run with another --out"
                 )
 
-    def create(self, recipe: Recipe, listing: Listing, unreadable: Mapping[Path, str]) -> None:
+    def create(
+        self, recipe: Recipe, listing: Listing, unreadable: Mapping[Path, str], origin: Mapping[str, Any]
+    ) -> None:
         """Write down what the run starts from; the recipe comes last, so where it stands the rest does."""
         self.folder.mkdir(parents=True, exist_ok=True)
         files.write_text(self.split, split_table(listing))
         self.list_unreadable(unreadable)
+        files.write_text(self.origin, json.dumps(origin, indent=1, ensure_ascii=False) + "\n")
         files.write_text(self.recipe, recipes.dumps(recipe))
 
     @property
