@@ -9,6 +9,7 @@ from mvit import commandline
 from mvit.bench import bench_data, bench_model, bench_plan
 from mvit.commandline import DONE, USERS_INPUT, numbers, progress_bar, share, users_fault
 from mvit.curate import prepare, scan, shard, split
+from mvit.describe import complexity, info, report, runs
 
 # ---- the commands --------------------------------------------------------------------------------------------------
 # Each one's docstring is its help: the first line in `mvit --help`, all of it in `mvit COMMAND --help`.
@@ -209,45 +210,6 @@ def predict(run: Path, videos: tuple[Path, ...], /, *, top: int = 5, json: bool 
     return code
 
 
-def report(runs: tuple[Path, ...], /, *, out: Path | None = None) -> int:
-    """Write one self-contained page from the files of runs: curves, confusions, order probe, worst videos.
-
-    Args:
-        runs: one or more run folders
-        out: HTML file; report.html in the run folder, or here for several runs, if not given
-    """
-    from mvit.analysis.report import report as write_report
-
-    if not runs:
-        raise ValueError("report needs at least one run folder: mvit report RUN...")
-    print(f"Wrote {write_report(runs, out or (runs[0] if len(runs) == 1 else Path()) / 'report.html')}")
-    return DONE
-
-
-def info(names: tuple[str, ...] = (), /, *, json: bool = False) -> int:
-    """Say what a preset, a run or a checkpoint is, with the weights published for it; without a name, list the presets.
-
-    Args:
-        names: a preset, run folder or checkpoint
-        json: print an object a line
-    """
-    from json import dumps
-
-    from mvit import runs
-    from mvit.model.presets import list_models
-
-    if not names and not json:
-        print("\n".join(list_models()))
-        return DONE
-    for name in names or list_models():
-        facts = runs.facts(name)
-        if json:
-            print(dumps(facts, ensure_ascii=False))
-            continue
-        print("\n".join(runs.listed(facts)))
-    return DONE
-
-
 def fetch(preset: str, weights: str, /, *, out: Path | None = None, classes: Path | None = None) -> int:
     """Make a run folder of published weights, to evaluate, probe and predict with; download them if need be.
 
@@ -265,71 +227,6 @@ def fetch(preset: str, weights: str, /, *, out: Path | None = None, classes: Pat
     figures = ", ".join(f"top-{k} {value:g}" for k, value in zip((1, 5), entry.accuracy, strict=False))
     print(f"Wrote {folder}: {entry.preset} {entry.name}, published with {figures or 'no accuracy'} ({entry.protocol}).")
     print(f"Licence of {entry.source.page.split(',')[0]}: {entry.source.licence}. Next: mvit predict {folder} VIDEO")
-    return DONE
-
-
-def complexity(
-    names: tuple[str, ...] = (),
-    /,
-    *,
-    clip: str | None = None,
-    views: str = "1x1",
-    paper: bool = False,
-    memory: bool = False,
-    plot: Path | None = None,
-    csv: bool = False,
-    json: bool = False,
-) -> int:
-    """Count parameters, multiply-adds, activations and memory, block by block, without running the model.
-
-    Args:
-        names: presets, run folders, checkpoints, or other people's models such as swin_t
-        clip: frames x height x width, such as 16x224x224; the model's own if not given
-        views: clips x crops of a video, such as 5x1: what a video costs
-        paper: print the papers' tables, each printed figure beside ours, and what the papers claim
-        memory: print what training keeps of a clip, plainly and with recomputation, of all presets if none is named
-        plot: SVG file to draw, of printed accuracy against cost; the presets and others' models named stand out
-        csv: print rows with a header
-        json: print an object a line
-    """
-    from json import dumps
-
-    from mvit import runs
-    from mvit.analysis import scatter, tables
-    from mvit.model.presets import list_models
-
-    if memory:
-        if clip or views != "1x1" or paper or plot or csv or json:
-            raise ValueError("--memory prints a table of its own, of own clips: leave the other options out")
-        print(tables.memory({name: runs.architecture(name) for name in names or list_models()}))
-        return DONE
-    if not (names or paper or plot):
-        raise ValueError("complexity needs at least one name: mvit complexity NAME...; mvit info lists the presets")
-    if csv and json:
-        raise ValueError("--csv and --json are two ways to print the same: choose one")
-    if not names and (clip or views != "1x1"):
-        raise ValueError("--clip and --views are of named models, and none is named: --paper and --plot have their own")
-    size = numbers(clip, "frames x height x width, such as 16x224x224", 3) if clip else None
-    seen = numbers(views, "clips x crops, such as 5x1", 2)
-    undrawn = scatter.check(plot, names) if plot else []
-    counted = {name: runs.cost(name, size, seen) for name in names}
-    if csv and counted:
-        print(tables.as_csv([row for name, cost in counted.items() for row in tables.rows(name, cost)]))
-    for name, cost in () if csv else counted.items():
-        print(dumps({"name": name, **cost.to_dict()}) if json else tables.describe(name, cost))
-    if paper:
-        from mvit.analysis import paper as papers
-
-        compared = papers.compare()
-        if csv:
-            print(tables.as_csv(papers.rows(compared)))
-        else:
-            print("\n".join(map(dumps, papers.rows(compared))) if json else papers.describe(compared))
-    if plot:
-        print(f"Wrote {scatter.write(plot, names)}", file=sys.stderr)
-        if undrawn:
-            where = " or ".join(scatter.PANELS)
-            print(f"Not drawn: {', '.join(undrawn)}, as papers print no accuracy of it on {where}", file=sys.stderr)
     return DONE
 
 
@@ -371,7 +268,7 @@ def _name_left_out(unreadable: Mapping[Any, str]) -> None:
         print(f"left out: {path} cannot be read: {reason}", file=sys.stderr)
 
 
-_EVERYDAY = (quickstart, train, evaluate, probe, predict, report, info, fetch, complexity, convert, doctor)
+_EVERYDAY = (quickstart, train, evaluate, probe, predict, report, runs, info, fetch, complexity, convert, doctor)
 COMMANDS: dict[str, commandline.Command] = {
     command.__name__.replace("_", " "): command
     for command in (*_EVERYDAY, scan, split, prepare, shard, bench_data, bench_model, bench_plan)

@@ -238,3 +238,22 @@ def test_a_browser_shows_the_page_and_takes_names_as_text(make_run, tmp_path):
     assert not {tag for tag, _ in seen.elements} & {"script", "img"}
     assert html.escape(HOSTILE[0], quote=False) in done.stdout
     assert (tmp_path / "page.png").stat().st_size > 20_000
+
+
+def test_the_page_says_where_a_run_comes_from(make_run, tmp_path):
+    run = make_run(tmp_path / "run", CLASSES)
+    assert "Gradient norm" not in shown(run).text
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    norms = ({"gradient_norm": 1.5, "gradient_norm_max": 4.0} for _ in lines)
+    texts = (json.dumps(line | norm) + "\n" for line, norm in zip(lines, norms, strict=True))
+    (run / "metrics.jsonl").write_text("".join(texts))
+    origin = {
+        "begun": "2026-11-24T12:00:00+00:00",
+        "commit": "1234abcd+",
+        "environment": {"system": "Linux-6", "hardware": {"processor": "Xeon"}, "versions": {"ffmpeg": "8.1.2"}},
+        "data": {"folder": "/data", "classes": 8, "train": 3_000, "val": 96, "sha256": "00ff" * 16},
+    }
+    (run / "run.json").write_text(json.dumps(origin))
+    page = shown(run)
+    for words in ("Gradient norm before clipping", "1234abcd+", "Xeon, Linux-6", "8.1.2", f"sha256 {'00ff' * 16}"):
+        assert words in page.text

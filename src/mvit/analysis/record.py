@@ -6,7 +6,7 @@ import json
 import math
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -33,6 +33,12 @@ PER_CLASS_FIELDS: dict[str, Any] = {
     "recall_interval": (list, NoneType),
     "f1": (int, float, NoneType),
     "support": int,
+}
+ORIGIN_FIELDS: dict[str, Any] = {
+    "begun": str,
+    "commit": (str, NoneType),
+    "environment": {"system": str, "hardware": {"processor": str}, "versions": dict},
+    "data": {"folder": str, "classes": int, "train": int, "val": int, "sha256": str},
 }
 SHARE_FIELDS = {"top1": NUMBER, "top1_interval": PAIR}
 PROBE_FIELDS: dict[str, Any] = {
@@ -69,6 +75,8 @@ class RunRecord:
     """The files of one run; None or empty for those it does not have, ``notes`` for what could not be read."""
 
     folder: Path
+    origin: dict[str, Any] | None = None
+    """When it began, with what, and on which data."""
     result: dict[str, Any] | None = None
     probe: dict[str, Any] | None = None
     model: dict[str, Any] | None = None
@@ -97,11 +105,14 @@ class RunRecord:
         return [value for value in values if value is not None and math.isfinite(value)]
 
 
-FILES = ("result.json", "probe.json", "model.json", "recipe.toml", "metrics.jsonl", "scores.csv", "unreadable.csv")
+FILES = (
+    *("result.json", "probe.json", "model.json", "recipe.toml", "metrics.jsonl", "scores.csv", "unreadable.csv"),
+    "run.json",
+)
 
 
-def read(folder: Path) -> RunRecord:
-    """Read the files of a run; raises ValueError for a folder that is none of a run's, or a file that is foreign."""
+def outline(folder: Path) -> RunRecord:
+    """What a run is and how far it came, from its small files; the others are left out. Raises as ``read``."""
     folder = Path(folder)
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
@@ -115,15 +126,25 @@ def read(folder: Path) -> RunRecord:
     recipe, settings = _recipe(folder / "recipe.toml")
     return RunRecord(
         folder=folder,
+        origin=_json(folder / "run.json", ORIGIN_FIELDS),
         result=result,
-        probe=_json(folder / "probe.json", PROBE_FIELDS),
         model=_json(folder / "model.json", {}),
         recipe=recipe,
         settings=settings,
         epochs=tuple(_epochs(folder / "metrics.jsonl", notes)),
-        worst=_worst(folder / "scores.csv"),
-        unreadable=tuple(_unreadable(folder / "unreadable.csv", result)),
         notes=tuple(notes),
+    )
+
+
+def read(folder: Path) -> RunRecord:
+    """Read the files of a run; raises ValueError for a folder that is none of a run's, or a file that is foreign."""
+    known = outline(folder)
+    folder = known.folder
+    return replace(
+        known,
+        probe=_json(folder / "probe.json", PROBE_FIELDS),
+        worst=_worst(folder / "scores.csv"),
+        unreadable=tuple(_unreadable(folder / "unreadable.csv", known.result)),
     )
 
 

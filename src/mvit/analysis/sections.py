@@ -72,7 +72,7 @@ def headline(record: RunRecord) -> Html:
 
 
 def training(record: RunRecord) -> Html:
-    """Loss, accuracy, learning rate and data wait over epochs."""
+    """Loss, accuracy, learning rate, data wait and gradient norm over epochs."""
     if not record.epochs:
         return tag("p", "This folder holds no record of training (metrics.jsonl).", class_="missing")
     x = [float(epoch["epoch"]) for epoch in record.epochs]
@@ -86,12 +86,15 @@ def training(record: RunRecord) -> Html:
         return percent(share, 0)
 
     accuracy = {"train": "train_top1", "val": "val_top1", "held out of train": "holdout_top1"}
+    norms = {"mean": "gradient_norm", "largest": "gradient_norm_max"}
     panels = [
         panel("Loss", {"train": "loss"}, "{:g}".format),
         panel("Top-1", accuracy, whole_percent, low=0, high=1),
         panel("Learning rate", {"rate": "lr"}, "{:.3g}".format, low=0),
         panel("Time spent waiting for data", {"wait": "data_wait"}, whole_percent, low=0, high=1),
     ]
+    if record.measured("gradient_norm"):
+        panels.append(panel("Gradient norm before clipping", norms, "{:.3g}".format, low=0))
     return tag("figure", tag("div", panels, class_="panels"), tag("figcaption", _training_said(record)))
 
 
@@ -240,7 +243,7 @@ def recipe(record: RunRecord) -> Html:
     facts = {"mvit": model.get("mvit"), "model": record.model_name, "prediction": model.get("protocol")}
     config = model.get("config")
     return join(
-        _facts(facts | (versions if isinstance(versions, dict) else {})),
+        _facts(facts | (versions if isinstance(versions, dict) else {}) | _origin(record)),
         tag("p", "This folder holds no recipe.toml.", class_="missing")
         if record.recipe is None
         else tag("pre", record.recipe.strip(), class_="recipe"),
@@ -248,6 +251,21 @@ def recipe(record: RunRecord) -> Html:
         if isinstance(config, dict)
         else None,
     )
+
+
+def _origin(record: RunRecord) -> dict[str, object]:
+    """When the run began, on what, and by which its data is known again."""
+    if record.origin is None:
+        return {}
+    environment, data = record.origin["environment"], record.origin["data"]
+    hardware = environment["hardware"]
+    return {
+        "begun": record.origin["begun"],
+        "commit": record.origin["commit"],
+        "computed on": f"{hardware.get('gpu') or hardware['processor']}, {environment['system']}",
+        **environment["versions"],
+        "data": f"{data['train']:,} videos to learn from, {data['val']:,} held out, sha256 {data['sha256']}",
+    }
 
 
 def counted(number: int, one: str, many: str | None = None) -> str:
