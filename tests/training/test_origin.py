@@ -6,13 +6,15 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 import torch
 
 import mvit
 from mvit import provenance
 from mvit.data.dataset import Listing, Sample, find
 from mvit.data.sampling import Part
-from mvit.training.origin import fingerprint
+from mvit.training import loop
+from mvit.training.origin import changes, fingerprint
 
 
 def test_a_run_says_where_it_comes_from(finished: Path, listing: Listing, videos: Path):
@@ -57,3 +59,29 @@ def test_any_change_of_the_data_shows(videos: Path, listing: Listing, tmp_path: 
         replace(listing, train=(Sample(first.path.with_name("gone.mp4"), first.labels), *rest)),
     ]
     assert len({fingerprint(one)["sha256"] for one in listings}) == len(listings)
+
+
+def test_going_on_says_what_has_changed(finished: Path, recipe, listing: Listing, tmp_path: Path):
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    origin = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    assert changes(run / "run.json", origin) == []
+    origin["environment"]["versions"]["torch"] = "1.0"
+    origin["environment"]["hardware"] |= {"threads": 64, "load": 9.0}
+    origin["data"]["sha256"] = "0" * 64
+    (run / "run.json").write_text(json.dumps(origin), encoding="utf-8")
+    said: list[str] = []
+    loop.train(recipe, listing, run, resume=True, echo=said.append)
+    (warning,) = (line for line in said if "videos have changed since" in line)
+    (note,) = (line for line in said if line.startswith("note: since the run began"))
+    assert warning.startswith("warning: ")
+    assert f"changed: torch 1.0 -> {torch.__version__}, threads 64 -> {torch.get_num_threads()};" in note
+
+
+def test_a_damaged_file_is_refused_and_a_missing_one_says_nothing(finished: Path, tmp_path: Path):
+    now = json.loads((finished / "run.json").read_text(encoding="utf-8"))
+    assert changes(tmp_path / "run.json", now) == []
+    for content in ("{", "[]", '{"environment": 3}', '{"data": {}}', '{"environment": {"hardware": []}}'):
+        (tmp_path / "run.json").write_text(content, encoding="utf-8")
+        with pytest.raises(ValueError, match=r"run\.json is damaged"):
+            changes(tmp_path / "run.json", now)

@@ -18,7 +18,7 @@ from mvit.training.course import Course, Position
 from mvit.training.interruption import Interrupted, Interruption
 from mvit.training.learner import learner
 from mvit.training.memory import fitted
-from mvit.training.origin import origin
+from mvit.training.origin import changes, origin
 from mvit.training.parts import Limit, divide, look_through
 from mvit.training.progress import Feeding, StatusLine, Watch
 from mvit.training.recipe import Recipe
@@ -117,6 +117,8 @@ def train(
         for remark in schedule.remarks() if not recipe.model.weights else []:
             echo(f"warning: {remark}")
         if resume:
+            for remark in changes(run.origin, origin(listing, machine.device.type)):
+                echo(remark)
             run.forget_after(position.epoch)
             echo(f"going on {_whereabouts(position, recipe, len(loader))}")
         else:

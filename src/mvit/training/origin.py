@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,41 @@ def origin(listing: Listing, device: str) -> dict[str, Any]:
         "environment": provenance.environment(device),
         "data": fingerprint(listing),
     }
+
+
+def changes(file: Path, now: Mapping[str, Any]) -> list[str]:
+    """What is no more as it was when the run began, in sentences; ``file`` is what ``origin`` was written to then.
+
+    Nothing is known of a run without that file, as earlier versions began it. Raises ``ValueError`` for a damaged one.
+    """
+    if not file.is_file():
+        return []
+    try:
+        before = json.loads(file.read_text(encoding="utf-8"))
+        facts = [_bearing_on_bits(facts) for facts in (before, now)]
+        digests = [facts["data"]["sha256"] for facts in (before, now)]
+    except (ValueError, LookupError, TypeError, AttributeError) as why:
+        raise ValueError(f"{file} is damaged ({why!r}): put it back as it was, or take it away") from why
+    said = []
+    if digests[0] != digests[1]:
+        said.append(
+            "warning: videos have changed since the run began, as their sizes in bytes show: what is learned from here "
+            "on is learned from others"
+        )
+    was, is_now = facts
+    differing = [f"{name} {was.get(name)} -> {is_now.get(name)}" for name in is_now if was.get(name) != is_now[name]]
+    if differing:
+        said.append(
+            f"note: since the run began, this has changed: {', '.join(differing)}; the last bits of what is learned "
+            "may be others for it"
+        )
+    return said
+
+
+def _bearing_on_bits(known: Mapping[str, Any]) -> dict[str, Any]:
+    environment = known["environment"]
+    hardware = {name: environment["hardware"].get(name) for name in ("processor", "capability", "threads", "gpu")}
+    return {"commit": known["commit"], **environment["versions"], **hardware}
 
 
 def fingerprint(listing: Listing) -> dict[str, Any]:
