@@ -1,8 +1,8 @@
 """What one clip keeps for the backward pass, in bytes, by arithmetic and a stated rule.
 
 Every distinct tensor that waits for the backward pass, once: the inputs of linear layers, convolutions, norms, poolings
-and GELU, a mean and a deviation for every row that is normalised, the indices of max pooling (int64), and queries,
-keys, values, result and log-sums of each attention. The clip waits for the gradient of the stem's kernel.
+and GELU, a mean and a deviation for every row that is normalised, and queries, keys, values, result and log-sums of
+each attention. The clip waits for the gradient of the stem's kernel.
 
 A reversible block keeps nothing, and its stage the last output. With ``elementwise``, norms and GELU are computed
 again, and what they give is not kept. ``narrow`` is the bytes of an element that linear layers read and give: 2 under
@@ -22,7 +22,7 @@ from mvit.analysis.memory import STATISTICS, read, tables, tokens, width_of_sequ
 from mvit.model.config import FUSION_RATIO, MLP_RATIO, WIDTH_MULTIPLE, BlockConfig, MViTConfig, PoolConfig, Triple
 
 WIDE = 4  # bytes of float32
-INDEX = 8  # and of int64
+INDEX = 8  # of int64: which tokens are read
 
 
 def stem_kept(clip: Triple, *, narrow: int = WIDE) -> int:
@@ -72,9 +72,8 @@ def block_kept(block: BlockConfig, grid: Triple, *, narrow: int = WIDE, elementw
     if block.is_transition:  # the skip is pooled by what pools the queries, and widened before
         kept += _pool(block, block.pool_q, grid, narrow)
         kept -= N * A * narrow if A == C and not block.pool_q.is_identity else 0  # the norm's input, counted above
-    elif block.pool_q.stride != (1, 1, 1):
-        kept += INDEX * prod(grid_q) * A
-        kept += N * A * narrow if A != C else 0  # the widened skip, which max pooling reads
+    elif block.pool_q.stride != (1, 1, 1) and A != C:
+        kept += N * A * narrow  # the widened skip, which max pooling reads
     kept += Q * A * _leaving_attention(block, narrow) + STATISTICS * Q * WIDE  # the norm's input
     mlp = MLP_RATIO * Q * A * narrow
     return kept + (mlp if elementwise else Q * A * narrow + 2 * mlp)
@@ -144,5 +143,5 @@ def _pool(block: BlockConfig, pool: PoolConfig, grid: Triple, narrow: int) -> in
     if block.pooling == "conv":  # its kernel is repeated for all heads
         return N * A * narrow + (A * prod(pool.kernel) + P * A + STATISTICS * P * block.heads) * WIDE
     if block.pooling == "max":
-        return N * A * WIDE + INDEX * prod(out) * A
+        return N * A * narrow
     return prod(n + 2 * pad for n, pad in zip(grid, pool.padding, strict=True)) * A * WIDE

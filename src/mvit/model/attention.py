@@ -6,11 +6,13 @@ height, width) of the tokens without the class token.
 """
 
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mvit.model import blockwise
 from mvit.model.config import BlockConfig, PoolConfig, Pooling, Triple
 from mvit.model.depthwise import depthwise_conv3d
 from mvit.model.kernels import serve
@@ -105,11 +107,42 @@ def pool_tokens(
     first, body = split_class_token(x, class_token)
     clip = volume(body, grid)
     if pooling == "max":
-        clip = F.max_pool3d(clip, config.kernel, config.stride, config.padding)
+        clip = max_pool3d(clip, config)
     else:
         t, h, w = config.padding  # padded beforehand: avg_pool3d refuses a grid smaller than its kernel
         clip = F.avg_pool3d(F.pad(clip, (w, w, h, h, t, t)), config.kernel, config.stride)
     return join_class_token(first, tokens(clip)), (clip.shape[2], clip.shape[3], clip.shape[4])
+
+
+def max_pool3d(clip: Tensor, pool: PoolConfig) -> Tensor:
+    """torch's, in the type of the clip also under autocast, and without the eight bytes of index that torch keeps.
+
+    Which of a window is the largest is found again for the gradient.
+    """
+    with without_autocast(clip.device.type):
+        if not torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return _max_pool3d(clip, pool)
+        output: Tensor = _MaxPool3d.apply(clip, pool)  # type: ignore[no-untyped-call]
+        return output
+
+
+def _max_pool3d(clip: Tensor, pool: PoolConfig) -> Tensor:
+    return F.max_pool3d(clip, pool.kernel, pool.stride, pool.padding)
+
+
+class _MaxPool3d(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, clip: Tensor, pool: PoolConfig) -> Tensor:
+        ctx.save_for_backward(clip)
+        ctx.pool = pool
+        return _max_pool3d(clip, pool)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor, None]:
+        clip = ctx.saved_tensors[0].detach().requires_grad_()
+        with torch.enable_grad():
+            output = _max_pool3d(clip, ctx.pool)
+        return torch.autograd.grad(output, clip, grad_outputs)[0], None
 
 
 class MultiscaleAttention(nn.Module):
@@ -175,9 +208,12 @@ class MultiscaleAttention(nn.Module):
         return self._weights(q, k, grid_q, grid_k)
 
     def _fused(self, q: Tensor, k: Tensor, v: Tensor, grid_q: Triple, grid_k: Triple) -> Tensor:  # -> (B, h, Q, d)
+        if self.relative is not None:
+            q, k = self.relative.extend(q, k, grid_q, grid_k, self.scale)
+        if blockwise.serves(q, k):
+            return blockwise.attention(q, k, v, self.scale)
         if self.relative is None:
             return F.scaled_dot_product_attention(q, k, v)
-        q, k = self.relative.extend(q, k, grid_q, grid_k, self.scale)
         v = F.pad(v, (0, q.shape[-1] - self.head_width))  # fused kernels want values as wide as keys
         return F.scaled_dot_product_attention(q, k, v, scale=self.scale)[..., : self.head_width]
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mvit.model.attention import NORM_EPS, MultiscaleAttention, pool_tokens, without_autocast
+from mvit.model.attention import NORM_EPS, MultiscaleAttention, pool_tokens
 from mvit.model.config import MLP_RATIO, BlockConfig, Triple
 from mvit.model.recompute import recomputed
 
@@ -103,6 +103,5 @@ class MultiscaleBlock(nn.Module):
     def _pooled_skip(self, x: Tensor, grid: Triple) -> Tensor:
         if self.config.pool_q.stride == (1, 1, 1):
             return x
-        with without_autocast(x.device.type):  # that of a CPU would pool a copy in float32, and keep it
-            x, _ = pool_tokens(x, grid, self.config.pool_q.skip, "max", class_token=self.config.class_token)
+        x, _ = pool_tokens(x, grid, self.config.pool_q.skip, "max", class_token=self.config.class_token)
         return x.to(torch.promote_types(x.dtype, self.norm2.weight.dtype))
