@@ -1,10 +1,12 @@
 #!/bin/sh
 # Every measurement on a CPU, as records in benchmarks/results, and the table made from them. On two cores it takes less
-# than an hour; nothing else should run meanwhile. Needs the extra `baselines`. From the root of the repository:
+# than an hour; nothing else should run meanwhile. Needs the extra `baselines`. From the root of the repository, with a
+# name for the machine:
 #
-#   sh benchmarks/cpu.sh
+#   sh benchmarks/cpu.sh xeon
 set -eu
 cd "$(dirname "$0")/.."
+machine=${1:?a name for the machine, such as xeon}
 results=benchmarks/results
 mkdir -p "$results"
 
@@ -12,7 +14,7 @@ bench() { # NAME, then the command's words
     record=$1
     shift
     echo "== $record"
-    mvit bench "$@" --device cpu --out "$results/cpu-$record.json"
+    mvit bench "$@" --device cpu --out "$results/$machine-$record.json"
 }
 
 torchvision=torchvision_mvit_b_16x4

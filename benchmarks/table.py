@@ -16,13 +16,17 @@ OURS, TORCHVISION = "mvit_b_16x4", "torchvision_mvit_b_16x4"
 
 @dataclass(frozen=True)
 class Aim:
-    """That one case takes at least ``wanted`` times as much as another of the same record: name, dtype and way."""
+    """That one case takes at least ``wanted`` times as much as another of the same record: name, dtype and way.
+
+    ``record`` is its name without that of the machine, as in `xeon-forward-1`.
+    """
 
     record: str
     over: tuple[str, str, str]
     under: tuple[str, str, str]
     wanted: float
     activations: bool = False
+    device: str = "cpu"
 
     def found(self, record: Record) -> Spread | None:
         """The ratio; None where the record does not hold both."""
@@ -40,26 +44,37 @@ class Aim:
 
 
 AIMS = (
-    Aim("cpu-forward-1", (TORCHVISION, "float32", "eager"), (OURS, "float32", "packed"), 1.6),
-    Aim("cpu-forward-1", (TORCHVISION, "bfloat16", "eager"), (OURS, "bfloat16", "packed"), 2.2),
-    Aim("cpu-forward-1", (TORCHVISION, "float32", "eager"), (OURS, "bfloat16", "packed"), 6.0),
-    Aim("cpu-forward-4", (TORCHVISION, "float32", "eager"), (OURS, "float32", "packed"), 1.5),
-    Aim("cpu-forward-4", (TORCHVISION, "bfloat16", "eager"), (OURS, "bfloat16", "packed"), 1.8),
+    Aim("forward-1", (TORCHVISION, "float32", "eager"), (OURS, "float32", "packed"), 1.6),
+    Aim("forward-1", (TORCHVISION, "bfloat16", "eager"), (OURS, "bfloat16", "packed"), 2.2),
+    Aim("forward-1", (TORCHVISION, "float32", "eager"), (OURS, "bfloat16", "packed"), 6.0),
+    Aim("forward-4", (TORCHVISION, "float32", "eager"), (OURS, "float32", "packed"), 1.5),
+    Aim("forward-4", (TORCHVISION, "bfloat16", "eager"), (OURS, "bfloat16", "packed"), 1.8),
     Aim(
-        "cpu-v2-forward-1",
+        "v2-forward-1",
         ("torchvision_mvitv2_s_16x4", "float32", "eager"),
         ("mvitv2_s_16x4", "float32", "packed"),
         1.6,
     ),
-    Aim("cpu-train-1", (TORCHVISION, "autocast", "eager"), (OURS, "autocast", "eager"), 1.8),
-    Aim("cpu-train-8", (TORCHVISION, "autocast", "eager"), (OURS, "autocast", "eager"), 1.8),
-    Aim("cpu-train-8", (TORCHVISION, "autocast", "eager"), (OURS, "autocast", "eager"), 1 / 0.6, activations=True),
+    Aim("train-1", (TORCHVISION, "autocast", "eager"), (OURS, "autocast", "eager"), 1.8),
+    Aim("train-8", (TORCHVISION, "autocast", "eager"), (OURS, "autocast", "eager"), 1.8),
+    Aim("train-8", (TORCHVISION, "autocast", "eager"), (OURS, "autocast", "eager"), 1 / 0.6, activations=True),
     *(
-        Aim("cpu-train-8", (TORCHVISION, "autocast", "eager"), (OURS, "autocast", way), 1 / 0.6, activations=True)
+        Aim("train-8", (TORCHVISION, "autocast", "eager"), (OURS, "autocast", way), 1 / 0.6, activations=True)
         for way in ("elementwise", "checkpointed")
     ),
+    *(
+        Aim(record, (TORCHVISION, "autocast", way), (OURS, "autocast", way), wanted, activations, "cuda")
+        for record, way, wanted, activations in (
+            ("forward-16", "eager", 3.0, False),
+            ("forward-16", "compiled", 1.5, False),
+            ("train-16", "eager", 2.5, False),
+            ("train-16", "compiled", 1.4, False),
+            ("train-16", "eager", 2.0, True),
+        )
+    ),
+    Aim("rivals", ("hiera_b", "autocast", "eager"), (OURS, "autocast", "eager"), 1.3, device="cuda"),
 )
-LIMITS = (("cpu-long-train", "eager", 5e9), ("cpu-long-train", "checkpointed", 3e9))
+LIMITS = (("long-train", "eager", 5e9), ("long-train", "checkpointed", 3e9))
 """Record, way, and the bytes that a step of it is to take at most, with weights, gradients and AdamW's moments."""
 
 
@@ -75,25 +90,35 @@ def _head() -> Iterator[str]:
 
 
 def _aims(records: Mapping[str, Record]) -> Iterator[str]:
-    rows = [(aim, aim.found(records[aim.record])) for aim in AIMS if aim.record in records]
-    if not any(found for _, found in rows):
+    rows = [
+        (aim, name, aim.found(record))
+        for name, record in records.items()
+        for aim in AIMS
+        if _measurement(name) == aim.record and record["hardware"]["device"] == aim.device
+    ]
+    if not any(found for *_, found in rows):
         return
     yield from ("", "## What was aimed at", "")
     yield "How many times as much the first takes as the second, and quartiles over the rounds."
     yield from ("", "| record | what | first | second | times | aim | |", "|---|---|---|---|---|---|---|")
-    for aim, found in rows:
+    for aim, name, found in rows:
         if found:
-            first, second = (f"`{name}` {dtype} {way}" for name, dtype, way in (aim.over, aim.under))
+            first, second = (f"`{model}` {dtype} {way}" for model, dtype, way in (aim.over, aim.under))
             met = "met" if found.median >= aim.wanted else "not met"
             yield (
-                f"| [{aim.record}]({aim.record}.json) | {'activations' if aim.activations else 'time'} | {first} "
+                f"| [{name}]({name}.json) | {'activations' if aim.activations else 'time'} | {first} "
                 f"| {second} | {found.median:.2f} [{found.low:.2f}, {found.high:.2f}] | {aim.wanted:.2f} | {met} |"
             )
 
 
+def _measurement(name: str) -> str:
+    return name.partition("-")[2]
+
+
 def _tables(records: Mapping[str, Record]) -> Iterator[str]:
-    for name, way, limit in LIMITS:
-        for case in records[name]["cases"] if name in records else ():
+    limits = [(name, *limit) for name in records for measurement, *limit in LIMITS if _measurement(name) == measurement]
+    for name, way, limit in limits:
+        for case in records[name]["cases"]:
             if case["way"] == way and (memory := case.get("memory_bytes")):
                 met = "met" if memory["total"] <= limit else "not met"
                 said = f"`{case['name']}` {case['dtype']} {way}, a step of training on {case['batch']} clip"
