@@ -17,7 +17,8 @@ if not kernels.installed:
     sys.exit("error: Triton is not installed; it comes with torch's CUDA wheels for Linux")
 END
 
-python -m pytest -m "slow or not slow" tests/model/test_kernels.py tests/model/test_compile.py tests/model/test_gpu.py
+python -m pytest -m "slow or not slow" tests/model/test_kernels.py tests/model/test_norm_kernel.py \
+    tests/model/test_compile.py tests/model/test_gpu.py
 
 bench() { # NAME, then the command's words
     record=$1
@@ -39,6 +40,12 @@ done
     bench plain-forward-16 $v1 --dtype autocast bfloat16 --batch 16 --compile --memory
     bench plain-train-16 $v1 --train --dtype autocast --batch 16 --compile --memory
     bench plain-v2-train-16 $v2 --train --dtype autocast --batch 16 --compile --memory
+)
+( # Pooling's kernel alone: what the other gains, which compiled models go without, or loses by its launch.
+    export MVIT_KERNELS=pooling
+    bench pooling-forward-1 $v1 --dtype autocast bfloat16
+    bench pooling-train-1 $v1 --train --dtype autocast --memory
+    bench pooling-train-16 $v1 --train --dtype autocast --batch 16 --memory
 )
 bench rivals model mvit_b_16x4 mvitv2_s_16x4 vit_b_8x8 \
     --against hiera_b videomae_b video_swin_t x3d_m slowfast_r50 --dtype autocast --batch 16

@@ -1,7 +1,4 @@
-"""The kernels against the plain path: on a GPU where there is one, and under Triton's interpreter everywhere.
-
-Triton decides when it is imported whether it interprets, so this file runs itself in a process that does.
-"""
+"""The fused pool against the plain path: on a GPU where there is one, and under Triton's interpreter everywhere."""
 
 import os
 import subprocess
@@ -11,8 +8,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from alive import two_stages
+from interpreted import DEVICE, INTERPRETED, TOLERANCES, assert_near, compile_only, on_device, run_interpreted
 from mvit.model import attention, kernels
 from mvit.model.attention import TokenPool
 from mvit.model.config import PoolConfig
@@ -20,30 +19,16 @@ from mvit.model.kernels.pooling import pool_and_norm
 from mvit.model.mvit import MViT
 from strategies import triples
 
-INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-DEVICE = "cpu" if INTERPRETED else "cuda"
-
 pytestmark = pytest.mark.skipif(
     not kernels.installed, reason="Triton is not installed: there is no wheel for this system"
 )
-on_device = pytest.mark.skipif(
-    not (INTERPRETED or torch.cuda.is_available()),
-    reason="needs a CUDA GPU; test_under_the_interpreter runs it on this machine",
-)
-
-# How far sums of a few dozen products may be from those in float64, relative to the largest.
-TOLERANCES = {torch.float64: 1e-12, torch.float32: 1e-5, torch.float16: 4e-3, torch.bfloat16: 3e-2}
-
 SMALL = two_stages(clip=(2, 16, 16), depths=(1, 2), widths=(6, 12))
 
 
 @pytest.mark.timeout(300)
 @pytest.mark.skipif(INTERPRETED, reason="this is the process that interprets")
 def test_under_the_interpreter():
-    environment = os.environ | {"TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", __file__]
-    run = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert run.returncode == 0, run.stdout + run.stderr
+    run_interpreted(__file__)
 
 
 def random_pool(pool: PoolConfig, heads: int, width: int, *, class_token: bool, dtype=torch.float64) -> TokenPool:
@@ -55,12 +40,6 @@ def random_pool(pool: PoolConfig, heads: int, width: int, *, class_token: bool, 
 
 def gradients(y, tensors, grad):
     return torch.autograd.grad(y, tensors, grad.to(y.dtype))
-
-
-def assert_near(actual, expected, tolerance):
-    assert actual.shape == expected.shape
-    error = (actual.double() - expected.double()).abs().max()
-    assert error <= tolerance * max(1, expected.abs().max()), f"{error=} of {expected.abs().max()}"
 
 
 @st.composite
@@ -117,7 +96,7 @@ def test_output_and_gradients_are_the_plain_path_s(
 
 
 def plain_path(module: TokenPool, x, grid):
-    enabled, kernels.enabled = kernels.enabled, False
+    enabled, kernels.enabled = kernels.enabled, set()
     try:
         return module(x, grid)
     finally:
@@ -165,11 +144,11 @@ def test_a_model_takes_them_compiled_and_is_the_same(monkeypatch):
     torch.manual_seed(0)
     model = MViT(SMALL).to(DEVICE, torch.float64)
     clips = torch.randn(1, 3, 2, 16, 16, dtype=torch.float64, device=DEVICE)
-    monkeypatch.setattr(kernels, "enabled", False)
+    monkeypatch.setattr(kernels, "enabled", set())
     expected = model(clips)
     wanted = torch.autograd.grad(expected.square().sum(), list(model.parameters()))
-    monkeypatch.setattr(kernels, "enabled", True)
-    monkeypatch.setattr(attention, "serve", lambda x: kernels.enabled)  # the interpreter has no GPU
+    monkeypatch.setattr(kernels, "enabled", {"pooling"})
+    monkeypatch.setattr(attention, "serve", lambda x, kernel: kernel in kernels.enabled)  # the interpreter has no GPU
     calls = []
     pool = attention.pool_and_norm
     monkeypatch.setattr(attention, "pool_and_norm", lambda *a, **k: calls.append(0) or pool(*a, **k))
@@ -193,12 +172,40 @@ def test_a_wrong_grid_is_refused():
 
 
 @pytest.mark.skipif(INTERPRETED, reason="has nothing to interpret")
-def test_they_serve_gpus_alone_and_one_switch_turns_them_off(monkeypatch):
-    assert not kernels.serve(torch.zeros(1))
-    if torch.cuda.is_available():
-        assert kernels.serve(torch.zeros(1, device="cuda"))
-        monkeypatch.setattr(kernels, "enabled", False)
-        assert not kernels.serve(torch.zeros(1, device="cuda"))
+def test_they_serve_gpus_alone_and_a_switch_turns_each_off(monkeypatch):
+    with FakeTensorMode():
+        on_gpu, without_kernel = (
+            torch.empty(1, dtype=kind, device="cuda") for kind in (torch.float32, torch.complex64)
+        )
+    assert not kernels.serve(without_kernel, "norm")
+    for kernel in kernels.KERNELS:
+        assert not kernels.serve(torch.zeros(1), kernel)
+        assert kernels.serve(on_gpu, kernel)
+        monkeypatch.setattr(kernels, "enabled", set(kernels.KERNELS) - {kernel})
+        assert not kernels.serve(on_gpu, kernel)
+        monkeypatch.undo()
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    assert [kernels.serve(on_gpu, kernel) for kernel in ("pooling", "norm")] == [True, False]
+    monkeypatch.setattr(torch.compiler, "is_exporting", lambda: True)
+    assert not any(kernels.serve(on_gpu, kernel) for kernel in kernels.KERNELS)
+
+
+@pytest.mark.skipif(INTERPRETED, reason="has nothing to interpret")
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [("1", {"pooling", "norm"}), ("0", set()), ("norm", {"norm"}), ("norm,pooling", {"norm", "pooling"})],
+)
+def test_what_the_switch_says(words, names):
+    assert kernels.chosen(words) == names
+
+
+@pytest.mark.skipif(INTERPRETED, reason="has nothing to interpret")
+@pytest.mark.parametrize("words", ["", "true", "norms", "norm, pooling", "0,norm"])
+def test_what_the_switch_does_not_know(words):
+    with pytest.raises(
+        ValueError, match=r"MVIT_KERNELS names '.*': expected 1 .all., 0 .none., or some of pooling and norm"
+    ):
+        kernels.chosen(words)
 
 
 @pytest.mark.skipif(INTERPRETED, reason="has nothing to interpret")
@@ -212,8 +219,8 @@ from mvit.model import kernels
 from mvit.model.mvit import MViT
 import mvit
 MViT(mvit.create_model("mvit_test_4x32").config)(torch.zeros(1, 3, 4, 32, 32))
-assert kernels.enabled is False
-print(kernels.installed, "mvit.model.kernels.pooling_triton" in sys.modules)
+assert kernels.enabled == set()
+print(kernels.installed, any(name.endswith("_triton") for name in sys.modules))
 """
     for hidden, installed in (((), kernels.installed), (("hidden",), False)):
         run = subprocess.run(
@@ -226,36 +233,9 @@ print(kernels.installed, "mvit.model.kernels.pooling_triton" in sys.modules)
         assert run.stdout.split() == [str(installed), "False"]
 
 
-class AbsentGPU:
-    """What Triton's launcher asks a driver before it compiles."""
-
-    def get_current_device(self):
-        return 0
-
-    def get_current_stream(self, device):
-        return 0
-
-    def get_current_target(self):
-        from triton.backends.compiler import GPUTarget
-
-        return GPUTarget("cuda", 90, 32)
-
-
 @pytest.mark.skipif(INTERPRETED, reason="what is interpreted is not compiled")
 def test_they_compile_for_a_gpu_that_is_not_there(monkeypatch, tmp_path):
-    from triton.runtime import JITFunction, driver
-
-    compiled = {}
-
-    def compile_only(kernel, grid):
-        def launch(*arguments, **options):
-            compiled[kernel.__name__] = kernel.run(*arguments, grid=grid, warmup=True, **options)
-
-        return launch
-
-    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    monkeypatch.setattr(JITFunction, "__getitem__", compile_only)
-    monkeypatch.setattr(driver, "_active", AbsentGPU())
+    compiled = compile_only(monkeypatch, tmp_path)
     pool = PoolConfig(kernel=(1, 1, 3), stride=(1, 1, 2), padding=(0, 0, 1))
     x = torch.zeros(1, 9, 192, dtype=torch.bfloat16, requires_grad=True)
     weights = [torch.zeros(96, 1, 1, 1, 3, requires_grad=True), *torch.zeros(2, 96).requires_grad_().unbind()]

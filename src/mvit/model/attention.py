@@ -45,7 +45,7 @@ class TokenPool(nn.Module):
         config = self.config.packed if packed else self.config
         if self.pooling != "conv":
             return pool_tokens(x, grid, config, self.pooling, class_token=self.class_token)
-        if serve(x):
+        if serve(x, "pooling"):
             scale, shift = self.norm.weight, self.norm.bias
             return pool_and_norm(x, self.weight, scale, shift, grid, config, class_token=self.class_token, eps=NORM_EPS)
         kind = x.dtype

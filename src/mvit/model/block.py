@@ -9,6 +9,8 @@ from torch.nn import functional as F
 
 from mvit.model.attention import NORM_EPS, MultiscaleAttention, pool_tokens
 from mvit.model.config import MLP_RATIO, BlockConfig, Triple
+from mvit.model.kernels import serve
+from mvit.model.kernels.norm import add_and_norm, norm
 from mvit.model.recompute import recomputed
 
 
@@ -19,10 +21,27 @@ class Norm(nn.LayerNorm):
         super().__init__(width, eps=NORM_EPS)
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (LayerNorm names it so) -- (B, N, C) -> (B, N, C)
-        x, device = super().forward(input), input.device.type
-        if x.dtype != torch.float32 or not torch.amp.is_autocast_available(device):
-            return x
-        return x.to(torch.get_autocast_dtype(device)) if torch.is_autocast_enabled(device) else x
+        kind = _autocast_to(input)
+        if serve(input, "norm"):
+            return norm(input, self.weight, self.bias, eps=self.eps, dtype=kind)
+        x = super().forward(input)
+        return x.to(kind) if kind and x.dtype == torch.float32 else x
+
+    def of_sum(self, skip: Tensor, branch: Tensor, factor: Tensor | None) -> tuple[Tensor, Tensor]:
+        """``skip + factor * branch`` and its norm, both (B, N, C), at once where there is a kernel; None is 1."""
+        if serve(skip, "norm"):
+            kind = _autocast_to(skip)
+            return add_and_norm(skip, branch, factor, self.weight, self.bias, eps=self.eps, dtype=kind)
+        x = skip + (branch if factor is None else branch * factor)
+        return x, self(x)
+
+
+def _autocast_to(x: Tensor) -> torch.dtype | None:
+    """What autocast, where it is on, has linear layers read in place of a tensor; float64 it leaves alone."""
+    device = x.device.type
+    if x.dtype == torch.float64 or not torch.amp.is_autocast_available(device):
+        return None
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
 
 
 class StochasticDepth(nn.Module):
@@ -33,8 +52,13 @@ class StochasticDepth(nn.Module):
         self.rate = rate
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:  # (B, N, C) -> (B, N, C)
+        factor = self.factor(x, mask)
+        return x if factor is None else x * factor
+
+    def factor(self, x: Tensor, mask: Tensor | None = None) -> Tensor | None:
+        """What each sample of a branch is multiplied by, (B, 1, 1); None: all by 1."""
         mask = self.mask(x) if mask is None else mask
-        return x if mask is None else x * (mask / (1 - self.rate))
+        return None if mask is None else mask / (1 - self.rate)
 
     def mask(self, x: Tensor) -> Tensor | None:
         """1 for each sample that is kept and 0 for each that is dropped, (B, 1, 1); None: nothing is dropped."""
@@ -81,8 +105,8 @@ class MultiscaleBlock(nn.Module):
             attended, new_grid = self.attn(normed, grid)
             if self.proj and self.config.width_attention != self.config.width:
                 x = self.proj(normed)
-        x = self._pooled_skip(x, grid) + self.drop_path(attended)
-        with recomputed(self.norm2, x, enabled=self.recompute) as normed:
+        x, normed = self.norm2.of_sum(self._pooled_skip(x, grid), attended, self.drop_path.factor(attended))
+        with recomputed(self.norm2, x, normed, enabled=self.recompute):
             if self.proj and self.config.width_attention == self.config.width:
                 x = self.proj(normed)
             return x + self.drop_path(self.mlp(normed)), new_grid
@@ -94,8 +118,7 @@ class MultiscaleBlock(nn.Module):
         x, normed = x[:, :1], normed[:, :1]
         if self.proj and self.config.width_attention != self.config.width:
             x = self.proj(normed)
-        x = x + self.drop_path(attended)
-        normed = self.norm2(x)
+        x, normed = self.norm2.of_sum(x, attended, self.drop_path.factor(attended))
         if self.proj and self.config.width_attention == self.config.width:
             x = self.proj(normed)
         return x + self.drop_path(self.mlp(normed))

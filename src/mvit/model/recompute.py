@@ -30,13 +30,16 @@ def checkpointed(function: Callable[[Tensor, Triple], Any], x: Tensor, grid: Tri
 
 
 @contextmanager
-def recomputed(function: Callable[[Tensor], Tensor], x: Tensor, *, enabled: bool = True) -> Iterator[Tensor]:
+def recomputed(
+    function: Callable[[Tensor], Tensor], x: Tensor, y: Tensor | None = None, *, enabled: bool = True
+) -> Iterator[Tensor]:
     """``function(x)`` for the operations inside: where one would keep it for its gradient, x is kept in its place.
 
-    ``function`` gives a new tensor and draws nothing random. Not for use inside ``checkpointed``, whose own hooks would
-    not see what is kept here. Without effect while compiling: a compiler chooses for itself what to compute again.
+    ``y`` is what it gives, where that is there already. ``function`` gives a new tensor and draws nothing random. Not
+    for use inside ``checkpointed``, whose own hooks would not see what is kept here. Without effect while compiling: a
+    compiler chooses for itself what to compute again.
     """
-    y = function(x)
+    y = function(x) if y is None else y
     hooks: AbstractContextManager[object] = nullcontext()
     if enabled and torch.is_grad_enabled() and not torch.compiler.is_compiling():
         kept = _InPlaceOf(function, x, y)

@@ -1,11 +1,11 @@
 """Operators that are fused for GPUs in Triton; the plain path beside each of them says what it computes.
 
-One switch: ``MVIT_KERNELS=0`` in the environment, or ``mvit.model.kernels.enabled = False`` in a program, takes the
-plain path everywhere. Without Triton, for tensors that are not on a GPU, and in a model that is being exported, that
-path is taken anyway.
+One switch: ``MVIT_KERNELS=0`` in the environment, or ``mvit.model.kernels.enabled.clear()`` in a program, takes the
+plain path everywhere, and ``MVIT_KERNELS=pooling`` everywhere but in pooling. Without Triton, for tensors that are not
+on a GPU, and in a model that is being exported, that path is taken anyway.
 
-What torch fuses by itself is not written again here: LayerNorm, exact GELU and softmax attention are single kernels,
-and ``torch.compile`` fuses the first two with the sum or bias beside them.
+What torch fuses by itself is not written again here: exact GELU and softmax attention are single kernels, and
+``torch.compile`` fuses GELU with the bias beside it, and sums with the norm that follows.
 """
 
 import os
@@ -15,11 +15,25 @@ import torch
 from torch import Tensor
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+KERNELS = ("pooling", "norm")
+
+
+def chosen(words: str) -> set[str]:
+    """What ``MVIT_KERNELS`` says: all for "1", none for "0", else some by name and comma; ``ValueError`` for others."""
+    names = {"1": set(KERNELS), "0": set()}.get(words, set(words.split(",")))
+    if unknown := sorted(names - set(KERNELS)):
+        known = " and ".join(KERNELS)
+        raise ValueError(f"MVIT_KERNELS names {unknown[0]!r}: expected 1 (all), 0 (none), or some of {known}")
+    return names
+
 
 installed = find_spec("triton") is not None
-enabled = os.environ.get("MVIT_KERNELS", "1") != "0"
+enabled = chosen(os.environ.get("MVIT_KERNELS", "1"))
 
 
-def serve(x: Tensor) -> bool:
-    """Whether a tensor goes through the kernels."""
-    return enabled and installed and x.is_cuda and x.dtype in DTYPES and not torch.compiler.is_exporting()
+def serve(x: Tensor, kernel: str) -> bool:
+    """Whether a tensor goes through one of the kernels."""
+    if not (x.is_cuda and installed and kernel in enabled and x.dtype in DTYPES):
+        return False
+    # Inductor fuses sums with norms itself, and with more around them than an operator that it cannot look into.
+    return not (torch.compiler.is_compiling() if kernel == "norm" else torch.compiler.is_exporting())

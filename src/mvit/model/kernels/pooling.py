@@ -8,18 +8,14 @@ B batch, N tokens in and Q tokens out, each with the class token if there is one
 """
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from mvit.model.config import PoolConfig, Triple, convolved
+from mvit.model.kernels.launch import PROGRAMS, TILE, block_and_rows, ceil_of, device_of, sums_of
 
-PROGRAMS = 1024
-"""How many share a sum over all rows: a constant, so that a gradient is the same to the bit in every run."""
-TILE = 1024
-"""Numbers that a program holds of one tensor."""
 TAPS = 8
 """Taps of the weight whose gradients a program sums."""
 
@@ -66,10 +62,10 @@ def _pool(
     geometry = _Geometry(x, weight, grid, stride, padding, class_token)
     x = _with_whole_rows(x)
     y = geometry.pooled(x)
-    sums = _sums(x.dtype)
+    sums = sums_of(x.dtype)
     rows = y.numel() // geometry.width
-    with _device_of(x):
-        device.pool_forward[(_ceil(rows, geometry.rows),)](
+    with device_of(x):
+        device.pool_forward[(ceil_of(rows, geometry.rows),)](
             x, _by_tap(weight, sums), scale.to(sums).contiguous(), shift.to(sums).contiguous(), y,
             rows, geometry.heads, x.stride(0), x.stride(1), *geometry.grids,
             **geometry.constants, EPS=eps, ROWS=geometry.rows,
@@ -107,13 +103,13 @@ def _pool_backward(
     from mvit.model.kernels import pooling_triton as device
 
     geometry = _Geometry(x, weight, grid, stride, padding, class_token)
-    sums = _sums(x.dtype)
+    sums = sums_of(x.dtype)
     x, grad, by_tap = _with_whole_rows(x), grad.contiguous(), _by_tap(weight, sums)
     grad_pooled = torch.empty_like(grad, dtype=sums)
     grad_x = torch.empty_like(x, memory_format=torch.contiguous_format)
-    with _device_of(x):
+    with device_of(x):
         rows = grad.numel() // geometry.width
-        programs = min(PROGRAMS, _ceil(rows, geometry.rows))
+        programs = min(PROGRAMS, ceil_of(rows, geometry.rows))
         of_scale = x.new_empty(programs, geometry.width, dtype=sums)
         of_shift = torch.empty_like(of_scale)
         device.norm_backward[(programs,)](
@@ -123,7 +119,7 @@ def _pool_backward(
         )  # fmt: skip
 
         rows = x.numel() // geometry.width
-        device.input_backward[(_ceil(rows, geometry.rows),)](
+        device.input_backward[(ceil_of(rows, geometry.rows),)](
             grad_pooled, by_tap, grad_x,
             rows, geometry.heads, *geometry.grids,
             **geometry.constants, ROWS=geometry.rows,
@@ -131,8 +127,8 @@ def _pool_backward(
 
         rows = grad.shape[0] * (grad.shape[1] - class_token) * geometry.heads
         rows_at_once = max(1, geometry.rows // TAPS)
-        tap_groups = _ceil(by_tap.shape[0], TAPS)
-        programs = min(_ceil(PROGRAMS, tap_groups), _ceil(rows, rows_at_once))
+        tap_groups = ceil_of(by_tap.shape[0], TAPS)
+        programs = min(ceil_of(PROGRAMS, tap_groups), ceil_of(rows, rows_at_once))
         of_weight = x.new_empty(programs, *by_tap.shape, dtype=sums)
         device.weight_backward[(programs, tap_groups)](
             x, grad_pooled, of_weight,
@@ -189,8 +185,7 @@ class _Geometry:
         self.new_grid = convolved(_triple(grid), kernel, _triple(stride), _triple(padding))
         self.grids = (*grid, *self.new_grid)
         self.class_token = int(class_token)
-        block = 1 << (self.width - 1).bit_length()
-        self.rows = max(1, TILE // block)
+        block, self.rows = block_and_rows(self.width, TILE)
         self.constants = {
             "KERNEL": kernel,
             "STRIDE": _triple(stride),
@@ -211,10 +206,6 @@ def _triple(values: Sequence[int]) -> Triple:
     return (t, h, w)
 
 
-def _sums(kind: torch.dtype) -> torch.dtype:
-    return torch.promote_types(kind, torch.float32)
-
-
 def _with_whole_rows(x: Tensor) -> Tensor:
     return x if x.stride(2) == 1 else x.contiguous()
 
@@ -222,11 +213,3 @@ def _with_whole_rows(x: Tensor) -> Tensor:
 def _by_tap(weight: Tensor, kind: torch.dtype) -> Tensor:
     """(d, 1, kt, kh, kw) -> (taps, d), so that the channels of a tap lie side by side."""
     return weight.flatten(1).T.to(kind).contiguous()
-
-
-def _ceil(number: int, divisor: int) -> int:
-    return -(-number // divisor)
-
-
-def _device_of(x: Tensor) -> AbstractContextManager[object]:
-    return torch.cuda.device_of(x)  # Triton launches on the current device, which need not be the tensor's

@@ -8,6 +8,8 @@ Sums are in the dtype of the weight, which is float32 or more. None depends on t
 import triton
 import triton.language as tl
 
+from mvit.model.kernels.norm_triton import norm_gradient, normed_rows
+
 
 @triton.jit
 def pool_forward(
@@ -23,7 +25,7 @@ def pool_forward(
         x_ptr, weight_ptr, row, rows, heads, step_batch, step_token, T, H, W, OT, OH, OW,
         KERNEL, STRIDE, PADDING, CLASS, D, BLOCK, ROWS,
     )  # fmt: skip
-    normed, _ = _normed(pooled, channel, EPS, D)
+    normed, _ = normed_rows(pooled, channel, EPS, D)
     scale = tl.load(scale_ptr + channel, mask=channel < D, other=0)
     shift = tl.load(shift_ptr + channel, mask=channel < D, other=0)
     at = row.to(tl.int64)[:, None] * D + channel[None, :]
@@ -52,17 +54,13 @@ def norm_backward(
             x_ptr, weight_ptr, row, rows, heads, step_batch, step_token, T, H, W, OT, OH, OW,
             KERNEL, STRIDE, PADDING, CLASS, D, BLOCK, ROWS,
         )  # fmt: skip
-        normed, deviation = _normed(pooled, channel, EPS, D)
+        normed, deviation = normed_rows(pooled, channel, EPS, D)
         at = row.to(tl.int64)[:, None] * D + channel[None, :]
         there = (row < rows)[:, None] & (channel < D)[None, :]
         grad = tl.load(grad_ptr + at, mask=there, other=0).to(normed.dtype)
         of_scale += grad * normed
         of_shift += grad
-        grad = grad * scale[None, :]
-        mean = tl.sum(grad, axis=1) / D
-        along = tl.sum(grad * normed, axis=1) / D
-        grad = (grad - mean[:, None] - normed * along[:, None]) / deviation[:, None]
-        tl.store(grad_pooled_ptr + at, grad, mask=there)
+        tl.store(grad_pooled_ptr + at, norm_gradient(grad * scale[None, :], normed, deviation, D), mask=there)
     share = tl.program_id(0) * D + channel
     tl.store(grad_scale_ptr + share, tl.sum(of_scale, axis=0), mask=channel < D)
     tl.store(grad_shift_ptr + share, tl.sum(of_shift, axis=0), mask=channel < D)
@@ -172,12 +170,3 @@ def _pooled(
             tap = tl.load(weight_ptr + (plane * KERNEL[2] + column) * D + channel, mask=channel < D, other=0)
             pooled += x.to(pooled.dtype) * tap[None, :]
     return pooled
-
-
-@triton.jit
-def _normed(pooled, channel, EPS: tl.constexpr, D: tl.constexpr):
-    """Rows with mean 0 and variance 1 over their d channels, and the deviation that they were divided by."""
-    mean = tl.sum(pooled, axis=1) / D
-    centred = tl.where((channel < D)[None, :], pooled - mean[:, None], 0.0)
-    deviation = tl.sqrt(tl.sum(centred * centred, axis=1) / D + EPS)
-    return centred / deviation[:, None], deviation
