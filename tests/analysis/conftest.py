@@ -67,6 +67,7 @@ def write_run(
             samples=samples,
             scores=softmax(logits),
             unreadable=bad,
+            left_out=tuple(Sample(path, classes[0]) for path in bad),
             listed=len(samples) + len(bad),
             protocol=protocol,
         ),

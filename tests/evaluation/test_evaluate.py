@@ -28,6 +28,7 @@ def made_up(scores: list[list[float]], labels: str, unreadable: int = 0, classes
         samples=samples,
         scores=np.array(scores),
         unreadable={Path(f"bad/{n}.mp4"): "it is empty" for n in range(unreadable)},
+        left_out=tuple(Sample(Path(f"bad/{n}.mp4"), "a") for n in range(unreadable)),
         listed=len(samples) + unreadable,
         protocol="1x1 views, 8 segments, short side 32, crop 32",
     )

@@ -4,7 +4,7 @@ import dataclasses
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -118,15 +118,19 @@ def normalise_uint8(frames: np.ndarray, mean: Sequence[float], std: Sequence[flo
     return result
 
 
-def describe(preprocessing: Preprocessing, clips: int, crops: int) -> str:
-    """The protocol in words, as every result carries it: "5x1 views, 16x4, short side 256, crop 224"."""
+def describe(preprocessing: Preprocessing, clips: int, crops: int, aggregate: Literal["mean", "max"] = "mean") -> str:
+    """The protocol in words, as every result carries it: "5x1 views, 16x4, short side 256, crop 224".
+
+    "10x3 views, max, ..." where a class's score is not the mean of those of the views, as it usually is.
+    """
     sampling = preprocessing.sampling
     if sampling.mode == "segments":
         frames = f"{sampling.frames} segments"
     else:
         frames = f"{sampling.frames}x{sampling.spacing:g}"
         frames += f" at {sampling.target_fps:g} fps" if sampling.target_fps else ""
-    return f"{clips}x{crops} views, {frames}, short side {preprocessing.short_side}, crop {preprocessing.crop}"
+    views = f"{clips}x{crops} views" + (", max" if aggregate == "max" else "")
+    return f"{views}, {frames}, short side {preprocessing.short_side}, crop {preprocessing.crop}"
 
 
 def _same_keys(where: str, values: Any, kind: type) -> None:

@@ -19,10 +19,8 @@ from mvit.data.opening import why
 from mvit.data.resources import available_cores
 from mvit.data.video import UnreadableVideo
 from mvit.data.views import Preprocessing, describe, read_views
-from mvit.evaluation.metrics import confusion, in_top_k, mean_class, per_class, softmax, wilson
-
-Predict = Callable[[np.ndarray], np.ndarray]
-"""A classifier: float32 clips (N, 3, T, H, W) to logits (N, classes)."""
+from mvit.evaluation.metrics import Ranking, confusion, in_top_k, mean_class, per_class, wilson
+from mvit.evaluation.scoring import SINGLE, Predict, Scoring, score_views
 
 Progress = Callable[[int, int], None]
 """Called after each video with how many are done and how many there are."""
@@ -37,38 +35,30 @@ class Evaluation:
 
     classes: tuple[str, ...]
     samples: tuple[Sample, ...]
-    scores: np.ndarray  # (samples, classes) float64: softmax, averaged over views
+    scores: np.ndarray  # (samples, classes) float64, as `scoring` makes them
     unreadable: dict[Path, str]
+    left_out: tuple[Sample, ...]
+    """The samples that are unreadable."""
     listed: int
     protocol: str
+    scoring: Scoring = SINGLE
 
     @property
     def labels(self) -> np.ndarray:
-        """The index of each sample's true class: (samples,) int64."""
-        return labels_of(self.samples, self.classes)
+        """The index of each sample's class, (samples,) int64, or, for several labels, bool (samples, classes)."""
+        return labels_of(self.samples, self.classes, self.scoring)
 
 
-def score_views(predict: Predict, views: np.ndarray) -> np.ndarray:
-    """The class scores of one video from its views: softmax of each, averaged; (N, 3, T, H, W) -> (classes,) float64.
-
-    Raises ValueError when the classifier gives something other than a row of finite numbers for each view.
-    """
-    logits = np.asarray(predict(views))
-    if logits.ndim != 2 or len(logits) != len(views):
-        raise ValueError(
-            f"the classifier gave an array of shape {logits.shape} for {len(views)} views: a row each is due"
-        )
-    if not np.isfinite(logits).all():
-        raise ValueError(
-            "the classifier gave scores that are not finite numbers: its training has probably diverged; "
-            "train again with a lower learning rate"
-        )
-    return softmax(logits).mean(axis=0)
-
-
-def score_video(predict: Predict, path: Path, preprocessing: Preprocessing, clips: int, crops: int) -> np.ndarray:
-    """The class scores of a video: what evaluation counts and prediction shows; (classes,) float64, sum 1."""
-    return score_views(predict, read_views(path, preprocessing, clips=clips, crops=crops))
+def score_video(
+    predict: Predict,
+    path: Path,
+    preprocessing: Preprocessing,
+    clips: int,
+    crops: int,
+    scoring: Scoring = SINGLE,
+) -> np.ndarray:
+    """The class scores of a video: what evaluation counts and prediction shows; (classes,) float64."""
+    return score_views(predict, read_views(path, preprocessing, clips=clips, crops=crops), scoring)
 
 
 def evaluate(
@@ -79,6 +69,7 @@ def evaluate(
     *,
     clips: int = 5,
     crops: int = 1,
+    scoring: Scoring = SINGLE,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Score every video, each in one call with all its views; the next ones are decoded meanwhile.
@@ -86,16 +77,18 @@ def evaluate(
     An unreadable video is left out and named, never replaced. Raises ValueError for labels that are no class, scores
     for another number of classes, and when not one video is readable.
     """
-    labels_of(samples, classes)
+    labels_of(samples, classes, scoring)
     kept: list[Sample] = []
+    left_out: list[Sample] = []
     scores: list[np.ndarray] = []
     unreadable: dict[Path, str] = {}
     for done, (sample, views) in enumerate(decoded(samples, preprocessing, clips, crops), start=1):
         if isinstance(views, str):
             unreadable[sample.id] = views
+            left_out.append(sample)
         else:
             kept.append(sample)
-            scores.append(checked(score_views(predict, views), classes))
+            scores.append(checked(score_views(predict, views, scoring), classes))
         if progress is not None:
             progress(done, len(samples))
     require_readable(kept, unreadable)
@@ -104,8 +97,10 @@ def evaluate(
         samples=tuple(kept),
         scores=np.stack(scores),
         unreadable=unreadable,
+        left_out=tuple(left_out),
         listed=len(samples),
-        protocol=describe(preprocessing, clips, crops),
+        protocol=describe(preprocessing, clips, crops, scoring.aggregate),
+        scoring=scoring,
     )
 
 
@@ -136,16 +131,24 @@ def decoded(
         pool.shutdown(cancel_futures=True)
 
 
-def labels_of(samples: Sequence[Sample], classes: Sequence[str]) -> np.ndarray:
-    """The index of each sample's class: (samples,) int64; raises ValueError for a label that is no class."""
+def labels_of(samples: Sequence[Sample], classes: Sequence[str], scoring: Scoring = SINGLE) -> np.ndarray:
+    """The index of each sample's class, (samples,) int64, or, for several labels, bool (samples, classes).
+
+    Raises ValueError for a label that is no class, and for samples of several where one is due.
+    """
     index = {name: position for position, name in enumerate(classes)}
     for sample in samples:
-        if sample.label not in index:
+        if strange := [label for label in sample.labels if label not in index]:
             raise ValueError(
-                f"{sample.id} is labelled {sample.label!r}, which is none of the model's {len(classes)} classes: "
+                f"{sample.id} is labelled {strange[0]!r}, which is none of the model's {len(classes)} classes: "
                 "evaluate on data with the classes it was trained on"
             )
-    return np.array([index[sample.label] for sample in samples], dtype=np.int64)
+    if not scoring.multi_label:
+        return np.array([index[sample.label] for sample in samples], dtype=np.int64)
+    labels = np.zeros((len(samples), len(classes)), dtype=bool)
+    for row, sample in zip(labels, samples, strict=True):
+        row[[index[label] for label in sample.labels]] = True
+    return labels
 
 
 def checked(scores: np.ndarray, classes: Sequence[str]) -> np.ndarray:
@@ -166,44 +169,89 @@ def require_readable(kept: Sequence[Sample], unreadable: dict[Path, str]) -> Non
 
 
 def result(evaluation: Evaluation) -> dict[str, Any]:
-    """What goes into result.json; shares are fractions, intervals 95 % (Wilson).
+    """What goes into result.json; shares are fractions, intervals 95 %; every figure is over ``videos``.
 
-    ``top1`` and ``top5`` (null for five classes or fewer) are over the ``videos`` readable of those ``listed``,
-    ``top1_unreadable_wrong`` over all listed; ``mean_class`` is the mean recall over classes that have videos.
-    ``unreadable`` gives the reason by path; ``confusion`` has a row for each true class.
+    ``videos`` are those readable of those ``listed``, ``unreadable`` gives the reason by path. One label a video:
+    ``top1`` and ``top5`` (null for five classes or fewer) with their intervals (Wilson), ``top1_unreadable_wrong`` over
+    all listed, ``mean_class``, the mean recall over classes that have videos, and ``confusion``, a row for each true
+    class. Several: ``map``, the mean of average precision over the ``map_classes`` classes that have videos, with its
+    interval (``Ranking.interval``), ``map_unreadable_wrong``, where unreadable videos are never found, ``hit1``, the
+    share of videos whose highest score is one of their classes, and ``chance``, the ``map`` of equal scores.
     """
+    figures, tables = _of_several(evaluation) if evaluation.scoring.multi_label else _of_one(evaluation)
+    content = {
+        **figures,
+        "videos": len(evaluation.samples),
+        "listed": evaluation.listed,
+        "unreadable": {str(path): reason for path, reason in evaluation.unreadable.items()},
+        "protocol": evaluation.protocol,
+        "classes": list(evaluation.classes),
+        **tables,
+    }
+    return {"headline": headline(content), **content}
+
+
+def _of_one(evaluation: Evaluation) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Figures and tables of videos of one class each."""
     labels, classes = evaluation.labels, evaluation.classes
     videos = len(labels)
     matrix = confusion(labels, evaluation.scores.argmax(axis=1), len(classes))
     right = int(matrix.trace())
     top5 = int(in_top_k(evaluation.scores, labels, 5).sum()) if len(classes) > 5 else None
-    figures = dict(zip(classes, per_class(matrix), strict=True))
-    content = {
+    figures = {
         "top1": right / videos,
         "top1_interval": wilson(right, videos),
         "top5": None if top5 is None else top5 / videos,
         "top5_interval": None if top5 is None else wilson(top5, videos),
         "top1_unreadable_wrong": right / evaluation.listed,
         "mean_class": mean_class(matrix),
-        "videos": videos,
-        "listed": evaluation.listed,
-        "unreadable": {str(path): reason for path, reason in evaluation.unreadable.items()},
-        "protocol": evaluation.protocol,
-        "classes": list(classes),
-        "per_class": figures,
-        "confusion": matrix.tolist(),
     }
-    return {"headline": headline(content), **content}
+    return figures, {"per_class": dict(zip(classes, per_class(matrix), strict=True)), "confusion": matrix.tolist()}
+
+
+def _of_several(evaluation: Evaluation) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Figures and tables of videos of several classes at once; raises ValueError where no readable one is of any."""
+    labels, scores = evaluation.labels, evaluation.scores
+    support = labels.sum(axis=0)
+    if not support.any():
+        raise ValueError(f"none of {len(labels):,} readable videos is of any class, so there is no mAP over them")
+    ranking = Ranking(scores, labels)
+    precision = ranking.average_precision()
+    listed = support + labels_of(evaluation.left_out, evaluation.classes, evaluation.scoring).sum(axis=0)
+    found = np.where(support > 0, precision * support, 0.0)[listed > 0]
+    figures = {
+        "map": float(np.nanmean(precision)),
+        "map_interval": ranking.interval(),
+        "map_unreadable_wrong": float((found / listed[listed > 0]).mean()),
+        "map_classes": int((support > 0).sum()),
+        "chance": float(support[support > 0].mean() / len(labels)),
+        "hit1": float(_hits(scores, labels).mean()),
+    }
+    by_class = {
+        name: {"average_precision": float(share) if videos else None, "support": int(videos)}
+        for name, share, videos in zip(evaluation.classes, precision, support, strict=True)
+    }
+    return figures, {"per_class": by_class}
+
+
+def _hits(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Whether each video's highest score is that of its class, or of one of its classes: (N,) bool."""
+    predicted = scores.argmax(axis=1)
+    return predicted == labels if labels.ndim == 1 else np.take_along_axis(labels, predicted[:, None], axis=1)[:, 0]
 
 
 def headline(content: dict[str, Any]) -> str:
-    """A result in one line: ``top-1 71.9 % [67.0, 76.4] (5x1 views, ...; 1,990 of 1,990 videos)``."""
-    low, high = content["top1_interval"]
+    """A result in one line: ``top-1 71.9 % [67.0, 76.4] (5x1 views, ...; 1,990 of 1,990 videos)``, or ``mAP ...``."""
+    metric = Scoring(multi_label="map" in content).metric
+    low, high = content[f"{metric.key}_interval"]
     over = f"{content['videos']:,} of {content['listed']:,} videos"
-    share = f"{100 * content['top1']:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
-    line = f"top-1 {share} ({content['protocol']}; {over})"
+    if (counted := content.get("map_classes", len(content["classes"]))) < len(content["classes"]):
+        over += f", {counted:,} of {len(content['classes']):,} classes have any"
+    share = f"{100 * content[metric.key]:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
+    line = f"{metric.name} {share} ({content['protocol']}; {over})"
     if unreadable := len(content["unreadable"]):
-        line += f", {100 * content['top1_unreadable_wrong']:.1f} % with {unreadable:,} unreadable counted wrong"
+        wrong = content[f"{metric.key}_unreadable_wrong"]
+        line += f", {100 * wrong:.1f} % with {unreadable:,} unreadable counted wrong"
     return line
 
 
@@ -228,12 +276,14 @@ def as_json(content: dict[str, Any]) -> str:
 
 
 def _scores_table(evaluation: Evaluation) -> str:
-    classes, labels = evaluation.classes, evaluation.labels
+    """A row a video; several labels are a JSON list in the column ``labels``."""
+    several, predicted = evaluation.scoring.multi_label, evaluation.scores.argmax(axis=1)
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
-    table.writerow(["path", "label", "predicted", "correct", *classes])
-    for sample, label, scores in zip(evaluation.samples, labels, evaluation.scores, strict=True):
-        predicted = int(scores.argmax())
-        correct = int(predicted == label)
-        table.writerow([sample.id, sample.label, classes[predicted], correct, *(f"{score:.8g}" for score in scores)])
+    table.writerow(["path", "labels" if several else "label", "predicted", "correct", *evaluation.classes])
+    right = _hits(evaluation.scores, evaluation.labels)
+    for sample, scores, best, correct in zip(evaluation.samples, evaluation.scores, predicted, right, strict=True):
+        label = json.dumps(sample.labels, ensure_ascii=False) if several else sample.label
+        figures = (f"{score:.8g}" for score in scores)
+        table.writerow([sample.id, label, evaluation.classes[best], int(correct), *figures])
     return text.getvalue()

@@ -13,6 +13,11 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     return exponentials / exponentials.sum(axis=-1, keepdims=True)
 
 
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """The probability of each class by itself, float64, safe for logits of any size."""
+    return 0.5 * (1 + np.tanh(0.5 * np.asarray(logits, dtype=np.float64)))
+
+
 def in_top_k(scores: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
     """Whether each row's true class is among its k highest scores: (N, classes), (N,) -> (N,) bool.
 
@@ -89,3 +94,59 @@ def paired_difference(first: np.ndarray, second: np.ndarray, confidence: float =
     variance = max(0.0, ((difference**2).sum() + 1) / n - mean**2) / n
     half = NormalDist().inv_cdf(0.5 + confidence / 2) * variance**0.5
     return float(max(-1.0, mean - half)), float(min(1.0, mean + half))
+
+
+class Ranking:
+    """Videos by falling score, class by class: sorted once, and counted with any weights of the videos.
+
+    N videos, K classes, P pairs of a video and a class that it is of.
+    """
+
+    def __init__(self, scores: np.ndarray, labels: np.ndarray) -> None:
+        """From scores (N, K) and the classes of each video, bool (N, K)."""
+        self.videos, self.classes = scores.shape
+        self._order = np.argsort(-scores.T, axis=1, kind="stable")  # (K, N)
+        ranked = np.take_along_axis(scores.T, self._order, axis=1)
+        # Videos of equal score are one place: whichever of them were listed first, all are counted at its end.
+        ends = np.full(ranked.shape, self.videos - 1)
+        ends[:, :-1] = np.where(ranked[:, 1:] != ranked[:, :-1], np.arange(self.videos - 1), self.videos - 1)
+        ends = np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1]
+        self._class, places = np.nonzero(np.take_along_axis(labels.T, self._order, axis=1))  # (P,) each, in order
+        self._video, self._end = self._order[self._class, places], ends[self._class, places]
+        keys = self._class * self.videos + self._end
+        self._first = np.searchsorted(self._class, self._class)
+        self._last = np.searchsorted(keys, keys, side="right") - 1
+
+    def average_precision(self, weights: np.ndarray | None = None) -> np.ndarray:
+        """The average precision of each class, (K,), with weights of videos (N,) or without; NaN for one of no video.
+
+        The mean, over its videos, of the precision among all that score as high or higher: what scikit-learn's
+        ``average_precision_score`` gives, which does not interpolate.
+        """
+        weights = np.ones(self.videos) if weights is None else np.asarray(weights, dtype=np.float64)
+        own = weights[self._video]
+        seen = weights[self._order].cumsum(axis=1)[self._class, self._end]
+        running = own.cumsum()
+        found = running[self._last] - (running - own)[self._first]
+        precision = np.divide(found, seen, out=np.zeros_like(own), where=seen > 0)
+        total = np.bincount(self._class, own, self.classes)
+        gained = np.bincount(self._class, own * precision, self.classes)
+        return np.divide(gained, total, out=np.full(self.classes, np.nan), where=total > 0)
+
+    def interval(self, *, resamples: int = 1000, seed: int = 0, confidence: float = 0.95) -> tuple[float, float]:
+        """The interval of the mean of average precision over classes, by a bootstrap over videos (Efron, 1979).
+
+        As many videos are drawn again and again, with replacement; classes that none of them is of are left out of that
+        draw's mean. Videos drawn twice stand together in the ranking, which raises the mean: the percentiles are
+        lowered by as much as it is raised. So it tells where other test sets of this size would come out. Where
+        the order is perfect it is a point, however few the videos are.
+        """
+        rng = np.random.default_rng(seed)
+        draws = (
+            np.bincount(rng.integers(self.videos, size=self.videos), minlength=self.videos) for _ in range(resamples)
+        )
+        figures = (self.average_precision(draw) for draw in draws)
+        means = np.array([np.nanmean(figure) for figure in figures if not np.isnan(figure).all()])
+        raised = means.mean() - np.nanmean(self.average_precision())
+        low, high = np.quantile(means, (0.5 - confidence / 2, 0.5 + confidence / 2)) - raised
+        return max(0.0, float(low)), min(1.0, float(high))

@@ -1,0 +1,106 @@
+"""Evaluation of videos of several classes at once: figures, denominators, and what is written."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mvit.data.dataset import Sample
+from mvit.evaluation.evaluate import Evaluation, evaluate, result, write
+from mvit.evaluation.metrics import Ranking, sigmoid
+from mvit.evaluation.scoring import Scoring
+
+CLASSES = ("light_down", "light_up", "steady")
+SEVERAL = Scoring(multi_label=True)
+
+
+def made_up(scores: list[list[float]], labels: list[str], lost: tuple[str, ...] = ()) -> Evaluation:
+    """Labels are letters of a, b, c ... together, such as "ac"; "" is of no class."""
+    samples = tuple(Sample(Path(f"{n}.mp4"), tuple(label)) for n, label in enumerate(labels))
+    left_out = tuple(Sample(Path(f"bad/{n}.mp4"), tuple(label)) for n, label in enumerate(lost))
+    return Evaluation(
+        classes=tuple("abcdefg"[: len(scores[0])]),
+        samples=samples,
+        scores=np.array(scores),
+        unreadable={sample.id: "it is empty" for sample in left_out},
+        left_out=left_out,
+        listed=len(samples) + len(left_out),
+        protocol="10x3 views, max, 16x4, short side 256, crop 224",
+        scoring=Scoring(multi_label=True, aggregate="max"),
+    )
+
+
+SCORES = [[0.9, 0.2, 0.1], [0.8, 0.7, 0.1], [0.7, 0.6, 0.1], [0.6, 0.9, 0.1]]
+LABELS = ["a", "b", "ab", ""]
+
+
+def test_result_by_hand():
+    content = result(made_up(SCORES, LABELS))
+    average_a, average_b = (1 + 2 / 3) / 2, (1 / 2 + 2 / 3) / 2
+    assert content["per_class"] == {
+        "a": {"average_precision": pytest.approx(average_a), "support": 2},
+        "b": {"average_precision": pytest.approx(average_b), "support": 2},
+        "c": {"average_precision": None, "support": 0},  # no video: left out of the mean, and counted
+    }
+    assert content["map"] == pytest.approx((average_a + average_b) / 2)
+    assert (content["map_classes"], content["chance"], content["hit1"]) == (2, 0.5, 2 / 4)
+    assert content["map_interval"] == Ranking(np.array(SCORES), made_up(SCORES, LABELS).labels).interval()
+    low, high = content["map_interval"]
+    assert content["headline"] == (
+        f"mAP 70.8 % [{100 * low:.1f}, {100 * high:.1f}] (10x3 views, max, 16x4, short side 256, crop 224; "
+        "4 of 4 videos, 2 of 3 classes have any)"
+    )
+    assert not {"top1", "top5", "confusion", "mean_class"} & set(content)
+
+
+def test_unreadable_videos_are_never_found():
+    content = result(made_up(SCORES, LABELS, lost=("bc", "")))
+    average_a, average_b = (1 + 2 / 3) / 2, (1 / 2 + 2 / 3) / 2
+    assert content["map"] == pytest.approx((average_a + average_b) / 2)
+    # One of three videos of b is lost, and the only one of c.
+    assert content["map_unreadable_wrong"] == pytest.approx((average_a + average_b * 2 / 3 + 0) / 3)
+    assert (content["videos"], content["listed"], content["map_classes"]) == (4, 6, 2)
+    assert content["headline"].endswith(
+        "4 of 6 videos, 2 of 3 classes have any), 40.7 % with 2 unreadable counted wrong"
+    )
+
+
+def test_where_all_classes_have_videos_nothing_more_is_said():
+    assert result(made_up([[0.9, 0.1], [0.2, 0.8]], ["ab", "b"]))["headline"].endswith("crop 224; 2 of 2 videos)")
+
+
+def test_equal_scores_have_the_map_of_chance():
+    content = result(made_up([[0.5, 0.5, 0.5]] * 4, ["a", "b", "ab", "c"]))
+    assert content["map"] == pytest.approx(content["chance"]) == pytest.approx((2 / 4 + 2 / 4 + 1 / 4) / 3)
+
+
+def test_videos_of_no_class_alone_have_no_map():
+    with pytest.raises(ValueError, match=r"none of 2 readable videos is of any class, so there is no mAP"):
+        result(made_up([[0.5, 0.5]] * 2, ["", ""], lost=("a",)))
+
+
+def test_written_files_hold_what_was_measured(predict, samples, broken, preprocessing, tmp_path):
+    both = [Sample(sample.path, (sample.label, "steady")) for sample in samples[:2]]
+    listed = [*both, Sample(samples[2].path, ()), broken]
+    outcome = evaluate(predict, listed, CLASSES, preprocessing, clips=2, scoring=SEVERAL)
+    assert outcome.left_out == (broken,)
+    assert outcome.labels.tolist() == [[True, False, True], [False, True, True], [False, False, False]]
+    content = write(outcome, tmp_path)
+    assert json.loads((tmp_path / "result.json").read_text()) == json.loads(json.dumps(content))
+    with (tmp_path / "scores.csv").open(newline="") as file:
+        header, *rows = csv.reader(file)
+    assert header == ["path", "labels", "predicted", "correct", *CLASSES]
+    assert [json.loads(row[1]) for row in rows] == [list(sample.labels) for sample in listed[:3]]
+    assert [row[2:4] for row in rows] == [["light_down", "1"], ["light_up", "1"], ["steady", "0"]]
+    np.testing.assert_allclose([[float(score) for score in row[4:]] for row in rows], outcome.scores, rtol=1e-7)
+    assert outcome.scores[2, 2] == pytest.approx(sigmoid(np.array(0.5)))
+
+
+def test_labels_of_the_other_kind_are_refused(predict, samples, preprocessing):
+    strange = Sample(samples[0].path, ("steady", "sideways"))
+    with pytest.raises(ValueError, match="'sideways', which is none of the model's 3 classes"):
+        evaluate(predict, [strange], CLASSES, preprocessing, scoring=SEVERAL)
+    with pytest.raises(ValueError, match="is of 2 classes, where one is due"):
+        evaluate(predict, [Sample(samples[0].path, ("steady", "light_up"))], CLASSES, preprocessing)
