@@ -111,7 +111,7 @@ def test_training_clips_see_only_the_part(numbered_video, numbers_in):
             for place in range(4):
                 drawn = clips[epoch, place]
                 assert len(drawn.clips) == 1
-                assert (drawn.labels, drawn.path, drawn.reason) == ([0], str(samples[place].id), "")
+                assert (drawn.labels, drawn.path, drawn.reason) == ([[0]], str(samples[place].id), "")
     assert all(min(seen[n]) >= 0 and max(seen[n]) < 25 for n in range(0, 80, 4))
     assert all(min(seen[n]) >= 25 and max(seen[n]) < 50 for n in range(1, 80, 4))
     assert all(min(seen[n]) >= 87 for n in range(2, 80, 4))

@@ -93,7 +93,7 @@ def test_the_interval_holds_the_figure_and_narrows_with_the_videos():
 
 
 def test_the_interval_lies_around_the_figure_of_rare_classes_too():
-    """A video drawn twice is found twice as soon, so the plain percentiles are 0.241 and 0.304, and the figure 0.236."""
+    """Videos drawn twice raise the mean: the plain percentiles are 0.241 and 0.304, and the figure is 0.236."""
     rng = np.random.default_rng(0)
     labels = rng.random((300, 100)) < 0.02
     ranking = Ranking(rng.normal(size=labels.shape) + 1.5 * labels, labels)

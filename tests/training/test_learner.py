@@ -119,3 +119,17 @@ def test_predictions_are_float32_numpy_and_exact_on_demand(recipe: Recipe):
     assert exact.dtype == quick.dtype == np.float32
     assert not np.array_equal(exact, quick)
     assert quick == pytest.approx(exact, abs=0.05)
+
+
+def test_a_step_on_several_labels_is_that_of_binary_cross_entropy_in_float32(recipe: Recipe):
+    data = batch()
+    data.labels = (torch.arange(18).view(6, 3) % 4 < 2).float()
+    for precision, tolerance in (("float32", 1e-5), ("bf16", 0.05)):
+        ours = pupil(replace(recipe, train=replace(recipe.train, precision=precision)), label_smoothing=0.0)
+        logits = pupil(recipe).model.train()((data.clips / 255 - 0.45) / 0.225)
+        shares = logits.sigmoid()
+        expected = -(data.labels * shares.log() + (1 - data.labels) * (1 - shares).log()).mean().item()
+        outcome = ours.step(data, 1e-3)
+        assert outcome.loss == pytest.approx(expected, abs=tolerance)
+        assert (outcome.clips, outcome.moved) == (6, True)
+    assert outcome.right == sum(bool(row[best]) for row, best in zip(data.labels, logits.argmax(dim=1), strict=True))

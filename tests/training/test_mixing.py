@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from mvit.training import mixing
-from mvit.training.mixing import UNMIXED, Mix, cut, draw, loss, mixed, targets
+from mvit.training.mixing import UNMIXED, Mix, cut, draw, loss, mixed, right, targets
 from mvit.training.sections import OptimRecipe
 
 PAPER = OptimRecipe(mixup=0.8, cutmix=1.0)
@@ -106,3 +106,32 @@ def test_a_samples_own_draws_are_apart(monkeypatch):
     monkeypatch.setattr(mixing.np.random, "default_rng", lambda key: keys.append(key) or original(key))
     draw(PAPER, 8, 8, (1, 2, 3))
     assert original(keys[0]).random() not in [original((1, 2, 3, *copy)).random() for copy in ((), (0,), (1,))]
+
+
+# ---- several labels a clip -------------------------------------------------------------------------------------------
+
+HOT = torch.tensor([[1, 0, 1, 0], [0, 0, 0, 0], [1, 1, 1, 1], [0, 0, 0, 1.0]])
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_the_loss_of_several_labels_is_timms(library, smoothing):
+    theirs = library("timm.loss", "peers").BinaryCrossEntropy(smoothing=smoothing, smooth_dense=True)
+    logits = torch.randn(4, 4)
+    torch.testing.assert_close(loss(logits, HOT, UNMIXED, smoothing), theirs(logits, HOT))
+
+
+def test_targets_of_several_labels_by_hand():
+    smooth = targets(HOT, 4, UNMIXED, 0.2)
+    torch.testing.assert_close(smooth, HOT * 0.8 + 0.1)
+    mixed_labels = targets(HOT, 4, Mix(0.7), 0.2)
+    assert mixed_labels[0].tolist() == pytest.approx(
+        [0.7 * 0.9 + 0.3 * 0.1, 0.1, 0.7 * 0.9 + 0.3 * 0.1, 0.3 * 0.9 + 0.07]
+    )
+    torch.testing.assert_close(mixed_labels[3], 0.7 * smooth[3] + 0.3 * smooth[0])
+    assert loss(torch.zeros(4, 4), HOT, Mix(0.7), 0.2).item() == pytest.approx(np.log(2))
+
+
+def test_of_several_labels_any_is_right():
+    logits = torch.tensor([[0.0, 1, 0, 0], [9, 0, 0, 0], [0, 0, 2, 0], [0, 0, 0, 1]])
+    assert right(logits, HOT) == 2
+    assert right(logits, torch.tensor([1, 0, 0, 3])) == 3

@@ -46,6 +46,7 @@ class Undone:
 class Batch:
     """uint8 clips (B, 3, T, S, S), int64 labels (B,), and the videos left out of it, each with its reason.
 
+    Of clips that are of several of K classes at once, labels are float32 (B, K): 1 for each of a clip's own, else 0.
     Where augmentation is left to the model's device, clips are what it will make of `undone`, and empty before.
     """
 
@@ -59,6 +60,12 @@ class Batch:
         if self.undone:
             return torch.stack([clip for undone in self.undone for clip in undone.clips_on(device)])
         return self.clips.to(device, non_blocking=True)
+
+    def named(self, classes: Sequence[str]) -> list[Any]:
+        """The name of each clip's class, or the list of those of its classes."""
+        if self.labels.ndim == 1:
+            return [classes[label] for label in self.labels.tolist()]
+        return [[classes[label] for label in row.nonzero()[:, 0].tolist()] for row in self.labels]
 
 
 @dataclass(frozen=True)
@@ -91,8 +98,8 @@ def decide_flip(classes: Sequence[str], wish: str, pairs: Sequence[tuple[str, st
     return Flip(True, mirrored, f"half of the clips are mirrored{and_back}")
 
 
-def _entry(sample: Sample, label: int) -> list[Any]:
-    return [str(sample.path), label, *((sample.part.start, sample.part.end) if sample.part else ())]
+def _entry(sample: Sample, labels: list[int]) -> list[Any]:
+    return [str(sample.path), labels, *((sample.part.start, sample.part.end) if sample.part else ())]
 
 
 def _paired(classes: Sequence[str], pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
@@ -110,7 +117,8 @@ class Drawn:
     """The clips of one video, or what they are still to be computed from, or why there are none."""
 
     path: str
-    labels: list[int]
+    labels: list[list[int]]
+    """The classes of each clip."""
     clips: list[Tensor]
     undone: Undone | None = None
     reason: str = ""
@@ -128,9 +136,14 @@ class Clips(Dataset[Drawn]):
         flip: Flip,
         seed: int,
         backend: Backend | None = None,
+        multi_label: bool = False,
     ) -> None:
         index = {name: position for position, name in enumerate(classes)}
-        self.entries = MappedList(_entry(sample, index[sample.label]) for sample in samples)
+        self.entries = MappedList(
+            _entry(sample, [index[name] for name in (sample.labels if multi_label else (sample.label,))])
+            for sample in samples
+        )
+        self.classes, self.multi_label = len(classes), multi_label
         self.preprocessing, self.augmentation, self.flip, self.seed = preprocessing, augmentation, flip, seed
         self.backend = backend
         self.shape = (3, preprocessing.sampling.frames, preprocessing.crop, preprocessing.crop)
@@ -157,10 +170,10 @@ class Clips(Dataset[Drawn]):
             return Drawn(name, labels, [], undone)
         return Drawn(name, labels, undone.clips_on("cpu"))
 
-    def decoded(self, index: Draw) -> tuple[Undone, list[int]]:
-        """The frames of a draw with all that was drawn for its clips, and a label for each of these."""
+    def decoded(self, index: Draw) -> tuple[Undone, list[list[int]]]:
+        """The frames of a draw with all that was drawn for its clips, and the classes of each of these."""
         epoch, sample = index
-        path, label, part = self._entry(sample)
+        path, own, part = self._entry(sample)
         first = np.random.default_rng((self.seed, epoch, sample))
         frames = self._read(path, part, first)
         others = range(1, self.augmentation.copies)
@@ -169,7 +182,8 @@ class Clips(Dataset[Drawn]):
             transforms.draw(size, self.preprocessing.crop, self.augmentation, self.flip.allowed, rng)
             for rng in (first, *(np.random.default_rng((self.seed, epoch, sample, copy)) for copy in others))
         ]
-        labels = [self.flip.mirrored[label] if drawing.flipped else label for drawing in drawings]
+        mirrored = [self.flip.mirrored[label] for label in own]
+        labels = [mirrored if drawing.flipped else own for drawing in drawings]
         return Undone(torch.from_numpy(frames), drawings, self.preprocessing.mean, self.preprocessing.std), labels
 
     def name(self, sample: int) -> str:
@@ -177,10 +191,10 @@ class Clips(Dataset[Drawn]):
         path, _, part = self._entry(sample)
         return str(Sample(Path(path), (), part=part).id)
 
-    def _entry(self, sample: int) -> tuple[str, int, Part | None]:
-        """Path and label of a sample, and the part of the video that it is."""
-        path, label, *times = self.entries[sample]
-        return path, label, Part(*times) if times else None
+    def _entry(self, sample: int) -> tuple[str, list[int], Part | None]:
+        """Path and classes of a sample, and the part of the video that it is."""
+        path, labels, *times = self.entries[sample]
+        return path, labels, Part(*times) if times else None
 
     def _read(self, path: str, part: Part | None, rng: np.random.Generator) -> np.ndarray:
         """The frames of a clip drawn from a video, before augmentation: uint8 (T, H, W, 3)."""
@@ -198,10 +212,19 @@ class Clips(Dataset[Drawn]):
         clips = [clip for one in drawn for clip in one.clips]
         return Batch(
             torch.stack(clips) if clips else torch.empty((0, *self.shape), dtype=torch.uint8),
-            torch.tensor([label for one in drawn for label in one.labels], dtype=torch.int64),
+            self.targets([labels for one in drawn for labels in one.labels]),
             [(one.path, one.reason) for one in drawn if one.reason],
             [one.undone for one in drawn if one.undone is not None],
         )
+
+    def targets(self, labels: Sequence[Sequence[int]]) -> Tensor:
+        """The classes of clips as `Batch.labels`."""
+        if not self.multi_label:
+            return torch.tensor([label for (label,) in labels], dtype=torch.int64)
+        targets = torch.zeros(len(labels), self.classes)
+        for row, own in zip(targets, labels, strict=True):
+            row[list(own)] = 1.0
+        return targets
 
 
 def normalise(clips: Tensor, mean: Sequence[float], std: Sequence[float], dtype: torch.dtype) -> Tensor:

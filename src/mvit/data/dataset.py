@@ -9,10 +9,21 @@ from mvit.data import members
 from mvit.data.folders import read_folder
 from mvit.data.manifests import csv_rows, is_manifest, read_manifest, usable, write_manifest
 from mvit.data.published import contradiction, read_published
-from mvit.data.samples import HEADER, HELD_OUT, MEDIA_EXTENSIONS, Found, Listing, Sample, named
+from mvit.data.samples import HEADER, HELD_OUT, MEDIA_EXTENSIONS, Found, Listing, Sample, multi_label, named
 from mvit.data.splits import split
 
-__all__ = ["Listing", "Sample", "find", "find_all", "parts_of", "pool", "read_split", "split", "split_table"]
+__all__ = [
+    "Listing",
+    "Sample",
+    "find",
+    "find_all",
+    "parts_of",
+    "pool",
+    "read_split",
+    "split",
+    "split_file",
+    "split_table",
+]
 
 ASKED = f"a folder with a folder for each class, a CSV ({HEADER}), JSON Lines, or the lists of a published data set"
 
@@ -37,6 +48,12 @@ def find(data: Path, *, val: Path | None = None, val_fraction: float = 0.2, seed
         notes += other.notes
         missing |= other.missing
         kept, tested = train, _evaluated(other)
+        if multi_label(train) != multi_label(tested):
+            several, one = (("train", data), ("val", val))[:: 1 if multi_label(train) else -1]
+            raise ValueError(
+                f"{several[0]} ({several[1]}) has videos of several classes at once, but {one[0]} ({one[1]}) gives "
+                "each video one: list all classes of each video there, or both parts in one table with a column split"
+            )
         how = f"train is {data}, val is {val}"
     elif held_out:
         kept, tested = train, found.parts[held_out]
@@ -60,7 +77,7 @@ def find(data: Path, *, val: Path | None = None, val_fraction: float = 0.2, seed
     if not classes:
         raise ValueError(f"{data} has no labels: there is nothing to learn")
     _check_labels(tested, classes, "train")
-    notes += _check_apart(kept, tested) + _remarks(classes, tested)
+    notes += _check_apart(kept, tested) + _remarks(classes, tested, multi_label(kept))
     known = missing & {sample.id for sample in tested} if missing else frozenset()
     return Listing(classes, tuple(kept), tuple(tested), how, tuple(notes), frozenset(known))
 
@@ -70,11 +87,13 @@ def find_all(
     classes: Sequence[str] | None = None,
     part: Literal["val", "all"] = "val",
     say: Callable[[str], None] = lambda note: None,
+    several: bool | None = None,
 ) -> tuple[Sample, ...]:
     """Find the samples to evaluate on: the held-out part of `data`, or everything where nothing is held out.
 
     `part` "all" asks for everything in any case; `say` is told what was read and left out. Raises ValueError where a
-    label is not among `classes`.
+    label is not among `classes`, and where `several` says otherwise than the data set whether its videos are of several
+    classes at once.
     """
     found = _look(Path(data))
     for note in found.notes:
@@ -82,6 +101,12 @@ def find_all(
     samples = _evaluated(found) if part == "val" else [sample for part in found.parts.values() for sample in part]
     if classes is not None:
         _check_labels(samples, classes, "the model")
+    if several is not None and several != multi_label(sample for part in found.parts.values() for sample in part):
+        here, learned = ("one class each", "several classes at once")[:: 1 if several else -1]
+        raise ValueError(
+            f"the videos of {data} are of {here}, but those that the model learned from of {learned}: "
+            "evaluate it on videos listed as those were"
+        )
     return tuple(samples)
 
 
@@ -96,8 +121,15 @@ def pool(data: Path) -> Listing:
 
 
 def split_table(listing: Listing) -> str:
-    """A listing as a CSV with the columns path (absolute), label, group and split."""
-    return write_manifest([("train", listing.train), ("val", listing.val)], listing.missing, lines=False)
+    """A listing as a manifest of absolute paths with splits: CSV, or JSON Lines where a video has several labels."""
+    parts = [("train", listing.train), ("val", listing.val)]
+    return write_manifest(parts, listing.missing, lines=listing.multi_label)
+
+
+def split_file(folder: Path, several: bool | None = None) -> Path:
+    """Where a folder has the manifest of `split_table`; where it is to be, for `several` labels a video or one each."""
+    lines = folder / "split.jsonl"
+    return lines if several or (several is None and lines.is_file()) else lines.with_suffix(".csv")
 
 
 def read_split(path: Path) -> Listing:
@@ -231,10 +263,10 @@ def _check_apart(train: Iterable[Sample], val: Iterable[Sample]) -> list[str]:
     return notes
 
 
-def _remarks(classes: Sequence[str], val: Sequence[Sample]) -> list[str]:
+def _remarks(classes: Sequence[str], val: Sequence[Sample], several: bool) -> list[str]:
     absent = sorted(set(classes) - {label for sample in val for label in sample.labels})
     remarks = []
-    if len(classes) == 1:
+    if len(classes) == 1 and not several:
         remarks.append(f"there is one class only ({classes[0]}): every answer will be that class, and right")
     if not val:
         remarks.append("no video is held out, so nothing can be said of how good the model is")

@@ -31,8 +31,8 @@ class TrainLoader:
     batch that one process would give. `whole` leaves out the last batch of an epoch where it is incomplete; None: where
     there is more than one rank. `workers` processes decode and augment, and stay from epoch to epoch; 0 does it in this
     one; with `fewer`, less of them are started where memory is short. A video that cannot be read is left out of its
-    batch and named there, never replaced. `backend` decodes, PyAV unless given. Raises
-    ValueError where it would not fit into memory, or a batch not among the ranks.
+    batch and named there, never replaced. `backend` decodes, PyAV unless given. `multi_label`: samples may be of
+    several classes at once. Raises ValueError where it would not fit into memory, or a batch not among the ranks.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class TrainLoader:
         ranks: int = 1,
         whole: bool | None = None,
         backend: Backend | None = None,
+        multi_label: bool = False,
     ) -> None:
         if workers < 0:
             raise ValueError(f"workers is {workers}, but must be at least 0")
@@ -61,7 +62,7 @@ class TrainLoader:
         order = Order(samples=len(samples), batch=batch // copies, seed=seed, rank=rank, ranks=ranks, whole=whole)
         self.order = order
         self.flip = decide_flip(classes, augmentation.flip, augmentation.mirrored)
-        self.clips = Clips(samples, classes, preprocessing, augmentation, self.flip, seed, backend)
+        self.clips = Clips(samples, classes, preprocessing, augmentation, self.flip, seed, backend, multi_label)
         need = capacity.Need(
             batch=batch // ranks * self.clips.clip_bytes,
             frames=2 * 3 * preprocessing.sampling.frames * 2 * self.clips.short_side**2,  # decoded and cropped, 2:1

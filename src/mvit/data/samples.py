@@ -65,7 +65,7 @@ class Listing:
     @property
     def multi_label(self) -> bool:
         """Whether samples may be of several classes at once."""
-        return any(len(sample.labels) != 1 for part in (self.train, self.val) for sample in part)
+        return multi_label((*self.train, *self.val))
 
 
 @dataclass
@@ -75,6 +75,11 @@ class Found:
     parts: dict[str, list[Sample]]
     notes: list[str] = field(default_factory=list)
     missing: set[Path] = field(default_factory=set)
+
+
+def multi_label(samples: Iterable[Sample]) -> bool:
+    """Whether samples are of any number of classes, as one of several, or none, shows."""
+    return any(len(sample.labels) != 1 for sample in samples)
 
 
 def named(names: Iterable[object], most: int = 5) -> str:

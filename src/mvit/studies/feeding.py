@@ -163,8 +163,8 @@ class _Material:
         self.drawn += 1
         return epoch, self.order[place]
 
-    def decoded(self, wanted: int) -> Iterator[tuple[Undone, list[int], float]]:
-        """So many videos' frames, each with the labels of its clips and the seconds it took, from opening on."""
+    def decoded(self, wanted: int) -> Iterator[tuple[Undone, list[list[int]], float]]:
+        """So many videos' frames, each with the classes of its clips and the seconds it took, from opening on."""
         while wanted:
             epoch, sample = self.next()
             begun = time.perf_counter()
@@ -191,6 +191,7 @@ def _loader(listing: Listing, recipe: Recipe, workers: int) -> TrainLoader:
         workers=workers,
         fewer=recipe.train.workers == "auto",
         backend=choose(recipe.data.backend),
+        multi_label=listing.multi_label,
     )
 
 
@@ -213,7 +214,8 @@ def _round(material: _Material, pupil: Learner, batch: int) -> dict[str, float]:
         torch.set_num_threads(threads)
     labels = [label for _, of_video, _ in decoded for label in of_video]
     several = [place % len(clips) for place in range(batch)]
-    given = Batch(torch.stack([clips[place] for place in several]), torch.tensor([labels[p] for p in several]), [])
+    targets = material.clips.targets([labels[place] for place in several])
+    given = Batch(torch.stack([clips[place] for place in several]), targets, [])
     begun = time.perf_counter()
     pupil.step(given, 0.0)
     stepped = time.perf_counter() - begun

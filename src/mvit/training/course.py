@@ -1,7 +1,7 @@
 """A run under way: its steps, what ends an epoch, and what is written of both."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from mvit.data.loader import TrainLoader
 from mvit.data.views import Preprocessing, describe
 from mvit.evaluation import evaluate as evaluation
 from mvit.evaluation.evaluate import Evaluation
+from mvit.evaluation.scoring import Scoring
 from mvit.model.mvit import MViT
 from mvit.training import checkpoint, mixing, optim
 from mvit.training.events import Plot
@@ -58,7 +59,7 @@ class Position:
     skipped_in_a_row: int = 0
     best: float = -1.0
     best_epoch: int = 0
-    """The highest top-1 on the holdout so far, and after which epoch that was."""
+    """The highest top-1, or mAP, on the holdout so far, and after which epoch that was."""
 
     def next_epoch(self) -> "Position":
         """The beginning of the next epoch."""
@@ -88,6 +89,11 @@ class Course:
     meter: Meter = field(default_factory=Meter)
     """Of this process; ``epoch_meter`` of its current epoch."""
     epoch_meter: Meter = field(default_factory=Meter)
+
+    @property
+    def scoring(self) -> Scoring:
+        """What becomes of logits."""
+        return Scoring(multi_label=self.parts.multi_label, aggregate=self.recipe.data.aggregate)
 
     # ---- learning ----
 
@@ -130,7 +136,7 @@ class Course:
             return
         here.skipped += 1
         here.skipped_in_a_row += 1
-        labels = [self.parts.classes[label] for label in batch.labels.tolist()]
+        labels = batch.named(self.parts.classes)
         facts = {"epoch": here.epoch + 1, "batch": here.batch, "lr": rate, "labels": labels}
         self.run.append("skipped.jsonl", facts | {"loss": str(outcome.loss), "norm": str(outcome.gradient_norm)})
         if here.skipped_in_a_row == MOST_SKIPPED_IN_A_ROW:
@@ -167,8 +173,9 @@ class Course:
         """Loss, accuracy and speed of the epoch so far."""
         here, meter = self.position, self.epoch_meter
         skipped = f"  {here.skipped} steps skipped" if here.skipped else ""
+        loss, right = (total / max(here.clips, 1) for total in (here.loss, here.right))
         return (
-            f"loss {here.loss / max(here.clips, 1):.3f}  train top-1 {here.right / max(here.clips, 1):.1%}{skipped}  "
+            f"loss {loss:.3f}  train {self.scoring.hit.name} {right:.1%}{skipped}  "
             f"{meter.clips_per_second:.3g} clips/s  data wait {meter.data_wait:.0%}"
         )
 
@@ -183,7 +190,7 @@ class Course:
             "step": done * len(self.loader),
             "lr": self.schedule.rate(done * len(self.loader) - 1),
             "loss": here.loss / here.clips if here.clips else None,
-            "train_top1": here.right / here.clips if here.clips else None,
+            f"train_{self.scoring.hit.key}": here.right / here.clips if here.clips else None,
             "gradient_norm": here.norms / here.moved if here.moved else None,
             "gradient_norm_max": here.norm_max if here.moved else None,
             "skipped": here.skipped,
@@ -197,12 +204,14 @@ class Course:
             for name, samples in (("holdout", self.parts.holdout), ("val", self.parts.val)):
                 if samples:
                     result = evaluation.result(self.evaluate(self.pupil.taught, samples, *QUICK_VIEWS))
-                    record[f"{name}_top1"] = result["top1"]
-                    line += f"  {name} top-1 {result['top1']:.1%}"
+                    key, title = self.scoring.metric
+                    record[f"{name}_{key}"] = result[key]
+                    line += f"  {name} {title} {result[key]:.1%}"
                     if wrong := len(result["unreadable"]):
-                        line += f" ({result['top1_unreadable_wrong']:.1%} with {wrong} unreadable counted wrong)"
-            if self.parts.holdout and record["holdout_top1"] >= here.best:  # of equals the later, annealed more
-                here.best, here.best_epoch = record["holdout_top1"], done
+                        line += f" ({result[f'{key}_unreadable_wrong']:.1%} with {wrong} unreadable counted wrong)"
+            best = record.get(f"holdout_{self.scoring.metric.key}")
+            if best is not None and best >= here.best:  # of equals the later, annealed more
+                here.best, here.best_epoch = best, done
                 self.write_model()
         self.run.append(self.run.metrics.name, record)
         self.plot(record)
@@ -224,9 +233,8 @@ class Course:
 
         predict = predictor(model, self.pupil.hardware, exact=exact)
         classes = self.parts.classes
-        return evaluation.evaluate(
-            predict, samples, classes, self.preprocessing, clips=clips, crops=crops, progress=progress
-        )
+        views: dict[str, Any] = {"clips": clips, "crops": crops, "scoring": self.scoring}
+        return evaluation.evaluate(predict, samples, classes, self.preprocessing, **views, progress=progress)
 
     def write_model(self) -> None:
         """The model for those who use it: weights, and what prediction must know."""
@@ -236,7 +244,8 @@ class Course:
             "classes": list(self.parts.classes),
             "preprocessing": self.preprocessing.to_dict(),
             "views": list(views),
-            "protocol": describe(self.preprocessing, *views),
+            **self.scoring.to_dict(),
+            "protocol": describe(self.preprocessing, *views, self.scoring.aggregate),
         }
         weights.write(self.run.folder, model.state_dict(), description)
 
@@ -263,12 +272,22 @@ class Course:
         result = evaluation.write(outcome, self.run.folder)
         which = f"epoch {self.position.best_epoch}, the best on the holdout" if self.parts.holdout else "the last epoch"
         self.echo(f"{result['headline']}, {which}")
-        label, count = Counter(sample.label for sample in outcome.samples).most_common(1)[0]
-        if result["top1"] <= count / len(outcome.samples) and len(self.parts.classes) > 1:
+        if idle := no_better_than(result, outcome.samples):
             self.echo(
-                f"warning: always answering {label!r} would be right for {count / len(outcome.samples):.1%}: nothing "
-                "was learned that holds for other videos. Train longer (train.epochs), or start from model.weights"
+                f"warning: {idle}: nothing was learned that holds for other videos. Train longer (train.epochs), or "
+                "start from model.weights"
             )
+
+
+def no_better_than(result: Mapping[str, Any], samples: Sequence[Sample]) -> str | None:
+    """What one would get without looking at the videos, in words, where the result is no better."""
+    if "map" in result:
+        constant = f"the same scores for every video would have an mAP of {result['chance']:.1%}"
+        return constant if result["map"] <= result["chance"] else None
+    label, count = Counter(sample.label for sample in samples).most_common(1)[0]
+    if result["top1"] > count / len(samples) or len(result["classes"]) == 1:
+        return None
+    return f"always answering {label!r} would be right for {count / len(samples):.1%}"
 
 
 def step_seed(seed: int, epoch: int, batch: int) -> int:

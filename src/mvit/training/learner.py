@@ -51,14 +51,14 @@ class Learner:
     def step(self, batch: Batch, rate: float, mix: Mix = UNMIXED) -> Outcome:
         """Learn from one batch at a learning rate, or skip it where the loss or the gradient is not finite."""
         self.model.train()
-        clips, labels = self._prepared(batch)  # (B, 3, T, S, S) float32, (B,)
+        clips, labels = self._prepared(batch)  # (B, 3, T, S, S) float32, (B,) or (B, K)
         with self.hardware.autocast():
             logits = self.model(mixing.mixed(clips, mix))  # (B, K)
         loss = mixing.loss(logits.float(), labels, mix, self.recipe.label_smoothing)
         loss.backward()
         limit = self.recipe.clip_norm if self.recipe.clip_norm is not None else float("inf")
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
-        right = (logits.argmax(dim=1) == labels).sum()
+        right = mixing.right(logits, labels)
         facts = torch.stack([loss.detach(), norm, right]).tolist()  # one wait for the device, not three
         moved = bool(np.isfinite(facts[:2]).all())
         if moved:

@@ -44,11 +44,8 @@ def train(
     and ``KeyboardInterrupt``. Raises ``ValueError`` for a folder in use, a changed recipe, too many unreadable videos,
     a training that diverges.
     """
-    if listing.multi_label:
-        raise ValueError(
-            f"videos of this data set are of several classes at once ({listing.how}): training needs one class "
-            "each, so list each video, or each part of it (start,end), with one label"
-        )
+    if listing.val and not any(sample.labels for sample in listing.val):
+        raise ValueError("no video of val is of any class: there is nothing to judge by, so give it labels, or no val")
     if tensorboard:
         events.require_tensorboard()
     run, machine = Run(Path(out)), hardware.choose(recipe.train)
@@ -84,6 +81,7 @@ def train(
         workers=machine.workers,
         fewer=recipe.train.workers == "auto",
         backend=backend,
+        multi_label=parts.multi_label,
     )
     machine = replace(machine, workers=loader.workers)
 

@@ -22,6 +22,7 @@ class Parts:
     train: tuple[Sample, ...]
     holdout: tuple[Sample, ...]
     val: tuple[Sample, ...]
+    multi_label: bool = False
 
     def __str__(self) -> str:
         chosen = f", {len(self.holdout)} held out of train to choose the best epoch" if self.holdout else ""
@@ -92,11 +93,11 @@ def divide(listing: Listing, unreadable: Mapping[Path, str], recipe: TrainRecipe
         path, reason = next(iter(unreadable.items()))
         raise ValueError(f"none of the {len(listing.train)} training videos can be read; the first is {path}: {reason}")
     if not recipe.holdout:
-        return Parts(listing.classes, readable, (), listing.val)
+        return Parts(listing.classes, readable, (), listing.val, listing.multi_label)
     kept, held_out = split(readable, recipe.holdout, recipe.seed)
     if not held_out:
         raise ValueError(
             f"train.holdout is {recipe.holdout}, but no video can be held out of {len(readable)} without emptying a "
             "class: set it to 0, and the last epoch stands"
         )
-    return Parts(listing.classes, kept, held_out, listing.val)
+    return Parts(listing.classes, kept, held_out, listing.val, listing.multi_label)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mvit import files
-from mvit.data.dataset import Listing, read_split, split_table
+from mvit.data.dataset import Listing, read_split, split_file, split_table
 from mvit.training import recipe as recipes
 from mvit.training.recipe import Recipe
 
@@ -37,7 +37,7 @@ class Run:
     @property
     def split(self) -> Path:
         """Which videos were train, which val."""
-        return self.folder / "split.csv"
+        return split_file(self.folder)
 
     @property
     def metrics(self) -> Path:
@@ -69,7 +69,7 @@ class Run:
         before = read_split(self.split)
         for part, was, now in (("train", before.train, listing.train), ("val", before.val, listing.val)):
             strange = {sample.id.resolve() for sample in was} ^ {sample.id.resolve() for sample in now}
-            if strange or [sample.label for sample in was] != [sample.label for sample in now]:
+            if strange or [sample.labels for sample in was] != [sample.labels for sample in now]:
                 example = f", {min(strange)} is in one only" if strange else ""
                 raise ValueError(
                     f"{self.folder} was started with another {part} ({len(was)} videos, now {len(now)}{example}): "
@@ -81,7 +81,7 @@ class Run:
     ) -> None:
         """Write down what the run starts from; the recipe comes last, so where it stands the rest does."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        files.write_text(self.split, split_table(listing))
+        files.write_text(split_file(self.folder, listing.multi_label), split_table(listing))
         self.list_unreadable(unreadable)
         files.write_text(self.origin, json.dumps(origin, indent=1, ensure_ascii=False) + "\n")
         files.write_text(self.recipe, recipes.dumps(recipe))

@@ -52,7 +52,9 @@ class DataRecipe:
     val_fraction: float = 0.2
     """Share of the videos held out where the data has no val of its own."""
     views: tuple[int, int] = (5, 1)
-    """Clips and crops of a video whose scores are averaged in the final evaluation and in prediction."""
+    """Clips and crops of a video whose scores are put together in the final evaluation and in prediction."""
+    aggregate: Literal["mean", "max"] = "mean"
+    """How: the mean of a class's scores in the views, or the highest of them, as Charades is tested."""
 
     def __post_init__(self) -> None:
         _positive("data", self, "frames", "spacing", "short_side", "crop", "std", "views")
