@@ -107,7 +107,7 @@ def train(
 
 
 def evaluate(run: Path, data: Path, /, *, views: str | None = None, out: Path | None = None) -> int:
-    """Score a trained model on labelled videos: top-1 with its interval, protocol and denominator.
+    """Score a trained model on labelled videos: top-1 or mAP with interval, protocol and denominator.
 
     Args:
         run: run folder, or its model.safetensors
@@ -122,7 +122,7 @@ def evaluate(run: Path, data: Path, /, *, views: str | None = None, out: Path | 
 
     predictor = load(run)
     clips, crops = numbers(views, "clips x crops, such as 5x1", 2) if views else predictor.views
-    samples, folder = runs.to_judge(run, data, predictor.classes)
+    samples, folder = runs.to_judge(run, data, predictor.classes, predictor.scoring.multi_label)
     if (clips, crops) != tuple(predictor.views):
         folder /= f"views-{clips}x{crops}"
     with progress_bar("evaluating") as progress:
@@ -133,6 +133,7 @@ def evaluate(run: Path, data: Path, /, *, views: str | None = None, out: Path | 
             predictor.preprocessing,
             clips=clips,
             crops=crops,
+            scoring=predictor.scoring,
             progress=progress,
         )
     _name_left_out(outcome.unreadable)
@@ -154,22 +155,24 @@ def probe(run: Path, data: Path, /, *, orders: int = 10, seed: int = 0) -> int:
     from mvit.evaluation import probes
 
     predictor = load(run)
-    samples, folder = runs.to_judge(run, data, predictor.classes)
+    samples, folder = runs.to_judge(run, data, predictor.classes, predictor.scoring.multi_label)
     with progress_bar("probing") as progress:
         found = probes.probe(
             predictor.logits,
             samples,
             predictor.classes,
             predictor.preprocessing,
+            scoring=predictor.scoring,
             orders=orders,
             seed=seed,
             progress=progress,
         )
     _name_left_out(found["unreadable"])
     probes.write(found, folder)
+    key, title = predictor.scoring.metric
     for name in ("ordered", "shuffled", "reversed", "single_frame"):
-        low, high = found[name]["top1_interval"]
-        print(f"{name:13} top-1 {found[name]['top1']:6.1%}  [{low:.1%}, {high:.1%}]")
+        low, high = found[name][f"{key}_interval"]
+        print(f"{name:13} {title} {found[name][key]:6.1%}  [{low:.1%}, {high:.1%}]")
     print(found["meaning"])
     print(f"({found['protocol']}; {found['videos']} of {found['listed']} videos)\nWrote {folder / probes.PROBE_FILE}")
     return DONE
@@ -202,9 +205,10 @@ def predict(run: Path, videos: tuple[Path, ...], /, *, top: int = 5, json: bool 
             code = USERS_INPUT
             continue
         if json:
-            print(dumps({"video": str(video), "scores": scores, "protocol": predictor.protocol}, ensure_ascii=False))
+            facts = {"activation": predictor.scoring.activation, "protocol": predictor.protocol}
+            print(dumps({"video": str(video), "scores": scores, **facts}, ensure_ascii=False))
         else:
-            print(f"{video}")
+            print(f"{video}{'  (sigmoids: of several classes at once)' if predictor.scoring.multi_label else ''}")
             for name, score in list(scores.items())[:top]:
                 print(f"  {score:6.1%}  {name}")
     return code

@@ -11,7 +11,7 @@ from mvit import baselines, weights
 from mvit.analysis import counter
 from mvit.analysis.complexity import Complexity, Counted, complexity
 from mvit.baselines import BASELINES
-from mvit.data.dataset import Sample, find_all
+from mvit.data.dataset import Sample, find_all, split_file
 from mvit.data.manifests import read_manifest
 from mvit.model.config import MViTConfig, Triple
 from mvit.model.mvit import MViT
@@ -65,7 +65,11 @@ def facts(name: str) -> dict[str, Any]:
     }
     if report is not None and report.dialect == "mvit":
         described = describe(name)
-        known |= {key: described[key] for key in ("mvit", "classes", "preprocessing", "protocol") if key in described}
+        known |= {
+            key: described[key]
+            for key in ("mvit", "classes", "multi_label", "preprocessing", "protocol")
+            if key in described
+        }
         if (headline := _headline(report.source.parent / "result.json")) is not None:
             known["result"] = headline
     elif report is not None:
@@ -146,17 +150,18 @@ def from_published(preset: str, name: str, folder: Path, classes: Sequence[str] 
     return entry
 
 
-def to_judge(run: Path, data: Path, classes: Sequence[str]) -> tuple[tuple[Sample, ...], Path]:
+def to_judge(run: Path, data: Path, classes: Sequence[str], several: bool) -> tuple[tuple[Sample, ...], Path]:
     """The videos of ``data`` to judge a run on, and the folder for what comes out.
 
+    ``several``: the run's videos are of several classes at once, and so must these be.
     Where the run itself split this data, these are the videos that it held out; where it learned from some, it is said.
     """
-    samples = find_all(data, classes, say=lambda note: print(f"note: {note}", file=sys.stderr))
+    samples = find_all(data, classes, say=lambda note: print(f"note: {note}", file=sys.stderr), several=several)
     home = run if run.is_dir() else run.parent
-    if not (home / "split.csv").is_file():
+    if not split_file(home).is_file():
         return samples, home
     # Read as it stands: the videos of the run may be gone by now, and need not be there to judge it on others.
-    split = read_manifest(home / "split.csv", anywhere=True)
+    split = read_manifest(split_file(home), anywhere=True)
     parts = {sample.id.resolve(): name for name, part in split.parts.items() for sample in part}
     named = {sample.id.resolve() for sample in samples}
     held_out = {path for path, part in parts.items() if part == "val"}

@@ -13,8 +13,9 @@ from mvit import weights
 from mvit.data import video
 from mvit.data.dataset import find_all
 from mvit.data.sampling import ClipSampling
-from mvit.data.views import Preprocessing, describe
+from mvit.data.views import Preprocessing, describe, read_views
 from mvit.evaluation.evaluate import evaluate
+from mvit.evaluation.scoring import Scoring
 
 CLASSES = ["left", "right", "up"]
 PREPROCESSING = Preprocessing(sampling=ClipSampling(frames=4, spacing=2), short_side=36, crop=32)
@@ -69,6 +70,19 @@ def test_a_prediction_is_the_score_that_evaluation_counts(run, videos):
         assert [predicted[name] for name in CLASSES] == pytest.approx(scores.tolist(), abs=1e-6)
 
 
+@pytest.mark.parametrize("aggregate", ["mean", "max"])
+def test_a_model_of_several_labels_predicts_as_it_is_evaluated(aggregate, videos, tmp_path):
+    predictor = mvit.load(write_run(tmp_path, multi_label=True, aggregate=aggregate))
+    assert predictor.scoring == Scoring(multi_label=True, aggregate=aggregate)
+    assert predictor.protocol == f"3x1 views{', max' if aggregate == 'max' else ''}, 4x2, short side 36, crop 32"
+    views = read_views(videos / "up" / "clip.mp4", PREPROCESSING, clips=3, crops=1)
+    each = 1 / (1 + np.exp(-predictor.logits(views).astype(np.float64)))
+    expected = each.mean(axis=0) if aggregate == "mean" else each.max(axis=0)
+    predicted = predictor.predict(videos / "up" / "clip.mp4")
+    assert [predicted[name] for name in CLASSES] == pytest.approx(expected.tolist(), abs=1e-6)
+    assert list(predicted.values()) == sorted(predicted.values(), reverse=True)
+
+
 def test_logits_are_the_models_own(run):
     predictor = mvit.load(run, device="cpu")
     clips = np.random.default_rng(0).standard_normal((2, 3, 4, 32, 32)).astype(np.float32)
@@ -116,6 +130,7 @@ def _with(**changes):
         (_with(classes=3), r"is damaged"),
         (_with(views=[3]), r"is damaged"),
         (_with(views=[0, 1]), r"is damaged"),
+        (_with(aggregate="median"), r"is damaged: multi_label is true or false and aggregate mean or max, not"),
         (_with(preprocessing={"crop": "large"}), r"is damaged"),
         (lambda folder: (folder / "model.json").unlink(), r"model\.json does not exist"),
         (lambda folder: (folder / "model.safetensors").unlink(), r"model\.safetensors does not exist"),

@@ -10,6 +10,7 @@ import pytest
 from mvit.data.dataset import Sample
 from mvit.evaluation.evaluate import Evaluation, evaluate, result, write
 from mvit.evaluation.metrics import Ranking, sigmoid
+from mvit.evaluation.probes import probe, summary_of_several
 from mvit.evaluation.scoring import Scoring
 
 CLASSES = ("light_down", "light_up", "steady")
@@ -104,3 +105,56 @@ def test_labels_of_the_other_kind_are_refused(predict, samples, preprocessing):
         evaluate(predict, [strange], CLASSES, preprocessing, scoring=SEVERAL)
     with pytest.raises(ValueError, match="is of 2 classes, where one is due"):
         evaluate(predict, [Sample(samples[0].path, ("steady", "light_up"))], CLASSES, preprocessing)
+
+
+# ---- the order probe -------------------------------------------------------------------------------------------------
+
+
+def lights(samples: list[Sample]) -> list[Sample]:
+    """Light that goes up or down; what stays is of no class."""
+    return [Sample(sample.path, tuple({sample.label} - {"steady"})) for sample in samples]
+
+
+def test_a_classifier_that_lives_by_order_loses_its_map(predict, samples, broken, preprocessing):
+    listed = [*lights(samples), Sample(broken.path, ("light_up",))]
+    found = probe(predict, listed, CLASSES, preprocessing, scoring=SEVERAL)
+    evaluated = result(evaluate(predict, listed, CLASSES, preprocessing, clips=1, scoring=SEVERAL))
+    assert (
+        (found["ordered"]["map"], found["chance"])
+        == (1.0, pytest.approx(1 / 3))
+        == (evaluated["map"], evaluated["chance"])
+    )
+    assert found["reversed"]["map"] == pytest.approx((1 / 5 + 2 / 6) / 2, abs=0.1)  # its own come last
+    assert 0.3 < found["shuffled"]["map"] < 0.9
+    assert found["single_frame"]["map"] == pytest.approx(found["chance"])
+    assert found["drops"]["single_frame"] == pytest.approx(100 * 2 / 3)
+    assert (found["videos"], found["listed"], list(found["unreadable"])) == (6, 7, [str(broken.path)])
+    assert found["meaning"].startswith("Shuffling the frames takes mAP from 100.0 % to ")
+    assert "The model reads the order of frames" in found["meaning"]
+    assert not {"majority", "called_mirror"} & {*found, *found["reversed"]}
+
+
+def test_drops_are_of_the_same_draws_of_videos():
+    rng = np.random.default_rng(0)
+    labels = rng.random((60, 4)) < 0.4
+    once = rng.normal(size=(60, 1, 4)) + 1.5 * labels[:, None]
+    alike = summary_of_several(once.repeat(5, axis=1), labels)
+    assert alike["drop_intervals"] == {name: [0.0, 0.0] for name in ("shuffled", "reversed", "single_frame")}
+    assert alike["shuffled"]["std_over_orders"] == 0
+    assert "a bag of frames would explain" in alike["meaning"]
+    blind = np.concatenate([once, rng.normal(size=(60, 4, 4))], axis=1)
+    found = summary_of_several(blind, labels)
+    rankings = [Ranking(blind[:, variant], labels) for variant in range(5)]
+    assert found["ordered"]["map_interval"] == pytest.approx(rankings[0].interval())
+    assert found["shuffled"]["map"] == pytest.approx((rankings[3].mean() + rankings[4].mean()) / 2)
+    assert found["shuffled"]["std_over_orders"] == pytest.approx(abs(rankings[3].mean() - rankings[4].mean()) / 2)
+    assert found["drops"]["reversed"] == pytest.approx(100 * (rankings[0].mean() - rankings[1].mean()))
+    low, high = found["drop_intervals"]["shuffled"]
+    assert 0 < low < found["drops"]["shuffled"] < high
+
+
+def test_a_probe_of_nothing_learned_says_so():
+    labels = np.eye(3, dtype=bool).repeat(10, axis=0)
+    found = summary_of_several(np.random.default_rng(0).random((30, 4, 3)), labels)
+    assert found["chance"] == pytest.approx(1 / 3)
+    assert "cannot be told from giving every video the same scores (33.3 %)" in found["meaning"]

@@ -121,7 +121,7 @@ def normalise_uint8(frames: np.ndarray, mean: Sequence[float], std: Sequence[flo
 def describe(preprocessing: Preprocessing, clips: int, crops: int, aggregate: Literal["mean", "max"] = "mean") -> str:
     """The protocol in words, as every result carries it: "5x1 views, 16x4, short side 256, crop 224".
 
-    "10x3 views, max, ..." where a class's score is not the mean of those of the views, as it usually is.
+    "10x3 views, max, ..." where a class's score is the highest of those of the views, and not, as usual, their mean.
     """
     sampling = preprocessing.sampling
     if sampling.mode == "segments":
@@ -129,7 +129,7 @@ def describe(preprocessing: Preprocessing, clips: int, crops: int, aggregate: Li
     else:
         frames = f"{sampling.frames}x{sampling.spacing:g}"
         frames += f" at {sampling.target_fps:g} fps" if sampling.target_fps else ""
-    views = f"{clips}x{crops} views" + (", max" if aggregate == "max" else "")
+    views = f"{clips}x{crops} views" + (", max" if aggregate == "max" and clips * crops > 1 else "")
     return f"{views}, {frames}, short side {preprocessing.short_side}, crop {preprocessing.crop}"
 
 

@@ -10,6 +10,7 @@ import torch
 
 from mvit.data.views import Preprocessing, describe
 from mvit.evaluation.evaluate import score_video
+from mvit.evaluation.scoring import SINGLE, Scoring
 from mvit.model.mvit import MViT
 from mvit.weights.fit import fit
 from mvit.weights.read import CheckpointError, read
@@ -25,18 +26,22 @@ class Predictor:
     preprocessing: Preprocessing
     views: tuple[int, int]
     """Clips and crops taken of a video."""
+    scoring: Scoring = SINGLE
+    """What becomes of the logits of those views."""
 
     @property
     def protocol(self) -> str:
         """How a video is looked at, in words: views, frames and their spacing, sizes."""
-        return describe(self.preprocessing, *self.views)
+        return describe(self.preprocessing, *self.views, self.scoring.aggregate)
 
     def predict(self, video: str | Path) -> dict[str, float]:
-        """Scores in 0..1 by class name, the highest first: the mean softmax over views, as evaluation defines it.
+        """Scores in 0..1 by class name, the highest first, as evaluation defines them.
 
-        Raises ``UnreadableVideo`` (a ``ValueError``) for a file that cannot be decoded, ``FileNotFoundError``.
+        They are softmax, or, of a model for several classes at once, sigmoids, each by itself; their mean over views,
+        or the highest where the recipe said so. Raises ``UnreadableVideo`` (a ``ValueError``) for a file that cannot be
+        decoded, ``FileNotFoundError``.
         """
-        scores = score_video(self.logits, Path(video), self.preprocessing, *self.views)
+        scores = score_video(self.logits, Path(video), self.preprocessing, *self.views, self.scoring)
         order = np.argsort(-scores, kind="stable")
         return {self.classes[index]: float(scores[index]) for index in order}
 
@@ -67,7 +72,7 @@ def load(run_or_file: str | Path, *, device: str | torch.device | None = None) -
             f"mvit train DATA model.weights={str(path)!r}"
         )
     description = read_description(path)
-    classes, preprocessing, views = _checked(path, description)
+    classes, preprocessing, views, scoring = _checked(path, description)
     if len(classes) != config.num_classes:
         raise CheckpointError(f"{path} names {len(classes)} classes for {config.num_classes} outputs: train it again")
     model = MViT(config)
@@ -75,19 +80,23 @@ def load(run_or_file: str | Path, *, device: str | torch.device | None = None) -
     if report.reinitialised or report.resized:
         raise CheckpointError(f"{path} is not the model that its description says: {report}")
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    return Predictor(model=model.to(chosen).eval(), classes=classes, preprocessing=preprocessing, views=views)
+    model = model.to(chosen).eval()
+    return Predictor(model=model, classes=classes, preprocessing=preprocessing, views=views, scoring=scoring)
 
 
-def _checked(path: Path, description: dict[str, Any]) -> tuple[tuple[str, ...], Preprocessing, tuple[int, int]]:
-    """Classes, preprocessing and views of a ``model.json``, or a sentence saying which of them is missing or wrong."""
+def _checked(
+    path: Path, description: dict[str, Any]
+) -> tuple[tuple[str, ...], Preprocessing, tuple[int, int], Scoring]:
+    """Classes, preprocessing, views and scoring of a ``model.json``, or a sentence saying which is missing or wrong."""
     try:
         classes = tuple(description["classes"])
         preprocessing = Preprocessing.from_dict(description["preprocessing"])
         clips, crops = map(int, description["views"])
+        scoring = Scoring.of(description)
     except KeyError as missing:
         raise CheckpointError(f"the description beside {path} has no {missing}: train it again") from missing
     except (TypeError, ValueError) as why:
         raise CheckpointError(f"the description beside {path} is damaged: {why}") from why
     if min(clips, crops) < 1:
         raise CheckpointError(f"the description beside {path} is damaged: it asks for {clips}x{crops} views")
-    return classes, preprocessing, (clips, crops)
+    return classes, preprocessing, (clips, crops), scoring

@@ -168,6 +168,12 @@ def require_readable(kept: Sequence[Sample], unreadable: dict[Path, str]) -> Non
     raise ValueError(f"none of the {len(unreadable)} videos can be read; the first is {path}: {reason}")
 
 
+def require_labelled(labels: np.ndarray) -> None:
+    """Refuse to rank videos of which none is of any class."""
+    if not labels.any():
+        raise ValueError(f"none of {len(labels):,} readable videos is of any class, so there is no mAP over them")
+
+
 def result(evaluation: Evaluation) -> dict[str, Any]:
     """What goes into result.json; shares are fractions, intervals 95 %; every figure is over ``videos``.
 
@@ -213,18 +219,17 @@ def _of_several(evaluation: Evaluation) -> tuple[dict[str, Any], dict[str, Any]]
     """Figures and tables of videos of several classes at once; raises ValueError where no readable one is of any."""
     labels, scores = evaluation.labels, evaluation.scores
     support = labels.sum(axis=0)
-    if not support.any():
-        raise ValueError(f"none of {len(labels):,} readable videos is of any class, so there is no mAP over them")
+    require_labelled(labels)
     ranking = Ranking(scores, labels)
     precision = ranking.average_precision()
     listed = support + labels_of(evaluation.left_out, evaluation.classes, evaluation.scoring).sum(axis=0)
     found = np.where(support > 0, precision * support, 0.0)[listed > 0]
     figures = {
-        "map": float(np.nanmean(precision)),
+        "map": ranking.mean(),
         "map_interval": ranking.interval(),
         "map_unreadable_wrong": float((found / listed[listed > 0]).mean()),
         "map_classes": int((support > 0).sum()),
-        "chance": float(support[support > 0].mean() / len(labels)),
+        "chance": chance(labels),
         "hit1": float(_hits(scores, labels).mean()),
     }
     by_class = {
@@ -232,6 +237,12 @@ def _of_several(evaluation: Evaluation) -> tuple[dict[str, Any], dict[str, Any]]
         for name, share, videos in zip(evaluation.classes, precision, support, strict=True)
     }
     return figures, {"per_class": by_class}
+
+
+def chance(labels: np.ndarray) -> float:
+    """The mean average precision of equal scores: the mean, over classes, of the share of videos that are of it."""
+    shares = labels.mean(axis=0)
+    return float(shares[shares > 0].mean())
 
 
 def _hits(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:

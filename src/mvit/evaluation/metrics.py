@@ -1,5 +1,6 @@
 """What scores say about a classifier: counts, shares and how sure one may be of them. Pure numpy."""
 
+from collections.abc import Callable, Sequence
 from statistics import NormalDist
 from typing import Any
 
@@ -133,20 +134,31 @@ class Ranking:
         gained = np.bincount(self._class, own * precision, self.classes)
         return np.divide(gained, total, out=np.full(self.classes, np.nan), where=total > 0)
 
-    def interval(self, *, resamples: int = 1000, seed: int = 0, confidence: float = 0.95) -> tuple[float, float]:
-        """The interval of the mean of average precision over classes, by a bootstrap over videos (Efron, 1979).
+    def mean(self, weights: np.ndarray | None = None) -> float:
+        """The mean of average precision over the classes that have videos; NaN where none has."""
+        figures = self.average_precision(weights)
+        return float(np.nanmean(figures)) if not np.isnan(figures).all() else np.nan
 
-        As many videos are drawn again and again, with replacement; classes that none of them is of are left out of that
-        draw's mean. Videos drawn twice stand together in the ranking, which raises the mean: the percentiles are
-        lowered by as much as it is raised. So it tells where other test sets of this size would come out. Where
-        the order is perfect it is a point, however few the videos are.
-        """
-        rng = np.random.default_rng(seed)
-        draws = (
-            np.bincount(rng.integers(self.videos, size=self.videos), minlength=self.videos) for _ in range(resamples)
-        )
-        figures = (self.average_precision(draw) for draw in draws)
-        means = np.array([np.nanmean(figure) for figure in figures if not np.isnan(figure).all()])
-        raised = means.mean() - np.nanmean(self.average_precision())
-        low, high = np.quantile(means, (0.5 - confidence / 2, 0.5 + confidence / 2)) - raised
-        return max(0.0, float(low)), min(1.0, float(high))
+    def interval(self, *, resamples: int = 1000, seed: int = 0) -> tuple[float, float]:
+        """The 95 % interval of the mean, by ``bootstrap``; where the order is perfect a point, however few videos."""
+        ((low, high),) = bootstrap(lambda weights: [self.mean(weights)], self.videos, resamples=resamples, seed=seed)
+        return max(0.0, low), min(1.0, high)
+
+
+def bootstrap(
+    figures: Callable[[np.ndarray], Sequence[float]], videos: int, *, resamples: int = 1000, seed: int = 0
+) -> list[tuple[float, float]]:
+    """The 95 % intervals of figures (F,) of weighted videos, by drawing videos with replacement (Efron, 1979).
+
+    As many as there are, again and again. In a ranking, videos drawn twice stand together, which raises what counts
+    how soon they are found: percentiles are shifted so that their mean is the figure itself. So an interval tells
+    where other test sets of this size would come out, and rare classes do not put the figure outside of it. A draw
+    without a figure (NaN) is left out.
+    """
+    rng = np.random.default_rng(seed)
+    draws = (np.bincount(rng.integers(videos, size=videos), minlength=videos) for _ in range(resamples))
+    drawn = np.array([figures(draw) for draw in draws])
+    drawn = drawn[~np.isnan(drawn).any(axis=1)]
+    shift = np.array(figures(np.ones(videos))) - drawn.mean(axis=0)
+    low, high = np.quantile(drawn, (0.025, 0.975), axis=0) + shift
+    return list(zip(low.tolist(), high.tolist(), strict=True))

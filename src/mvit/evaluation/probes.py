@@ -11,16 +11,17 @@ from mvit.data.dataset import Sample
 from mvit.data.directions import mirror_in_time
 from mvit.data.views import Preprocessing, describe
 from mvit.evaluation.evaluate import (
-    Predict,
     Progress,
     as_json,
+    chance,
     checked,
     decoded,
     labels_of,
+    require_labelled,
     require_readable,
-    score_views,
 )
-from mvit.evaluation.metrics import paired_difference, wilson
+from mvit.evaluation.metrics import Ranking, bootstrap, paired_difference, wilson
+from mvit.evaluation.scoring import SINGLE, Predict, Scoring, score_views
 
 PROBE_FILE = "probe.json"
 TIME = 2  # axis of (N, 3, T, H, W)
@@ -34,11 +35,12 @@ def probe(
     *,
     clips: int = 1,
     crops: int = 1,
+    scoring: Scoring = SINGLE,
     orders: int = 10,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """What goes into probe.json: accuracy in order, shuffled, reversed and on one frame, and what each loses.
+    """What goes into probe.json: top-1 or mAP in order, shuffled, reversed and on one frame, and what each loses.
 
     Each video is decoded once; the frames of the clip that the classifier sees are shuffled in ``orders`` random orders
     drawn from ``seed`` and the video's place in the list, reversed, or replaced by the middle one. Shares are fractions
@@ -51,28 +53,35 @@ def probe(
         raise ValueError(f"the model sees {frames} frame a clip: there is no order to probe")
     if orders < 1:
         raise ValueError(f"orders is {orders}: at least one random order is needed, and ten are usual")
-    labels_of(samples, classes)
+    labels_of(samples, classes, scoring)
     kept: list[Sample] = []
     unreadable: dict[Path, str] = {}
-    predictions: list[np.ndarray] = []
+    outcomes: list[np.ndarray] = []
     for place, (sample, views) in enumerate(decoded(samples, preprocessing, clips, crops)):
         if isinstance(views, str):
             unreadable[sample.id] = views
         else:
             variants = frame_orders(frames, orders, np.random.default_rng([seed, place]))
-            scores = [checked(score_views(predict, views.take(order, axis=TIME)), classes) for order in variants]
+            shown = (views.take(order, axis=TIME) for order in variants)
+            scores = np.stack([checked(score_views(predict, seen, scoring), classes) for seen in shown])
             kept.append(sample)
-            predictions.append(np.argmax(scores, axis=1))
+            outcomes.append(scores if scoring.multi_label else scores.argmax(axis=1))
         if progress is not None:
             progress(place + 1, len(samples))
     require_readable(kept, unreadable)
+    labels = labels_of(kept, classes, scoring)
+    summed = (
+        summary_of_several(np.stack(outcomes), labels)
+        if scoring.multi_label
+        else summary(np.stack(outcomes), labels, classes)
+    )
     return {
-        **summary(np.stack(predictions), labels_of(kept, classes), classes),
+        **summed,
         "orders": orders,
         "seed": seed,
         "listed": len(samples),
         "unreadable": {str(path): reason for path, reason in unreadable.items()},
-        "protocol": describe(preprocessing, clips, crops),
+        "protocol": describe(preprocessing, clips, crops, scoring.aggregate),
     }
 
 
@@ -117,6 +126,38 @@ def summary(predictions: np.ndarray, labels: np.ndarray, classes: Sequence[str])
     return {"meaning": meaning(content), **content}
 
 
+def summary_of_several(scores: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
+    """The same by mAP, from scores (videos, 3 + orders, classes) and the classes of videos, bool (videos, classes).
+
+    All intervals, those of drops too, come from the same draws of videos (``metrics.bootstrap``).
+    """
+    require_labelled(labels)
+    rankings = [Ranking(scores[:, variant], labels) for variant in range(scores.shape[1])]
+    names = ("ordered", "shuffled", "reversed", "single_frame")
+
+    def figures_of(weights: np.ndarray) -> list[float]:
+        ordered, backwards, single, *shuffles = (ranking.mean(weights) for ranking in rankings)
+        values = [ordered, float(np.mean(shuffles)), backwards, single]
+        return values + [ordered - value for value in values[1:]]
+
+    values, intervals = figures_of(np.ones(len(labels))), bootstrap(figures_of, len(labels))
+    figures: dict[str, Any] = {
+        name: {"map": value, "map_interval": (max(0.0, low), min(1.0, high))}
+        for name, value, (low, high) in zip(names, values, intervals, strict=False)
+    }
+    figures["shuffled"]["std_over_orders"] = float(np.std([ranking.mean() for ranking in rankings[3:]]))
+    content = {
+        "videos": len(labels),
+        "chance": chance(labels),
+        **figures,
+        "drops": {name: 100 * value for name, value in zip(names[1:], values[4:], strict=True)},
+        "drop_intervals": {
+            name: [100 * low, 100 * high] for name, (low, high) in zip(names[1:], intervals[4:], strict=True)
+        },
+    }
+    return {"meaning": meaning(content), **content}
+
+
 def _share(outcomes: np.ndarray, name: str) -> dict[str, Any]:
     return {name: float(outcomes.mean()), f"{name}_interval": wilson(float(outcomes.sum()), len(outcomes))}
 
@@ -141,22 +182,25 @@ def _called_mirror(
 def meaning(content: dict[str, Any]) -> str:
     """What the figures say and what they do not, in a few plain sentences."""
     ordered, shuffled, reverse = content["ordered"], content["shuffled"], content["reversed"]
+    several = "map" in ordered
+    key, name = Scoring(multi_label=several).metric
     low, high = content["drop_intervals"]["shuffled"]
     drop = content["drops"]["shuffled"]
-    baseline = max(content["chance"], content["majority"])
-    if ordered["top1_interval"][0] <= baseline:
+    baseline = max(content["chance"], content.get("majority", 0.0))
+    if ordered[f"{key}_interval"][0] <= baseline:
+        blind = "giving every video the same scores" if several else "always answering one class"
         return (
-            f"In its own order the model gets {_percent(ordered['top1'])}, which cannot be told from always answering "
-            f"one class ({_percent(baseline)}): the other figures say nothing yet."
+            f"In its own order the model gets {_percent(ordered[key])}, which cannot be told from {blind} "
+            f"({_percent(baseline)}): the other figures say nothing yet."
         )
     fewer, between = ("fewer", (low, high)) if drop >= 0 else ("more", (-high, -low))
     said = [
-        f"Shuffling the frames takes top-1 from {_percent(ordered['top1'])} to {_percent(shuffled['top1'])}, "
+        f"Shuffling the frames takes {name} from {_percent(ordered[key])} to {_percent(shuffled[key])}, "
         f"{abs(drop):.1f} points {fewer} (95 % interval {between[0]:.1f} to {between[1]:.1f}, "
         f"{content['videos']:,} videos)."
     ]
     if low > 0:
-        share = drop / 100 / (ordered["top1"] - content["chance"])
+        share = drop / 100 / (ordered[key] - content["chance"])
         lost = "most" if share > 0.5 else "part"
         said.append(
             f"The model reads the order of frames: {lost} of what it has over chance goes with it. This is an upper "
@@ -168,8 +212,10 @@ def meaning(content: dict[str, Any]) -> str:
         said.append(
             "No use of the order of frames can be told from chance here: a bag of frames would explain this accuracy."
         )
-    said.append(f"One frame alone gives {_percent(content['single_frame']['top1'])}.")
-    if reverse["called_mirror"] is not None:
+    said.append(f"One frame alone gives {_percent(content['single_frame'][key])}.")
+    if several:
+        said.append(f"Played backwards it gets {_percent(reverse[key])}.")
+    elif reverse["called_mirror"] is not None:
         low, high = reverse["called_mirror_interval"]
         said.append(
             f"Played backwards, {_percent(reverse['called_mirror'])} of the {reverse['mirror_videos']:,} videos whose "
@@ -177,7 +223,7 @@ def meaning(content: dict[str, Any]) -> str:
             f"{100 * high:.1f}); forwards, {_percent(reverse['mirror_ordered_top1'])} of them are right."
         )
     else:
-        said.append(f"Played backwards it gets {_percent(reverse['top1'])}; no class is another one reversed.")
+        said.append(f"Played backwards it gets {_percent(reverse[key])}; no class is another one reversed.")
     return " ".join(said)
 
 
