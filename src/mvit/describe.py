@@ -22,7 +22,7 @@ def report(runs: tuple[Path, ...], /, *, out: Path | None = None) -> int:
 
 
 def runs(folders: tuple[Path, ...] = (), /, *, json: bool = False) -> int:
-    """List runs, the latest last: model, data, how far each came, its loss and its top-1 with interval and views.
+    """List runs, the latest last: model, data, how far each came, its loss, and top-1 or mAP with interval and views.
 
     Args:
         folders: run folders, or folders that hold some; runs/ if none is given

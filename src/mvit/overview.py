@@ -32,9 +32,13 @@ class Row:
     """Of the last epoch that had one."""
     top1: float | None
     top1_interval: list[float] | None
+    map: float | None
+    map_interval: list[float] | None
+    """Instead of top-1, where videos are of several classes at once."""
     protocol: str | None
-    """All three of the evaluation with the run's own views, None before it."""
+    """All of the evaluation with the run's own views, None before it."""
     last_top1: float | None
+    last_map: float | None
     """On val, with one view a video, when it was last looked at on the way."""
     begun: str | None
 
@@ -88,7 +92,8 @@ def _candidates(folder: Path) -> Iterator[Path]:
 
 def _row(record: RunRecord) -> Row:
     origin, result = record.origin or {}, record.result or {}
-    losses, looks = record.measured("loss"), record.measured("val_top1")
+    losses = record.measured("loss")
+    last_top1, last_map = ((record.measured(key) or [None])[-1] for key in ("val_top1", "val_map"))
     data = origin.get("data", {})
     return Row(
         name=record.folder.resolve().name,
@@ -103,8 +108,11 @@ def _row(record: RunRecord) -> Row:
         loss=losses[-1] if losses else None,
         top1=result.get("top1"),
         top1_interval=result.get("top1_interval"),
+        map=result.get("map"),
+        map_interval=result.get("map_interval"),
         protocol=result.get("protocol"),
-        last_top1=looks[-1] if looks else None,
+        last_top1=last_top1,
+        last_map=last_map,
         begun=origin.get("begun"),
     )
 
@@ -130,9 +138,11 @@ def _state(record: RunRecord) -> str:
 
 
 def _cells(row: Row) -> dict[str, str]:
-    low, high = row.top1_interval or (0.0, 0.0)
-    known, seen = row.top1 is not None, row.top1 if row.top1 is not None else row.last_top1
-    views = (row.protocol or "").split(" views", 1)[0] if known else "on the way" if seen is not None else ""
+    known = row.protocol is not None
+    top1, mean = (row.top1, row.map) if known else (row.last_top1, row.last_map)
+    low, high = row.top1_interval or row.map_interval or (0.0, 0.0)
+    seen = top1 is not None or mean is not None
+    views = (row.protocol or "").split(" views", 1)[0] if known else "on the way" if seen else ""
     begun = _moment(row.begun)
     return {
         "run": _printable(row.name),
@@ -140,7 +150,8 @@ def _cells(row: Row) -> dict[str, str]:
         "data": _printable(row.data or ""),
         "state": row.state,
         "loss": "" if row.loss is None else f"{row.loss:.3f}",
-        "top-1 %": "" if seen is None else f"{100 * seen:.1f}",
+        "top-1 %": "" if top1 is None else f"{100 * top1:.1f}",
+        "mAP %": "" if mean is None else f"{100 * mean:.1f}",
         "95 %": f"[{100 * low:.1f}, {100 * high:.1f}]" if known else "",
         "views": views,
         "begun (UTC)": "" if begun == NEVER else f"{begun:%Y-%m-%d %H:%M}",

@@ -9,30 +9,41 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import NoneType
-from typing import Any
+from typing import Any, NamedTuple
 
 NUMBER = (int, float)
 PAIR = [NUMBER]
+SHARE = (int, float, NoneType)
 RESULT_FIELDS: dict[str, Any] = {
     "headline": str,
     "protocol": str,
-    "top1": NUMBER,
-    "top1_interval": PAIR,
-    "top1_unreadable_wrong": NUMBER,
-    "mean_class": NUMBER,
     "videos": int,
     "listed": int,
     "unreadable": dict,
     "classes": [str],
     "per_class": dict,
-    "confusion": [[int]],
 }
-PER_CLASS_FIELDS: dict[str, Any] = {
-    "precision": (int, float, NoneType),
-    "recall": (int, float, NoneType),
-    "recall_interval": (list, NoneType),
-    "f1": (int, float, NoneType),
-    "support": int,
+"""Of any result; the next two, by the metric that it is summed up by, with what stands there of each class."""
+METRIC_FIELDS: dict[str, dict[str, Any]] = {
+    "top1": {
+        "top1": NUMBER,
+        "top1_interval": PAIR,
+        "top1_unreadable_wrong": NUMBER,
+        "mean_class": NUMBER,
+        "confusion": [[int]],
+    },
+    "map": {
+        "map": NUMBER,
+        "map_interval": PAIR,
+        "map_unreadable_wrong": NUMBER,
+        "map_classes": int,
+        "chance": NUMBER,
+        "hit1": NUMBER,
+    },
+}
+PER_CLASS_FIELDS: dict[str, dict[str, Any]] = {
+    "top1": {"precision": SHARE, "recall": SHARE, "recall_interval": (list, NoneType), "f1": SHARE, "support": int},
+    "map": {"average_precision": SHARE, "support": int},
 }
 ORIGIN_FIELDS: dict[str, Any] = {
     "begun": str,
@@ -40,7 +51,6 @@ ORIGIN_FIELDS: dict[str, Any] = {
     "environment": {"system": str, "hardware": {"processor": str}, "versions": dict},
     "data": {"folder": str, "classes": int, "train": int, "val": int, "sha256": str},
 }
-SHARE_FIELDS = {"top1": NUMBER, "top1_interval": PAIR}
 PROBE_FIELDS: dict[str, Any] = {
     "meaning": str,
     "protocol": str,
@@ -48,26 +58,46 @@ PROBE_FIELDS: dict[str, Any] = {
     "listed": int,
     "orders": int,
     "chance": NUMBER,
-    "majority": NUMBER,
     "drops": {"shuffled": NUMBER, "reversed": NUMBER, "single_frame": NUMBER},
-    "ordered": SHARE_FIELDS,
-    "shuffled": SHARE_FIELDS | {"std_over_orders": NUMBER},
-    "reversed": SHARE_FIELDS
-    | {"called_mirror": (int, float, NoneType), "called_mirror_interval": (list, NoneType), "mirror_videos": int},
-    "single_frame": SHARE_FIELDS,
+    "ordered": {},
+    "shuffled": {"std_over_orders": NUMBER},
+    "reversed": {},
+    "single_frame": {},
 }
+"""Of any probe; of one of top-1 also the next, and of each order its metric."""
+TOP1_PROBE_FIELDS: dict[str, Any] = {
+    "majority": NUMBER,
+    "reversed": {"called_mirror": SHARE, "called_mirror_interval": (list, NoneType), "mirror_videos": int},
+}
+ORDERS = ("ordered", "shuffled", "reversed", "single_frame")
 WORST = 20
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """A video that was called something else, with the score of what it was called and of what it is."""
+    """A video that was called something else, with the score of what it was called and of what it is.
+
+    One of several classes is called by its highest score, and ``true_score`` is the highest of its own, if it has any.
+    """
 
     path: str
     label: str
     predicted: str
     score: float
-    true_score: float
+    true_score: float | None
+
+
+class Metric(NamedTuple):
+    """What a run is judged by: its key in the files, and its name within and at the head of a sentence."""
+
+    key: str
+    name: str
+    title: str
+
+
+def metric(figures: Mapping[str, Any]) -> Metric:
+    """By what an evaluation, or an order of the probe, is summed up."""
+    return Metric("map", "mAP", "mAP") if "map" in figures else Metric("top1", "top-1", "Top-1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +149,7 @@ def outline(folder: Path) -> RunRecord:
         raise ValueError(f"{folder} {what}: name the folder of a run, as `mvit train` wrote it")
     if not any((folder / name).is_file() for name in FILES):
         raise ValueError(f"{folder} is no folder of a run: it holds none of {', '.join(FILES)}")
-    result = _json(folder / "result.json", RESULT_FIELDS)
+    result = _json(folder / "result.json", {})
     if result is not None:
         _check_result(folder / "result.json", result)
     notes: list[str] = []
@@ -142,7 +172,7 @@ def read(folder: Path) -> RunRecord:
     folder = known.folder
     return replace(
         known,
-        probe=_json(folder / "probe.json", PROBE_FIELDS),
+        probe=_probe(folder / "probe.json"),
         worst=_worst(folder / "scores.csv"),
         unreadable=tuple(_unreadable(folder / "unreadable.csv", known.result)),
     )
@@ -160,9 +190,13 @@ def _json(path: Path, fields: Mapping[str, Any]) -> dict[str, Any] | None:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no JSON ({error}): write it again with the command that made it") from None
-    if (strange := _misfit(content, dict(fields), "")) is not None:
-        raise ValueError(f"{path} was not written by this version of mvit: {strange}; write it again")
+    _require(path, content, fields)
     return content
+
+
+def _require(path: Path, content: Any, fields: Mapping[str, Any], where: str = "") -> None:
+    if (strange := _misfit(content, dict(fields), where)) is not None:
+        raise ValueError(f"{path} was not written by this version of mvit: {strange}; write it again")
 
 
 def _misfit(value: Any, shape: Any, where: str) -> str | None:
@@ -189,13 +223,24 @@ def _misfit(value: Any, shape: Any, where: str) -> str | None:
 
 
 def _check_result(path: Path, result: dict[str, Any]) -> None:
-    size = len(result["classes"])
+    key = metric(result).key
+    _require(path, result, RESULT_FIELDS | METRIC_FIELDS[key])
+    size, matrix = len(result["classes"]), result.get("confusion")
     for name, figures in result["per_class"].items():
-        if (strange := _misfit(figures, PER_CLASS_FIELDS, f"per_class.{name}")) is not None:
-            raise ValueError(f"{path} was not written by this version of mvit: {strange}; write it again")
-    square = len(result["confusion"]) == size and all(len(row) == size for row in result["confusion"])
+        _require(path, figures, PER_CLASS_FIELDS[key], f"per_class.{name}")
+    square = matrix is None or (len(matrix) == size and all(len(row) == size for row in matrix))
     if not size or not square or set(result["per_class"]) != set(result["classes"]):
         raise ValueError(f"{path} was not written by this version of mvit: its tables do not fit its {size} classes")
+
+
+def _probe(path: Path) -> dict[str, Any] | None:
+    probe = _json(path, PROBE_FIELDS)
+    if probe is not None:
+        key = metric(probe["ordered"]).key
+        for order in ORDERS:
+            _require(path, probe[order], {key: NUMBER, f"{key}_interval": PAIR}, order)
+        _require(path, probe, TOP1_PROBE_FIELDS if key == "top1" else {})
+    return probe
 
 
 def _recipe(path: Path) -> tuple[str | None, dict[str, Any]]:
@@ -234,17 +279,19 @@ def _worst(path: Path) -> tuple[Mistake, ...] | None:
         try:
             rows = csv.reader(file)
             header = next(rows, [])
-            if header[:4] != ["path", "label", "predicted", "correct"]:
+            if [*header[:1], *header[2:4]] != ["path", "predicted", "correct"] or header[1] not in ("label", "labels"):
                 raise ValueError("its header is not path,label,predicted,correct and the classes")
             place = {name: index for index, name in enumerate(header) if index >= 4}
-            wrong = (
-                Mistake(row[0], row[1], row[2], _score(row[place[row[2]]]), _score(row[place[row[1]]]))
-                for row in rows
-                if row[3] != "1"
-            )
+            wrong = (_mistake(row, place, several=header[1] == "labels") for row in rows if row[3] != "1")
             return tuple(heapq.nlargest(WORST, wrong, key=lambda mistake: mistake.score))
         except (ValueError, LookupError, csv.Error) as error:
             raise ValueError(f"{path} was not written by this version of mvit: {error}; evaluate again") from None
+
+
+def _mistake(row: list[str], place: Mapping[str, int], *, several: bool) -> Mistake:
+    labels = json.loads(row[1]) if several else [row[1]]
+    own = [_score(row[place[label]]) for label in labels]
+    return Mistake(row[0], ", ".join(labels), row[2], _score(row[place[row[2]]]), max(own, default=None))
 
 
 def _score(text: str) -> float:

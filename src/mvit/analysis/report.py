@@ -11,7 +11,7 @@ from mvit import __version__, files
 from mvit.analysis import sections
 from mvit.analysis.markup import Child, Html, join, table, tag
 from mvit.analysis.plots import percent
-from mvit.analysis.record import RunRecord, read
+from mvit.analysis.record import RunRecord, metric, read
 from mvit.analysis.sections import DASH
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -90,13 +90,15 @@ def _comparison(records: Sequence[RunRecord]) -> Html:
         if len(places) > 1:
             summaries.append(len(rows))
             rows.append(_mean_and_spread([records[place] for place in places]))
+    metrics = sorted({metric(record.result) for record in records if record.result}) or [metric({})]
+    judged = " or ".join(kind.name for kind in metrics)
     columns = {
         name: "n" if name != "run" else None
-        for name in ("run", "seed", "top-1", "95 %", "mean class", "shuffled", "reversed", "one frame", "videos")
+        for name in ("run", "seed", judged, "95 %", "mean class", "shuffled", "reversed", "one frame", "videos")
     }
     caption = (
-        "Top-1 with its 95 % interval over videos, and its mean over classes; shuffled, reversed and with one frame it "
-        "is that of the order probe."
+        f"{' or '.join(kind.title for kind in metrics)} with its 95 % interval over videos, and its mean over classes; "
+        "shuffled, reversed and with one frame it is that of the order probe."
     )
     if summaries:
         caption += " In bold: mean ± standard deviation over runs that differ in nothing but their seed."
@@ -108,6 +110,10 @@ def _comparison(records: Sequence[RunRecord]) -> Html:
         notes.append(
             f"These runs were not measured alike, so their figures cannot be compared: {'; '.join(protocols)}."
         )
+    if len(metrics) > 1:
+        notes.append(
+            "Some of these runs are judged by mAP, as their videos are of several classes at once: it is no top-1."
+        )
     if len({json.dumps(_support(record)) for record in records if record.result}) > 1:
         notes.append("These runs were not measured on as many videos of the same classes.")
     return join([tag("p", note, class_="note") for note in notes], table(caption, columns, rows, summaries))
@@ -116,12 +122,14 @@ def _comparison(records: Sequence[RunRecord]) -> Html:
 def _row(name: Html, record: RunRecord) -> Sequence[Child]:
     result, probe = record.result, record.probe
     seed = DASH if record.seed is None else str(record.seed)
-    probed = [percent(probe[key]["top1"]) if probe else DASH for key in PROBED]
+    probed = [percent(probe[order][metric(probe[order]).key]) if probe else DASH for order in PROBED]
     if result is None:
         return name, seed, DASH, DASH, DASH, *probed, DASH
-    low, high = result["top1_interval"]
+    key = metric(result).key
+    low, high = result[f"{key}_interval"]
     interval, videos = f"{100 * low:.1f} to {100 * high:.1f}", f"{result['videos']:,} of {result['listed']:,}"
-    return name, seed, percent(result["top1"]), interval, percent(result["mean_class"]), *probed, videos
+    mean_class = percent(result["mean_class"]) if "mean_class" in result else DASH
+    return name, seed, percent(result[key]), interval, mean_class, *probed, videos
 
 
 def _mean_and_spread(group: Sequence[RunRecord]) -> Sequence[Child]:
@@ -132,9 +140,10 @@ def _mean_and_spread(group: Sequence[RunRecord]) -> Sequence[Child]:
 
     results = [record.result for record in group if record.result]
     probes = [record.probe for record in group if record.probe]
-    probed = [spread([probe[key]["top1"] for probe in probes]) for key in PROBED]
-    top1, mean_class = (spread([result[key] for result in results]) for key in ("top1", "mean_class"))
-    return f"mean of {len(group)} seeds", "", top1, "", mean_class, *probed, ""
+    probed = [spread([probe[order][metric(probe[order]).key] for probe in probes]) for order in PROBED]
+    figure = spread([result[metric(result).key] for result in results])
+    mean_class = spread([result["mean_class"] for result in results if "mean_class" in result])
+    return f"mean of {len(group)} seeds", "", figure, "", mean_class, *probed, ""
 
 
 def _but_for_the_seed(record: RunRecord) -> str:

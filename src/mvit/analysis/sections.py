@@ -4,11 +4,12 @@ import json
 import shlex
 import statistics
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from mvit.analysis import plots
 from mvit.analysis.markup import Html, join, table, tag
 from mvit.analysis.plots import Bar, Series, percent
-from mvit.analysis.record import RunRecord, number
+from mvit.analysis.record import RunRecord, metric, number
 
 MOST_ROWS, SHOWN_ROWS = 60, 30  # a longer table shows its head and folds the rest away
 MOST_CONFUSED = 10
@@ -41,6 +42,8 @@ def run(record: RunRecord, heading: str) -> Html:
         "Unreadable videos": unreadable,
         "Recipe and versions": recipe,
     }
+    if _several(record):
+        del sections["Confusions"]  # a video of several classes is not taken for another one
     return join(
         headline(record),
         [tag("p", note, class_="note") for note in record.notes],
@@ -53,18 +56,29 @@ def headline(record: RunRecord) -> Html:
     result = record.result
     if result is None:
         return _missing("result", "evaluate", record)
-    low, high = result["top1_interval"]
-    facts = {
-        "top-5": percent(result["top5"]) if number(result.get("top5")) is not None else None,
-        "mean over classes": percent(result["mean_class"]),
-        "chance": percent(1 / len(result["classes"])),
+    key, name, _ = metric(result)
+    low, high = result[f"{key}_interval"]
+    known: dict[str, object] = (
+        {
+            "hit@1": percent(result["hit1"]),
+            "equal scores": percent(result["chance"]),
+            "classes that have videos": f"{result['map_classes']:,} of {len(result['classes']):,}",
+        }
+        if key == "map"
+        else {
+            "top-5": percent(result["top5"]) if number(result.get("top5")) is not None else None,
+            "mean over classes": percent(result["mean_class"]),
+            "chance": percent(1 / len(result["classes"])),
+        }
+    )
+    facts = known | {
         "videos": f"{result['videos']:,} of {result['listed']:,}",
-        "unreadable counted as wrong": percent(result["top1_unreadable_wrong"]) if result["unreadable"] else None,
+        "unreadable counted as wrong": percent(result[f"{key}_unreadable_wrong"]) if result["unreadable"] else None,
     }
     figure = tag(
         "div",
-        tag("p", f"{100 * result['top1']:.1f}", tag("small", " %"), class_="figure"),
-        tag("p", f"top-1, 95 % interval {100 * low:.1f} to {100 * high:.1f}", class_="said"),
+        tag("p", f"{100 * result[key]:.1f}", tag("small", " %"), class_="figure"),
+        tag("p", f"{name}, 95 % interval {100 * low:.1f} to {100 * high:.1f}", class_="said"),
     )
     return join(
         tag("div", figure, _facts(facts), class_="headline"), tag("p", _unbroken(result["headline"]), class_="cite")
@@ -85,11 +99,15 @@ def training(record: RunRecord) -> Html:
     def whole_percent(share: float) -> str:
         return percent(share, 0)
 
-    accuracy = {"train": "train_top1", "val": "val_top1", "held out of train": "holdout_top1"}
+    shares = (
+        {"mAP": {"val": "val_map", "held out of train": "holdout_map"}, "Hit@1": {"train": "train_hit1"}}
+        if _several(record)
+        else {"Top-1": {"train": "train_top1", "val": "val_top1", "held out of train": "holdout_top1"}}
+    )
     norms = {"mean": "gradient_norm", "largest": "gradient_norm_max"}
     panels = [
         panel("Loss", {"train": "loss"}, "{:g}".format),
-        panel("Top-1", accuracy, whole_percent, low=0, high=1),
+        *(panel(title, lines, whole_percent, low=0, high=1) for title, lines in shares.items()),
         panel("Learning rate", {"rate": "lr"}, "{:.3g}".format, low=0),
         panel("Time spent waiting for data", {"wait": "data_wait"}, whole_percent, low=0, high=1),
     ]
@@ -109,10 +127,18 @@ def _training_said(record: RunRecord) -> str:
         said.append(f"{counted(unknown, 'epoch')} ended without a finite loss.")
     if skipped := sum(record.measured("skipped")):
         said.append(f"{skipped:g} steps were skipped, as their loss or gradient was not finite.")
-    said.append(
-        "Top-1 of train is over clips as they were augmented to learn from; on the way, val has one view a video."
+    hit = (
+        "Hit@1 of train, the share with the highest score in one of their classes,"
+        if _several(record)
+        else "Top-1 of train"
     )
+    said.append(f"{hit} is over clips as they were augmented to learn from; on the way, val has one view a video.")
     return " ".join(said)
+
+
+def _several(record: RunRecord) -> bool:
+    """Whether videos are of several classes at once."""
+    return "map" in (record.result or {}) or any("train_hit1" in epoch for epoch in record.epochs)
 
 
 def order(record: RunRecord) -> Html:
@@ -130,8 +156,9 @@ def order(record: RunRecord) -> Html:
         "reversed": ("reversed", over),
         "single_frame": ("one frame, repeated", over),
     }
+    key, _, title = metric(probe["ordered"])
     rows = [
-        Bar(label, note, probe[name]["top1"], *probe[name]["top1_interval"], quiet=name != "ordered")
+        Bar(label, note, probe[name][key], *probe[name][f"{key}_interval"], quiet=name != "ordered")
         for name, (label, note) in notes.items()
     ]
     backwards = probe["reversed"]
@@ -140,11 +167,11 @@ def order(record: RunRecord) -> Html:
         rows.append(Bar("reversed, called its mirror", note, called, *backwards["called_mirror_interval"]))
     drops = probe["drops"]
     caption = (
-        "Top-1 by the order in which the frames of a clip are shown, with 95 % intervals over videos. Lost against the "
-        f"true order: {drops['shuffled']:.1f} points shuffled, {drops['reversed']:.1f} reversed, "
+        f"{title} by the order in which the frames of a clip are shown, with 95 % intervals over videos. Lost against "
+        f"the true order: {drops['shuffled']:.1f} points shuffled, {drops['reversed']:.1f} reversed, "
         f"{drops['single_frame']:.1f} with one frame. "
     )
-    if probe["majority"] > probe["chance"] * 1.05:
+    if probe.get("majority", 0) > probe["chance"] * 1.05:
         caption += f"Always naming the most frequent class would be right for {percent(probe['majority'])}. "
     caption += f"{probe['protocol']}; {probe['videos']:,} of {probe['listed']:,} videos."
     figure = plots.bars(rows, [("chance", probe["chance"])])
@@ -180,13 +207,12 @@ def confusions(record: RunRecord) -> Html:
 
 
 def classes(record: RunRecord) -> Html:
-    """Precision, recall with its interval, and F1 of each class."""
+    """Precision, recall with its interval, and F1 of each class, or its average precision where videos have several."""
     result = record.result
     if result is None:
         return _missing("figures by class", "evaluate", record)
-
-    def shown(share: float | None) -> str:
-        return DASH if share is None else percent(share)
+    if "map" in result:
+        return _average_precisions(result)
 
     rows = []
     for place, name in enumerate(result["classes"]):
@@ -196,8 +222,8 @@ def classes(record: RunRecord) -> Html:
         mistaken = f"{result['classes'][others.index(most)]} ({most:,})" if most else DASH
         recall, interval = figures["recall"], figures["recall_interval"]
         drawn = plots.strip(recall, *interval) if recall is not None and interval else DASH
-        share = shown(figures["precision"]), shown(figures["f1"])
-        rows.append((place + 1, name, f"{figures['support']:,}", shown(recall), drawn, *share, mistaken))
+        share = _shown(figures["precision"]), _shown(figures["f1"])
+        rows.append((place + 1, name, f"{figures['support']:,}", _shown(recall), drawn, *share, mistaken))
     columns = {
         "no.": "n quiet-text",
         "class": None,
@@ -214,18 +240,45 @@ def classes(record: RunRecord) -> Html:
     return _folded(caption, columns, rows, "classes")
 
 
+def _average_precisions(result: Mapping[str, Any]) -> Html:
+    """The average precision of each class beside that of equal scores, which is the share of videos it has."""
+    rows = []
+    for place, name in enumerate(result["classes"]):
+        precision, support = (result["per_class"][name][key] for key in ("average_precision", "support"))
+        equal = support / result["videos"] if support else None
+        rows.append((place + 1, name, f"{support:,}", _shown(precision), _shown(equal)))
+    columns = {"no.": "n quiet-text", "class": None, "videos": "n", "average precision": "n", "of equal scores": "n"}
+    caption = (
+        f"mAP is the mean over the {counted(result['map_classes'], 'class', 'classes')} that have videos; average "
+        "precision is that of the videos by falling score, with equal scores the share of videos of the class."
+    )
+    return _folded(caption, columns, rows, "classes")
+
+
+def _shown(share: float | None) -> str:
+    return DASH if share is None else percent(share)
+
+
 def worst(record: RunRecord) -> Html:
     """The wrong answers given with the highest score."""
     if record.worst is None:
         return _missing("scores of videos (scores.csv)", "evaluate", record)
     if not record.worst:
         return tag("p", "None: every readable video was called by its class.")
+    several = _several(record)
     rows = [
-        (mistake.path, mistake.label, mistake.predicted, f"{mistake.score:.3f}", f"{mistake.true_score:.3f}")
+        (
+            *(mistake.path, mistake.label or DASH, mistake.predicted, f"{mistake.score:.3f}"),
+            DASH if mistake.true_score is None else f"{mistake.true_score:.3f}",
+        )
         for mistake in record.worst
     ]
-    columns = {"video": "path", "true class": None, "called": None, "score": "n", "true class's": "n"}
-    return table("Wrong answers with the highest score; look at their labels too.", columns, rows)
+    true, own = ("true classes", "the best of these") if several else ("true class", "true class's")
+    columns = {"video": "path", true: None, "called": None, "score": "n", own: "n"}
+    what = (
+        "Videos whose highest score is of none of their classes" if several else "Wrong answers with the highest score"
+    )
+    return table(f"{what}; look at their labels too.", columns, rows)
 
 
 def unreadable(record: RunRecord) -> Html:
