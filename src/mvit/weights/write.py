@@ -21,8 +21,8 @@ from mvit.weights.read import DESCRIPTION_FILE, FORMAT, MODEL_FILE
 def write(folder: str | Path, state: Mapping[str, Tensor], description: Mapping[str, Any]) -> None:
     """Write ``model.safetensors`` and ``model.json`` into a folder.
 
-    ``description`` holds "config" (``MViTConfig.to_dict``), "classes", "preprocessing", "views" and "protocol"; format
-    and version are added. An existing pair is replaced file by file: weights first, then what describes them. After
+    ``description`` holds "config" (``MViTConfig.to_dict``), "classes", "preprocessing", "views", "protocol" and, unless
+    one label a video and the mean of views are meant, "multi_label" and "aggregate"; format and version are added. An existing pair is replaced file by file: weights first, then what describes them. After
     an error (``OSError`` of the system about a file) what was not there before is gone again.
     """
     folder = Path(folder)
