@@ -87,6 +87,10 @@ def test_both_properties_are_learned_and_judged_by_map(run, said):
     assert (result["videos"], result["map_classes"], result["classes"]) == (12, 2, ["blue", "red"])
     assert said[-1].startswith(f"mAP {100 * result['map']:.1f} % [")
     assert "(2x3 views, max, 4 segments, short side 37, crop 32; 12 of 12 videos), the last epoch" in said[-1]
+    for path, scores in scores_of(run / "scores.csv").items():
+        assert [name for name, score in zip(COLOURS, scores, strict=True) if score > 0.5] == [
+            name for name in COLOURS if name in Path(path).name
+        ]
     first, *_, last = metrics(run)
     assert last["loss"] < 0.8 * first["loss"]
     assert [line["epoch"] for line in metrics(run) if "val_map" in line] == [8, 16]

@@ -22,8 +22,9 @@ def write(folder: str | Path, state: Mapping[str, Tensor], description: Mapping[
     """Write ``model.safetensors`` and ``model.json`` into a folder.
 
     ``description`` holds "config" (``MViTConfig.to_dict``), "classes", "preprocessing", "views", "protocol" and, unless
-    one label a video and the mean of views are meant, "multi_label" and "aggregate"; format and version are added. An existing pair is replaced file by file: weights first, then what describes them. After
-    an error (``OSError`` of the system about a file) what was not there before is gone again.
+    one label a video and the mean of views are meant, "multi_label" and "aggregate"; format and version are added. An
+    existing pair is replaced file by file: weights first, then what describes them. After an error (``OSError`` of the
+    system about a file) what was not there before is gone again.
     """
     folder = Path(folder)
     text = json.dumps({"format": FORMAT, "mvit": mvit.__version__, **description}, indent=2, ensure_ascii=False)
