@@ -77,27 +77,55 @@ def evaluate(
     An unreadable video is left out and named, never replaced. Raises ValueError for labels that are no class, scores
     for another number of classes, and when not one video is readable.
     """
+    how: dict[str, Any] = {"clips": clips, "crops": crops, "scoring": scoring}
+    outcomes = score(predict, samples, classes, preprocessing, **how, progress=progress)
+    return collected(samples, outcomes, classes, preprocessing, **how)
+
+
+def score(
+    predict: Predict,
+    samples: Sequence[Sample],
+    classes: Sequence[str],
+    preprocessing: Preprocessing,
+    *,
+    clips: int,
+    crops: int,
+    scoring: Scoring,
+    progress: Progress | None = None,
+) -> list[np.ndarray | str]:
+    """The scores of each video, or why it has none; raises as ``evaluate``, but also none may be readable."""
     labels_of(samples, classes, scoring)
-    kept: list[Sample] = []
-    left_out: list[Sample] = []
-    scores: list[np.ndarray] = []
-    unreadable: dict[Path, str] = {}
-    for done, (sample, views) in enumerate(decoded(samples, preprocessing, clips, crops), start=1):
-        if isinstance(views, str):
-            unreadable[sample.id] = views
-            left_out.append(sample)
-        else:
-            kept.append(sample)
-            scores.append(checked(score_views(predict, views, scoring), classes))
+    outcomes: list[np.ndarray | str] = []
+    for done, (_, views) in enumerate(decoded(samples, preprocessing, clips, crops), start=1):
+        unreadable = isinstance(views, str)
+        outcomes.append(views if unreadable else checked(score_views(predict, views, scoring), classes))
         if progress is not None:
             progress(done, len(samples))
+    return outcomes
+
+
+def collected(
+    samples: Sequence[Sample],
+    outcomes: Sequence[np.ndarray | str],
+    classes: Sequence[str],
+    preprocessing: Preprocessing,
+    *,
+    clips: int,
+    crops: int,
+    scoring: Scoring,
+) -> Evaluation:
+    """What ``score`` gave for each of the videos, together; raises ValueError when not one is readable."""
+    pairs = list(zip(samples, outcomes, strict=True))
+    kept = [sample for sample, outcome in pairs if not isinstance(outcome, str)]
+    scores = [outcome for outcome in outcomes if not isinstance(outcome, str)]
+    unreadable = {sample.id: outcome for sample, outcome in pairs if isinstance(outcome, str)}
     require_readable(kept, unreadable)
     return Evaluation(
         classes=tuple(classes),
         samples=tuple(kept),
         scores=np.stack(scores),
         unreadable=unreadable,
-        left_out=tuple(left_out),
+        left_out=tuple(sample for sample, outcome in pairs if isinstance(outcome, str)),
         listed=len(samples),
         protocol=describe(preprocessing, clips, crops, scoring.aggregate),
         scoring=scoring,
