@@ -123,6 +123,6 @@ def test_videos_to_judge_on_must_be_of_as_many_classes_as_those_learned_from(tmp
     with pytest.raises(ValueError, match="are of one class each, but those that the model learned from of several"):
         dataset.find_all(one, ("a", "b"), several=True)
     with pytest.raises(
-        ValueError, match="are of several classes at once, but those that the model learned from of one"
+        ValueError, match="are of several classes or of none, but those that the model learned from of one"
     ):
         dataset.find_all(several, ("a", "b"), several=False)

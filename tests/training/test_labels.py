@@ -91,6 +91,7 @@ def test_both_properties_are_learned_and_judged_by_map(run, said):
         assert [name for name, score in zip(COLOURS, scores, strict=True) if score > 0.5] == [
             name for name in COLOURS if name in Path(path).name
         ]
+    assert any("2 classes, of which a video has 0 to 2, each learned by itself, 24 videos" in line for line in said)
     first, *_, last = metrics(run)
     assert last["loss"] < 0.8 * first["loss"]
     assert [line["epoch"] for line in metrics(run) if "val_map" in line] == [8, 16]
@@ -179,8 +180,8 @@ def test_a_val_of_one_class_each_is_no_val_of_several(rows, tmp_path):
     several = write_table(tmp_path / "train.jsonl", [{"path": r["path"], "label": r["label"]} for r in rows[:24]])
     one = write_table(tmp_path / "val.jsonl", [{"path": r["path"], "label": "red"} for r in rows[24:]])
     for train, val, said in (
-        (several, one, r"train \(.*\) has videos of several classes at once, but val \(.*\) gives each video one"),
-        (one, several, r"val \(.*\) has videos of several classes at once, but train \(.*\) gives each video one"),
+        (several, one, r"train \(.*\) has videos of several classes or of none, but val \(.*\) gives each video one"),
+        (one, several, r"val \(.*\) has videos of several classes or of none, but train \(.*\) gives each video one"),
     ):
         with pytest.raises(ValueError, match=said):
             find(train, val=val)
@@ -199,4 +200,4 @@ def test_a_model_of_several_classes_is_not_judged_on_one_each(run, rows, tmp_pat
     for command in ("evaluate", "probe"):
         assert cli.main([command, str(run), str(one)]) == 2
         said = capsys.readouterr().err
-        assert "are of one class each, but those that the model learned from of several classes at once" in said
+        assert "are of one class each, but those that the model learned from of several classes or of none" in said

@@ -51,7 +51,7 @@ def find(data: Path, *, val: Path | None = None, val_fraction: float = 0.2, seed
         if multi_label(train) != multi_label(tested):
             several, one = (("train", data), ("val", val))[:: 1 if multi_label(train) else -1]
             raise ValueError(
-                f"{several[0]} ({several[1]}) has videos of several classes at once, but {one[0]} ({one[1]}) gives "
+                f"{several[0]} ({several[1]}) has videos of several classes or of none, but {one[0]} ({one[1]}) gives "
                 "each video one: list all classes of each video there, or both parts in one table with a column split"
             )
         how = f"train is {data}, val is {val}"
@@ -102,7 +102,7 @@ def find_all(
     if classes is not None:
         _check_labels(samples, classes, "the model")
     if several is not None and several != multi_label(sample for part in found.parts.values() for sample in part):
-        here, learned = ("one class each", "several classes at once")[:: 1 if several else -1]
+        here, learned = ("one class each", "several classes or of none")[:: 1 if several else -1]
         raise ValueError(
             f"the videos of {data} are of {here}, but those that the model learned from of {learned}: "
             "evaluate it on videos listed as those were"

@@ -26,8 +26,13 @@ class Parts:
 
     def __str__(self) -> str:
         chosen = f", {len(self.holdout)} held out of train to choose the best epoch" if self.holdout else ""
+        counts = sorted(len(sample.labels) for part in (self.train, self.holdout, self.val) for sample in part)
+        several = (
+            f" of which a video has {counts[0]} to {counts[-1]}, each learned by itself," if self.multi_label else ""
+        )
         return (
-            f"{len(self.classes)} classes, {len(self.train)} videos to learn from{chosen}, {len(self.val)} to report on"
+            f"{len(self.classes)} classes,{several} {len(self.train)} videos to learn from{chosen}, "
+            f"{len(self.val)} to report on"
         )
 
 
