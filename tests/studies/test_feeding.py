@@ -1,5 +1,7 @@
 """Which part holds training back, told from rates; and what is measured of videos that cannot all be read."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -84,6 +86,15 @@ def test_parts_of_one_unreadable_video_are_not_asked_for_for_ever(tmp_path):
     recipe = load(None, (*SMALL, "data.val_fraction=0.3"))
     with pytest.raises(ValueError, match=r"none of the 6 videos can be read; the first is .*mp4#t="):
         measure(tmp_path / "list.csv", recipe, rounds=1, seconds=0.1)
+
+
+def test_videos_of_several_classes_are_measured_too(tmp_path):
+    for n in range(5):
+        video.write(tmp_path / f"{n}.mp4", np.full((8, 40, 40, 3), 40 * n, dtype=np.uint8))
+    rows = [{"path": f"{n}.mp4", "label": label} for n, label in enumerate((["a", "b"], [], "a", "b", ["b", "a"]))]
+    (tmp_path / "list.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = measure(tmp_path / "list.jsonl", load(None, SMALL), rounds=1, seconds=0.1)
+    assert min(found["clips_per_second"][name] for name in ("loader", "together")) > 0
 
 
 def test_what_cannot_be_measured_is_said(tmp_path):
