@@ -5,6 +5,7 @@ B batch, T frames, H height, W width, N tokens (a class token first), C channels
 
 from collections.abc import Collection, Iterator
 from itertools import islice
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +40,7 @@ class MViT(nn.Module):
         self.norm = nn.LayerNorm(width, eps=NORM_EPS)
         self.dropout = nn.Dropout(config.head_dropout)
         self.head = nn.Linear(width, config.num_classes)
+        self._frozen: list[nn.Module] = []
         initialise(self)
 
     def forward(self, clips: Tensor) -> Tensor:  # (B, 3, T, H, W) -> (B, classes)
@@ -93,6 +95,33 @@ class MViT(nn.Module):
             assert isinstance(block, MultiscaleBlock | TransitionBlock)
             block.checkpointed = index in blocks
             block.recompute = block.mlp.recompute = elementwise and index not in blocks
+
+    def freeze(self, blocks: int | Literal["all"]) -> None:
+        """Have training leave alone the stem, class token and positions, and the first so many blocks; 0: nothing.
+
+        "all" freezes everything but the head, a linear probe. What is frozen has no gradients, and stays in evaluation
+        mode in ``train()``: it drops no paths, so that what learns sees what it will see. Each call replaces the last.
+        Raises ``ValueError`` for more blocks than there are.
+        """
+        count = len(self.blocks) if blocks == "all" else blocks
+        if not 0 <= count <= len(self.blocks):
+            raise ValueError(f"{count} blocks cannot be frozen: the model has {len(self.blocks)}")
+        self.requires_grad_(True)
+        self._frozen = [self.stem, self.positions, *self.blocks[:count]] if count else []
+        if blocks == "all":
+            self._frozen.append(self.norm)
+        for part in self._frozen:
+            part.requires_grad_(False)
+        if self.class_token is not None:
+            self.class_token.requires_grad_(not self._frozen)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode; what is frozen stays in evaluation mode."""
+        super().train(mode)
+        for part in self._frozen:
+            part.eval()
+        return self
 
     def _stages(self) -> Iterator[list[nn.Module]]:
         blocks = iter(self.blocks)

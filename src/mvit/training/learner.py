@@ -62,8 +62,7 @@ class Learner:
         facts = torch.stack([loss.detach(), norm, right]).tolist()  # one wait for the device, not three
         moved = bool(np.isfinite(facts[:2]).all())
         if moved:
-            for group in self.optimizer.param_groups:
-                group["lr"] = rate
+            optim.set_rate(self.optimizer, rate)
             self.optimizer.step()
             if self.average is not None:
                 self.average.update_parameters(self.model)
@@ -101,7 +100,7 @@ def learner(model: MViT, recipe: OptimRecipe, hardware: Hardware, preprocessing:
     """A model on its device with a fresh optimiser."""
     model = model.to(hardware.device)
     average = optim.weight_average(model, recipe.ema_decay) if recipe.ema_decay is not None else None
-    return Learner(model, optim.adamw(model, recipe), average, recipe, hardware, preprocessing)
+    return Learner(model, optim.optimizer(model, recipe), average, recipe, hardware, preprocessing)
 
 
 def predictor(model: MViT, hardware: Hardware, *, exact: bool) -> Callable[[np.ndarray], np.ndarray]:

@@ -92,7 +92,8 @@ def train(
         saved = checkpoint.load_latest(run.checkpoints, echo) if resume else None
         if start is not None:
             _, state, report = start
-            echo(str(weights.fit(model, state, report)))
+            echo(str(weights.fit(model, state, report, recipe.model.inflate)))
+        model.freeze(recipe.model.freeze)
         plan = fitted(model, recipe, machine) if recipe.train.memory is not None else None
         pupil = learner(model, recipe.optim, machine, preprocessing)
         if saved is not None:

@@ -1,4 +1,4 @@
-"""How the weights move: the learning rate of every step, AdamW over two groups, and the average of the weights."""
+"""How the weights move: the learning rate of every step and layer, AdamW or SGD, and the average of the weights."""
 
 import math
 from collections.abc import Mapping
@@ -9,22 +9,23 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from mvit.model.mvit import MViT
 from mvit.training.recipe import Recipe
 from mvit.training.sections import OptimRecipe
 
 FUSED_DEVICES = ("cpu", "cuda")
-"""Where AdamW updates all tensors in one kernel."""
+"""Where an optimiser updates all tensors in one kernel."""
 FEW_STEPS = 300
 """Below this a model from scratch has hardly left its initial weights."""
 
 
-def learning_rate(step: int, *, steps: int, warmup_steps: int, peak: float, floor: float) -> float:
-    """The rate of a step, from 0 on: a line from ``floor`` to ``peak``, then half a cosine, at ``floor`` at ``steps``.
+def learning_rate(step: int, *, steps: int, warmup_steps: int, start: float, peak: float, floor: float) -> float:
+    """The rate of a step, from 0 on: a line from ``start`` to ``peak``, then half a cosine, at ``floor`` at ``steps``.
 
     The schedule of the paper (appendix D.1: 1.6e-5 to 1.6e-3 in 30 of 200 epochs, and back).
     """
     if step < warmup_steps:
-        return floor + (peak - floor) * step / warmup_steps
+        return start + (peak - start) * step / warmup_steps
     progress = (step - warmup_steps) / (steps - warmup_steps)
     return floor + (peak - floor) * (1 + math.cos(math.pi * progress)) / 2
 
@@ -36,8 +37,11 @@ class Schedule:
     epochs: int
     steps_per_epoch: int
     warmup_steps: int
+    start: float
+    """Where the warm-up starts."""
     peak: float
     floor: float
+    """Where the cosine ends."""
     batch: int
 
     @property
@@ -47,7 +51,8 @@ class Schedule:
 
     def rate(self, step: int) -> float:
         """The learning rate of a step, counted from 0 over the whole run."""
-        return learning_rate(step, steps=self.steps, warmup_steps=self.warmup_steps, peak=self.peak, floor=self.floor)
+        rates = {"start": self.start, "peak": self.peak, "floor": self.floor}
+        return learning_rate(step, steps=self.steps, warmup_steps=self.warmup_steps, **rates)
 
     def __str__(self) -> str:
         return (
@@ -71,40 +76,68 @@ def _many(count: int, what: str) -> str:
 
 
 def schedule(recipe: Recipe, steps_per_epoch: int) -> Schedule:
-    """The recipe's learning rate scaled to its batch, and its warm-up in steps."""
-    peak = recipe.optim.lr * recipe.train.batch / recipe.optim.reference_batch
+    """The recipe's learning rates scaled to its batch, and its warm-up in steps."""
+    optim = recipe.optim
+    peak = optim.lr * recipe.train.batch / optim.reference_batch
+    floor = peak * optim.min_lr_ratio
     steps = recipe.train.epochs * steps_per_epoch
+    warmup = optim.warmup_fraction * steps if optim.warmup_epochs is None else optim.warmup_epochs * steps_per_epoch
     return Schedule(
         epochs=recipe.train.epochs,
         steps_per_epoch=steps_per_epoch,
-        warmup_steps=min(round(recipe.optim.warmup_fraction * steps), steps - 1),
+        warmup_steps=min(round(warmup), steps - 1),
+        start=floor if optim.warmup_lr is None else optim.warmup_lr * recipe.train.batch / optim.reference_batch,
         peak=peak,
-        floor=peak * recipe.optim.min_lr_ratio,
+        floor=floor,
         batch=recipe.train.batch,
     )
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Two groups for the optimiser: biases and vectors are not decayed, all else is.
+def parameter_groups(model: MViT, weight_decay: float, layer_decay: float = 1.0) -> list[dict[str, Any]]:
+    """Groups for the optimiser: biases and vectors are not decayed, all else is; each layer has its share of the rate.
 
-    Position tables and the class token are decayed, as in the official code (ZERO_DECAY_POS_CLS is off).
+    Position tables and the class token are decayed, as in the official code (ZERO_DECAY_POS_CLS is off). ``lr_share``
+    is ``layer_decay`` to the power of the layers that follow: the stem with the positions is the first, then come the
+    blocks, and last the final norm and the head together (SlowFast's LAYER_DECAY, from BEiT, arXiv 2106.08254). What is
+    frozen is in no group.
     """
-    decayed, free = [], []
+    groups: dict[tuple[int, bool], list[Tensor]] = {}
+    after = len(model.blocks) + 1
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            (free if parameter.ndim <= 1 or name.endswith("bias") else decayed).append(parameter)
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": free, "weight_decay": 0.0}]
+            layer = _layer(name, last=after) if layer_decay < 1 else after
+            free = parameter.ndim <= 1 or name.endswith("bias")
+            groups.setdefault((layer, free), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "weight_decay": 0.0 if free else weight_decay,
+            "lr_share": layer_decay ** (after - layer),
+        }
+        for (layer, free), parameters in sorted(groups.items(), key=lambda group: group[0])
+    ]
 
 
-def adamw(model: nn.Module, recipe: OptimRecipe) -> torch.optim.AdamW:
-    """The recipe's AdamW; its learning rate is set at each step."""
-    device = next(model.parameters()).device
-    return torch.optim.AdamW(
-        parameter_groups(model, recipe.weight_decay),
-        lr=recipe.lr,
-        betas=recipe.betas,
-        fused=device.type in FUSED_DEVICES,
-    )
+def _layer(name: str, last: int) -> int:
+    part, _, rest = name.partition(".")
+    if part == "blocks":
+        return int(rest.partition(".")[0]) + 1
+    return last if part in ("norm", "head") else 0
+
+
+def optimizer(model: MViT, recipe: OptimRecipe) -> torch.optim.Optimizer:
+    """The recipe's AdamW, or SGD with Nesterov momentum; ``set_rate`` gives it its learning rate at each step."""
+    groups = parameter_groups(model, recipe.weight_decay, recipe.layer_decay)
+    fused = next(model.parameters()).device.type in FUSED_DEVICES
+    if recipe.name == "sgd":
+        return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=True, fused=fused)
+    return torch.optim.AdamW(groups, lr=recipe.lr, betas=recipe.betas, fused=fused)
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Give every group its share of a learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["lr_share"]
 
 
 def average_decay(updates: int, decay: float) -> float:

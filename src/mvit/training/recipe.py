@@ -52,6 +52,12 @@ class Recipe:
                 "video already: set it to [1.0, 1.0], or data.sampling to 'segments'"
             )
 
+        if self.optim.warmup_epochs is not None and self.optim.warmup_epochs >= self.train.epochs:
+            raise ValueError(
+                f"optim.warmup_epochs is {self.optim.warmup_epochs:g} and train.epochs {self.train.epochs}: the "
+                "warm-up must end before the run does, so shorten it, or set it to false and optim.warmup_fraction holds"
+            )
+
     def model_config(self, classes: int) -> MViTConfig:
         """The preset with the recipe's fields, for this many classes and this recipe's clips."""
         clip = (self.data.frames, self.data.crop, self.data.crop)
@@ -68,7 +74,7 @@ _SECTIONS: dict[str, type] = {
 }
 _MODEL_FIELDS = {name: hint for name, hint in get_type_hints(MViTConfig).items() if name not in ("clip", "num_classes")}
 _KEYS: dict[str, dict[str, Any]] = {section: get_type_hints(kind) for section, kind in _SECTIONS.items()}
-_KEYS["model"] = {"name": str, "weights": str} | _MODEL_FIELDS
+_KEYS["model"] = {key: hint for key, hint in _KEYS["model"].items() if key != "fields"} | _MODEL_FIELDS
 
 
 # ---- reading -------------------------------------------------------------------------------------------------------

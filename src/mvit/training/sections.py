@@ -22,9 +22,24 @@ class ModelRecipe:
     """A preset; ``mvit.list_models()`` names them."""
     weights: str = ""
     """Trained weights to start from: a run folder, a checkpoint, or the name of published ones, such as "k400", which
-    `mvit info NAME` lists. Empty: from scratch."""
+    `mvit info NAME` lists, or those of another preset, such as "mvit_b_16_image/in1k". Empty: from scratch."""
+    inflate: Literal["centre", "repeat", "mean"] | None = None
+    """What an image model's kernels become over time in a model for clips: docs/models.md; false: they are refused."""
+    freeze: int | Literal["all"] = 0
+    """The stem, positions and so many blocks stay as they start; all: only the head learns. 0: everything learns."""
     fields: Mapping[str, Any] = field(default_factory=dict)
     """Fields of ``MViTConfig`` that replace the preset's."""
+
+    def __post_init__(self) -> None:
+        if self.freeze != "all":
+            _within("model", self, "freeze", least=0)
+        if not self.weights and self.freeze:
+            raise ValueError(
+                f"model.freeze is {self.freeze!r}, but model.weights is empty: what is frozen would stay as chance made "
+                "it, so name weights to start from, or freeze nothing"
+            )
+        if not self.weights and self.inflate:
+            raise ValueError(f"model.inflate is {self.inflate!r}, but model.weights is empty: name an image model's")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,20 +100,30 @@ class AugmentRecipe(Augmentation):
 
 @dataclass(frozen=True, kw_only=True)
 class OptimRecipe:
-    """AdamW, with a linear warm-up and half a cosine."""
+    """AdamW or SGD, with a linear warm-up and half a cosine."""
 
+    name: Literal["adamw", "sgd"] = "adamw"
+    """sgd has Nesterov momentum."""
     lr: float = 1e-3
     """Highest learning rate, for a batch of ``reference_batch``; it is scaled in proportion to the batch."""
     reference_batch: int = 32
     """The batch that ``lr`` is for."""
     min_lr_ratio: float = 0.01
-    """Where the warm-up starts and the cosine ends, as a share of the highest learning rate."""
+    """Where the cosine ends, as a share of the highest learning rate."""
+    warmup_lr: float | None = None
+    """Where the warm-up starts, for a batch of ``reference_batch`` as ``lr``; false: where the cosine ends."""
     warmup_fraction: float = 0.1
     """Share of the run in which the learning rate rises."""
+    warmup_epochs: float | None = None
+    """The same in epochs, in place of ``warmup_fraction``; false: by that."""
+    layer_decay: float = 1.0
+    """Share of the learning rate that a block has of the next one's, the head having all; 1: all have the same."""
     weight_decay: float = 0.05
     """On matrices, kernels and position tables; never on biases and norms."""
     betas: tuple[float, float] = (0.9, 0.999)
-    """AdamW's averaging of gradients and of their squares."""
+    """adamw: the averaging of gradients and of their squares."""
+    momentum: float = 0.9
+    """sgd: the averaging of gradients."""
     clip_norm: float | None = 1.0
     """Gradients longer than this are shortened to it; false: never."""
     label_smoothing: float = 0.1
@@ -117,6 +142,14 @@ class OptimRecipe:
         _positive("optim", self, "lr", "reference_batch")
         _positive("optim", self, *(["clip_norm"] if self.clip_norm is not None else []))
         _within("optim", self, "min_lr_ratio", "label_smoothing", least=0, below=1)
+        _within("optim", self, "momentum", over=0, below=1)
+        if self.warmup_lr is not None and not 0 <= self.warmup_lr <= self.lr:
+            raise ValueError(
+                f"optim.warmup_lr is {self.warmup_lr:g}: the warm-up rises, so give 0 to optim.lr, {self.lr:g}"
+            )
+        if not 0 < self.layer_decay <= 1:
+            raise ValueError(f"optim.layer_decay is {self.layer_decay:g}: expected more than 0 and at most 1")
+        _within("optim", self, *(["warmup_epochs"] if self.warmup_epochs is not None else []), least=0)
         _within("optim", self, "weight_decay", "mixup", "cutmix", least=0)
         if not 0 <= self.cutmix_odds <= 1:
             raise ValueError(f"optim.cutmix_odds is {self.cutmix_odds}: expected at least 0 and at most 1")

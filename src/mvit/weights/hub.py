@@ -38,11 +38,15 @@ class DownloadError(OSError):
 def named(preset: str | MViTConfig, weights: str | Path) -> Published | None:
     """The published weights that a name means, or none where ``weights`` is a path.
 
-    A name of the preset wins over a file of that name (``./k400`` is the file). Raises ``ValueError`` for what is
+    ``k400`` are those of the preset, ``mvit_b_16_image/in1k`` those of another one. A name wins over a file of that
+    name (``./k400`` is the file). Raises ``ValueError`` for what is
     neither: the nearest name is given, and all that the preset has.
     """
     if isinstance(weights, Path):
         return None
+    other, _, name = weights.rpartition("/")
+    if other and published_for(other):
+        preset, weights = other, name
     known = published_for(preset) if isinstance(preset, str) else {}
     for entry in known.values():
         if weights in (entry.name, entry.short_name):
