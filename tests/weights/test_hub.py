@@ -305,6 +305,14 @@ def test_a_name_wins_over_a_file_of_that_name(entry, tmp_path, monkeypatch):
     assert hub.named(TEST, Path("k400")) is None
 
 
+def test_weights_of_another_preset_go_by_both_names(entry):
+    assert hub.named("mvit_b_64x3", f"{TEST}/k400") is entry
+    assert hub.named(get_config(TEST), f"{TEST}/k400_slowfast") is entry
+    assert hub.named("mvit_b_64x3", f"./{TEST}/k400") is hub.named("mvit_b_64x3", "runs/k400") is None
+    with pytest.raises(ValueError, match=rf"{TEST} has no weights of that name: did you mean 'k400'"):
+        hub.named("mvit_b_64x3", f"{TEST}/k4000")
+
+
 # ---- commands ------------------------------------------------------------------------------------------------------
 
 
