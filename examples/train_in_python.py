@@ -5,14 +5,13 @@ from pathlib import Path
 
 import mvit
 from mvit.data import dataset
-from mvit.training import loop, recipe
+from mvit.training import defaults, loop, recipe
 
 
 def main(data: str, out: str, *overrides: str) -> None:
-    """Train with the default recipe and what is said over it, then predict the first held-out video."""
-    settings = recipe.load(None, overrides)
-    listing = dataset.find(Path(data), val_fraction=settings.data.val_fraction, seed=settings.train.seed)
-    run = loop.train(settings, listing, Path(out))
+    """Train with what follows from the data and what is said over it, then predict the first held-out video."""
+    listing = dataset.find(Path(data), **recipe.how_to_split(None, overrides))
+    run = loop.train(defaults.settle(None, overrides, listing), listing, Path(out))
     sample = listing.val[0]
     name, score = next(iter(mvit.load(run).predict(sample.path).items()))
     print(f"{sample.path.name} shows {sample.label}; the model says {name} ({score:.1%})")

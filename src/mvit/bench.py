@@ -149,24 +149,29 @@ def bench_data(
     Args:
         data: as for train
         overrides: section.key=value, over the recipe, as for train
-        model: a preset; `mvit info` lists them
-        recipe: a TOML file, or the name of a recipe that comes with mvit
+        model: a preset, as for train
+        recipe: as for train; scratch if not given
         workers: processes that decode; by the processors of this job if not given
         rounds: how often each part is timed
         seconds: how long the loader runs alone, and how long with the model
         out: JSON file for the record: every time, hardware, versions, commit
         json: print the record instead of the lines
     """
+    from mvit.data.dataset import find
     from mvit.provenance import require_writable
     from mvit.studies.feeding import describe, measure
-    from mvit.training.recipe import as_overrides, load, path_of
+    from mvit.training import recipe as recipes
 
     if out:
         require_writable(out)
-    options = as_overrides({"model.name": model, "train.workers": workers})
-    resolved = load(path_of(recipe) if recipe else None, [*options, *overrides])
+    overrides = (*recipes.as_overrides({"model.name": model, "train.workers": workers}), *overrides)
+    listing = find(data, **recipes.how_to_split(recipes.path_of(recipe), overrides))
+
+    from mvit.training import defaults
+
+    resolved = defaults.settle(recipe or "scratch", overrides, listing, echo=lambda line: None)
     with progress_bar("measuring") as progress:
-        record = measure(data, resolved, rounds=rounds, seconds=seconds, progress=progress)
+        record = measure(listing, resolved, rounds=rounds, seconds=seconds, progress=progress)
     _deliver(record, out, None if json else describe)
     return DONE
 

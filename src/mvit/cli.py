@@ -57,6 +57,8 @@ def train(
     /,
     *,
     model: str | None = None,
+    weights: str | None = None,
+    freeze: str | None = None,
     recipe: str | None = None,
     val: Path | None = None,
     memory: str | None = None,
@@ -72,8 +74,12 @@ def train(
         data: folder with a folder for each class or with train/ and val/, CSV or JSON Lines (path,label[,group]), or
             the lists of a published data set; see docs/data.md
         overrides: section.key=value, over the recipe: train.epochs=30 optim.lr=1e-3 model.drop_path=0.2
-        model: a preset; `mvit info` lists them
-        recipe: a TOML file, or the name of a recipe that comes with mvit
+        model: a preset; `mvit info` lists them. By the data and the processor if not given
+        weights: to start from: a run, a checkpoint, or the name of published ones; none: from scratch; auto, as if not
+            given: published ones, if they can be had
+        freeze: so many blocks, and the stem, stay as they start; all: only the head learns
+        recipe: a TOML file, the name of a recipe that comes with mvit, or one that follows from the size of the data:
+            scratch, or finetune, which is taken where there are weights; see docs/training.md
         val: held-out videos, as a second folder or CSV
         memory: what a step may take, such as 16GB: what does not fit is computed again for the gradients
         max_bad: share of the training videos that may be unreadable, such as 1%: with more the run stops
@@ -85,21 +91,28 @@ def train(
     from mvit import runs
     from mvit.curation.index import place
     from mvit.data.dataset import find
-    from mvit.training.recipe import as_overrides, load, path_of
+    from mvit.training import recipe as recipes
 
-    most = None if max_bad is None else share(max_bad)
-    options = {"model.name": model, "train.memory": memory, "train.max_bad": most}
+    options: dict[str, Any] = {"model.name": model, "train.memory": memory}
+    options["train.max_bad"] = None if max_bad is None else share(max_bad)
+    options["model.weights"] = {"auto": None, "none": ""}.get(weights or "auto", weights)
+    options["model.freeze"] = int(freeze) if freeze and freeze.isdecimal() else freeze
+    overrides = (*recipes.as_overrides(options), *overrides)
     begun_with = out / "recipe.toml" if resume and out else None
     if resume and (begun_with is None or not begun_with.is_file()):
         found = f"; {out} holds no recipe.toml" if out else ""
         raise ValueError(f"--resume goes on with a run: name its folder with --out{found}")
-    resolved = load(path_of(recipe) if recipe else begun_with, [*as_overrides(options), *overrides])
-    listing = find(data, val=val, val_fraction=resolved.data.val_fraction, seed=resolved.train.seed)
+    file = recipes.path_of(recipe) or begun_with
+    listing = find(data, val=val, **recipes.how_to_split(file, overrides))
 
     from mvit.analysis.report import report as write_report  # these import torch: a wrong word is answered before that
-    from mvit.training import loop
+    from mvit.training import defaults, loop
 
     folder = out or runs.fresh(Path("runs"), runs.name_of(data))
+    if resume:
+        resolved = recipes.load(file, overrides)
+    else:
+        resolved = defaults.settle(recipe, overrides, listing, auto=weights == "auto")
     run = loop.train(resolved, listing, folder, resume=resume, index=index or place(data), tensorboard=tensorboard)
     page = write_report([run], run / "report.html")
     print(f"Wrote {page}. Next: mvit predict {run} VIDEO")

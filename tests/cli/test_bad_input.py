@@ -57,6 +57,17 @@ def test_an_unknown_recipe_names_the_nearest(refused, videos):
     assert "'quickstart'" in refused("train", videos, "--recipe", "quickstrat")
 
 
+def test_what_cannot_be_frozen_or_started_from(refused, videos, run, tmp_path):
+    test = ("train", videos, "--out", tmp_path / "none", "--model", "mvit_test_4x32")
+    assert "model.freeze is 'some': expected a whole number or \"all\"" in refused(*test, "--freeze", "some")
+    assert "model.freeze is 1, but model.weights is empty" in refused(*test, "--freeze", "1", "--weights", "none")
+    assert "mvit_test_4x32 has 2 blocks" in refused(*test, "--freeze", "3", "--weights", run)
+    assert "no weights are published for mvit_test_4x32" in refused(*test, "--weights", "k400")
+    assert "finetune starts from trained weights" in refused(*test, "--recipe", "finetune")
+    assert "the warm-up must end before the run does" in refused(*test, "optim.warmup_epochs=5", "train.epochs=5")
+    assert not (tmp_path / "none").exists()
+
+
 def test_an_unknown_recipe_key_names_the_nearest(refused, videos):
     assert "did you mean 'epochs'?" in refused("train", videos, "train.epoch=3")
     assert "train.epochs" in refused("train", videos, "epochs=3")

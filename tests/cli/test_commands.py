@@ -26,6 +26,30 @@ def test_train_takes_a_fresh_folder_each_time(videos, mvit, tmp_path, monkeypatc
         assert (tmp_path / "runs" / f"{videos.name}-{n}" / "model.json").is_file()
 
 
+def test_train_starts_from_a_run_and_its_head_alone_learns(run, videos, mvit, tmp_path):
+    out = tmp_path / "probe"
+    options = ("train.epochs=1", "train.workers=0", "--weights", run, "--freeze", "all", "--recipe", "finetune")
+    code, told, err = mvit("train", videos, "--out", out, *options)
+    assert code == 0, err
+    assert f"model: mvit_test_4x32, from the run {run}" in told
+    written = (out / "recipe.toml").read_text()
+    assert 'freeze = "all"\n' in written
+    assert 'freeze = "all"\n' in told
+    assert f'weights = "{run}"\n' in written
+    code, told, err = mvit("train", videos, "--out", out, "--resume")
+    assert code == 0, err
+    assert "going on after the last epoch" in told
+    assert "recipe" not in told
+
+
+def test_train_from_scratch_where_asked(videos, mvit, tmp_path, small):
+    code, told, err = mvit("train", videos, "--out", tmp_path / "run", "--weights", "none", *small)
+    assert code == 0, err
+    assert "recipe scratch:" in told
+    assert "weights:" not in told
+    assert "warning: 15 videos are few for a model that starts from scratch" in told
+
+
 def test_options_may_stand_anywhere(run, mvit, refused, videos, tmp_path):
     sentence = refused(
         "train", "--out", tmp_path / "r", videos, "train.epochs=1", "--model", "mvit_test_4x32", "optim.l=1"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mvit.data import video
+from mvit.data.dataset import find
 from mvit.studies.feeding import describe, measure, verdict
 from mvit.training.recipe import load
 
@@ -51,7 +52,7 @@ def test_a_data_set_is_measured_and_described(tmp_path):
     (tmp_path / "a" / "bad.mp4").write_text("no video")
     recipe = load(None, SMALL)
     steps: list[tuple[int, int]] = []
-    found = measure(tmp_path, recipe, rounds=2, seconds=0.1, progress=lambda done, of: steps.append((done, of)))
+    found = measure(find(tmp_path), recipe, rounds=2, seconds=0.1, progress=lambda done, of: steps.append((done, of)))
     assert steps == [(number, 5) for number in range(1, 6)]
     assert [len(times) for times in found["seconds_per_clip"].values()] == [2, 2, 2]
     assert found["videos_larger"] == 1
@@ -69,7 +70,7 @@ def test_clips_of_one_decode_share_it_and_the_device_augments(tmp_path):
     (tmp_path / "list.csv").write_text("path,label\n" + "".join(f"{n}.mp4,{'ab'[n % 2]}\n" for n in range(4)))
     several = (*SMALL, "augment.copies=2", 'augment.on="device"')
     recipe = load(None, several)
-    found = measure(tmp_path / "list.csv", recipe, rounds=1, seconds=0.1)
+    found = measure(find(tmp_path / "list.csv"), recipe, rounds=1, seconds=0.1)
     assert found["clips_per_round"] == 32
     rates = found["clips_per_second"]
     assert rates["decode_and_augment"] == rates["decode"]
@@ -85,7 +86,7 @@ def test_parts_of_one_unreadable_video_are_not_asked_for_for_ever(tmp_path):
     (tmp_path / "list.csv").write_text("path,label,start,end\n" + "\n".join(rows))
     recipe = load(None, (*SMALL, "data.val_fraction=0.3"))
     with pytest.raises(ValueError, match=r"none of the 6 videos can be read; the first is .*mp4#t="):
-        measure(tmp_path / "list.csv", recipe, rounds=1, seconds=0.1)
+        measure(find(tmp_path / "list.csv"), recipe, rounds=1, seconds=0.1)
 
 
 def test_videos_of_several_classes_are_measured_too(tmp_path):
@@ -103,6 +104,6 @@ def test_what_cannot_be_measured_is_said(tmp_path):
         (tmp_path / "a" / f"{n}.mp4").write_text("no video")
     recipe = load(None, SMALL)
     with pytest.raises(ValueError, match="none of the 3 videos can be read; the first is"):
-        measure(tmp_path, recipe, rounds=1, seconds=0.1)
+        measure(find(tmp_path), recipe, rounds=1, seconds=0.1)
     with pytest.raises(ValueError, match="rounds is 0"):
-        measure(tmp_path, recipe, rounds=0, seconds=0.1)
+        measure(find(tmp_path), recipe, rounds=0, seconds=0.1)

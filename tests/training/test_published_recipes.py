@@ -78,8 +78,8 @@ def test_the_head_says_what_it_costs_and_what_is_known(stem: str):
     assert f" --recipe {stem} " in head
     assert re.search(r"Published: .*\d\d\.\d.* Here: not run yet", head)
     cost = re.search(
-        r"(\d\.\de\d\d) FLOP \(([\d,]+) (?:videos|images) x (\d+) epochs(?: x (\d) copies)?\): estimated, not measured, "
-        r"([\d.]+) hours on 8 GPUs that sustain 50 TFLOP/s each",
+        r"(\d\.\de\d\d) FLOP \(([\d,]+) (?:videos|images) x (\d+) epochs(?: x (\d) copies)?\): "
+        r"estimated, not measured, ([\d.]+) hours on 8 GPUs that sustain 50 TFLOP/s each",
         head,
     )
     assert cost, head

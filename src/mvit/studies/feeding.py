@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ import torch
 
 from mvit.data.backend import choose
 from mvit.data.clips import Batch, Draw, Undone
-from mvit.data.dataset import Listing, find
+from mvit.data.dataset import Listing
 from mvit.data.loader import TrainLoader
 from mvit.data.opening import why
 from mvit.data.resources import available_cores
@@ -31,7 +30,7 @@ PARTS = ("decode", "augment", "model")
 
 
 def measure(
-    data: Path,
+    listing: Listing,
     recipe: Recipe,
     *,
     rounds: int,
@@ -46,7 +45,6 @@ def measure(
     """
     if rounds < 1 or seconds <= 0:
         raise ValueError(f"rounds is {rounds} and seconds {seconds:g}, but must be at least 1 and above 0")
-    listing = find(data, val_fraction=recipe.data.val_fraction, seed=recipe.train.seed)
     machine = hardware.choose(recipe.train)
     loader = _loader(listing, recipe, machine.workers)
     machine = replace(machine, workers=loader.workers)

@@ -23,6 +23,8 @@ from mvit.training.sections import (
 )
 
 SHORT_SIDE_PER_CROP = 256 / 224
+BY_DATA = ("scratch", "finetune")
+"""Recipes without a file, which follow from the data: ``resolve``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +57,7 @@ class Recipe:
         if self.optim.warmup_epochs is not None and self.optim.warmup_epochs >= self.train.epochs:
             raise ValueError(
                 f"optim.warmup_epochs is {self.optim.warmup_epochs:g} and train.epochs {self.train.epochs}: the "
-                "warm-up must end before the run does, so shorten it, or set it to false and optim.warmup_fraction holds"
+                "warm-up must end before the run does, so shorten it, or set it to false for optim.warmup_fraction"
             )
 
     def model_config(self, classes: int) -> MViTConfig:
@@ -80,11 +82,14 @@ _KEYS["model"] = {key: hint for key, hint in _KEYS["model"].items() if key != "f
 # ---- reading -------------------------------------------------------------------------------------------------------
 
 
-def path_of(name: str) -> Path:
+def path_of(name: str | None) -> Path | None:
     """A recipe by path, or by name among those that come with the package (beside src/ in a checkout).
 
-    Raises ``ValueError`` for a name that is none of them, and ``FileNotFoundError`` for a path where there is no file.
+    None for no name, and for those that follow from the data. Raises ``ValueError`` for a name that is none of them,
+    and ``FileNotFoundError`` for a path where there is no file.
     """
+    if name is None or name in BY_DATA:
+        return None
     if Path(name).is_file():
         return Path(name)
     inside, beside = Path(__file__).parents[1] / "recipes", Path(__file__).parents[3] / "recipes"
@@ -95,20 +100,69 @@ def path_of(name: str) -> Path:
         raise FileNotFoundError(
             f"{name} does not exist: give a recipe in TOML, or the name of one of {', '.join(known)}"
         )
-    raise ValueError(f"there is no recipe file {name!r} and none of that name: {nearest(name, list(known))}")
+    raise ValueError(f"there is no recipe file {name!r} and none of that name: {nearest(name, [*BY_DATA, *known])}")
 
 
 def load(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe of a TOML file (None: the defaults) with ``section.key=value`` replaced, resolved and checked.
+    """The recipe of a TOML file (None: the defaults) with ``section.key=value`` replaced, made and checked.
 
-    Frames, crop and short side that nobody gave follow from the model. Raises ``ValueError`` naming the key, its value
-    and what was expected, ``FileNotFoundError`` for a missing file.
+    Raises ``ValueError`` naming the key, its value and what was expected, ``FileNotFoundError`` for a missing file.
+    """
+    return make(given(path, overrides))
+
+
+def given(path: str | Path | None = None, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """What a TOML file and then ``section.key=value`` set, by ``section.key``, each of its key's type.
+
+    Raises as ``load`` does.
     """
     values = _read(Path(path)) if path is not None else {}
     for override in overrides:
         section, key, value = _parse_override(override)
         values.setdefault(section, {})[key] = value
-    return _resolve(values)
+    return {
+        f"{section}.{key}": toml.convert(value, _hint(section, key), f"{section}.{key}")
+        for section, entries in values.items()
+        for key, value in entries.items()
+    }
+
+
+def how_to_split(path: str | Path | None, overrides: Sequence[str]) -> dict[str, Any]:
+    """What ``dataset.find`` must know of a recipe before the rest of it can follow from what is found."""
+    keys = ("data.val_fraction", "train.seed")
+    recipe = make({key: value for key, value in given(path, overrides).items() if key in keys})
+    return {"val_fraction": recipe.data.val_fraction, "seed": recipe.train.seed}
+
+
+def make(values: Mapping[str, Any]) -> Recipe:
+    """The recipe of values by ``section.key``, as ``given`` gives them; all else is as the sections have it.
+
+    Frames, crop and short side that are not among them follow from the model. Raises ``ValueError`` for values that do
+    not go together.
+    """
+    sections: dict[str, dict[str, Any]] = {section: {} for section in _SECTIONS}
+    for name, value in values.items():
+        section, _, key = name.partition(".")
+        sections[section][key] = value
+    model = {key: value for key, value in sections["model"].items() if key not in _MODEL_FIELDS}
+    model["fields"] = {key: value for key, value in sections["model"].items() if key in _MODEL_FIELDS}
+    frames, crop, _ = get_config(model.get("name", DEFAULT_MODEL)).clip
+    data: dict[str, Any] = {"frames": frames, "crop": crop} | sections["data"]
+    data.setdefault("short_side", round(data["crop"] * SHORT_SIDE_PER_CROP))
+    recipe = Recipe(
+        model=ModelRecipe(**model),
+        data=DataRecipe(**data),
+        augment=AugmentRecipe(**sections["augment"]),
+        optim=OptimRecipe(**sections["optim"]),
+        train=TrainRecipe(**sections["train"]),
+    )
+    try:
+        config = recipe.model_config(classes=1)
+    except ValueError as why:
+        raise ValueError(f"the section [model] makes no model: {why}") from why
+    if recipe.model.freeze != "all" and recipe.model.freeze > (blocks := sum(config.depths)):
+        raise ValueError(f"model.freeze is {recipe.model.freeze}, but {recipe.model.name} has {blocks} blocks")
+    return recipe
 
 
 def as_overrides(options: Mapping[str, Any]) -> list[str]:
@@ -146,31 +200,6 @@ def _parse_override(override: str) -> tuple[str, str, Any]:
     return section, key, parsed["value"]
 
 
-def _resolve(values: Mapping[str, Mapping[str, Any]]) -> Recipe:
-    checked = {
-        section: {key: toml.convert(value, _hint(section, key), f"{section}.{key}") for key, value in entries.items()}
-        for section, entries in values.items()
-    }
-    given = {section: checked.get(section, {}) for section in _SECTIONS}
-    model = {key: value for key, value in given["model"].items() if key not in _MODEL_FIELDS}
-    model["fields"] = {key: value for key, value in given["model"].items() if key in _MODEL_FIELDS}
-    frames, crop, _ = get_config(model.get("name", DEFAULT_MODEL)).clip
-    data: dict[str, Any] = {"frames": frames, "crop": crop} | given["data"]
-    data.setdefault("short_side", round(data["crop"] * SHORT_SIDE_PER_CROP))
-    recipe = Recipe(
-        model=ModelRecipe(**model),
-        data=DataRecipe(**data),
-        augment=AugmentRecipe(**given["augment"]),
-        optim=OptimRecipe(**given["optim"]),
-        train=TrainRecipe(**given["train"]),
-    )
-    try:
-        recipe.model_config(classes=1)
-    except ValueError as why:
-        raise ValueError(f"the section [model] makes no model: {why}") from why
-    return recipe
-
-
 def _hint(section: str, key: str) -> Any:
     if section not in _KEYS:
         raise ValueError(_no_section(section))
@@ -196,10 +225,18 @@ def _no_section(name: str) -> str:
 # ---- writing -------------------------------------------------------------------------------------------------------
 
 
-def dumps(recipe: Recipe) -> str:
-    """The recipe as TOML, every key written out; ``load`` reads the same recipe back."""
+def dumps(recipe: Recipe, reasons: Mapping[str, str] | None = None) -> str:
+    """The recipe as TOML, every key written out; ``load`` reads the same recipe back.
+
+    ``reasons`` are comments by ``section.key``.
+    """
+    reasons = reasons or {}
     sections = (
-        f"[{section}]\n" + "".join(f"{key} = {toml.written(value)}\n" for key, value in entries.items())
+        f"[{section}]\n"
+        + "".join(
+            f"{key} = {toml.written(value)}" + (f"  # {why}" if (why := reasons.get(f"{section}.{key}")) else "") + "\n"
+            for key, value in entries.items()
+        )
         for section, entries in as_dict(recipe).items()
     )
     return "\n".join(sections)

@@ -35,8 +35,8 @@ class ModelRecipe:
             _within("model", self, "freeze", least=0)
         if not self.weights and self.freeze:
             raise ValueError(
-                f"model.freeze is {self.freeze!r}, but model.weights is empty: what is frozen would stay as chance made "
-                "it, so name weights to start from, or freeze nothing"
+                f"model.freeze is {self.freeze!r}, but model.weights is empty: what is frozen would stay as chance "
+                "made it, so name weights to start from, or freeze nothing"
             )
         if not self.weights and self.inflate:
             raise ValueError(f"model.inflate is {self.inflate!r}, but model.weights is empty: name an image model's")

@@ -1,0 +1,127 @@
+"""Settings by the size of the data, for those who name no recipe: from scratch, or from trained weights.
+
+Arithmetic alone. What it rests on: experiments/2026-11-24-gestures (from scratch, 2,070 videos), the fine-tuning of
+MViTv2 and of VideoMAE (arXiv 2112.01526, 2203.12602), and the paper's augmentation for large data.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Kind = Literal["scratch", "finetune"]
+
+BATCHES = (8, 32)
+VIDEOS_PER_CLIP = 64
+"""A batch holds a 64th of the videos, so that an epoch has 64 steps or more, within ``BATCHES``."""
+LIGHT, FULL = 5_000, 50_000
+"""Below the one number of videos augmentation is light; from the other on it is the paper's."""
+AVERAGED = 25
+"""The average of the weights reaches back over a 25th of the run."""
+FEW_VIDEOS = 1_000
+"""Too few to learn to see from: 660 gave 17 % (experiments/2026-11-24-actions), 2,070 gave 83 %."""
+RANDAUGMENT = "rand-m7-n4-mstd0.5-inc1"
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a model learns in one of the two ways."""
+
+    clips: int
+    """Learned from in a run, in about so many epochs that all videos together come to it, within ``epochs``."""
+    epochs: tuple[int, int]
+    lr: float
+    """Of a batch of ``reference_batch`` in a model of ``width`` channels; less in wider models, in proportion, as
+    Adam's best rate is (arXiv 2203.03466)."""
+    reference_batch: int
+    width: int
+    highest: float
+    """No batch, however large, makes it more."""
+    layer_decay: float
+
+
+WAYS: dict[Kind, Way] = {
+    "scratch": Way(100_000, (30, 300), 1e-3, 16, 256, 1.6e-3, 1.0),
+    "finetune": Way(30_000, (10, 100), 3e-4, 32, 768, 1e-3, 0.75),
+}
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A value, and what it follows from."""
+
+    value: Any
+    reason: str
+
+
+def settings(kind: Kind, videos: int, width: int, given: Mapping[str, Any]) -> dict[str, Resolved]:
+    """What is not given, by ``section.key``: batch, epochs, learning rate, average, augmentation, and what comes when.
+
+    ``videos`` are those to learn from, ``width`` the channels of the model's last stage. The rest follows from what is
+    ``given``.
+    """
+    way, counted = WAYS[kind], f"{videos:,} videos"
+    found = {"train.batch": Resolved(batch(videos), counted), "train.epochs": Resolved(epochs(way, videos), counted)}
+    clips = given.get("train.batch", found["train.batch"].value)
+    rounds = given.get("train.epochs", found["train.epochs"].value)
+    steps = rounds * -(-videos * given.get("augment.copies", 1) // clips)
+    run = "train.epochs"
+    found |= {
+        "train.evaluate_every": Resolved(max(1, rounds // 10), run),
+        "train.checkpoint_every": Resolved(max(1, rounds // 20), run),
+        "optim.ema_decay": Resolved(ema_decay(steps), f"{steps:,} steps"),
+    }
+    if not {"optim.lr", "optim.reference_batch"} & set(given):
+        found["optim.lr"] = Resolved(learning_rate(way, width, clips), f"{clips} clips a step, {width} channels")
+        found["optim.reference_batch"] = Resolved(way.reference_batch, kind)
+    if way.layer_decay < 1:
+        found["optim.layer_decay"] = Resolved(way.layer_decay, kind)
+    found |= {
+        key: Resolved(value, counted)
+        for key, value in augmentation(videos, given.get("data.sampling", "segments")).items()
+    }
+    return {key: value for key, value in found.items() if key not in given}
+
+
+def batch(videos: int) -> int:
+    """Clips in a step: a power of two."""
+    least, most = BATCHES
+    share = max(videos // VIDEOS_PER_CLIP, 1)
+    return min(max(2 ** (share.bit_length() - 1), least), most)
+
+
+def epochs(way: Way, videos: int) -> int:
+    """Times that all videos are seen: many where they are few."""
+    least, most = way.epochs
+    return min(max(round(way.clips / videos), least), most)
+
+
+def learning_rate(way: Way, width: int, batch: int) -> float:
+    """The rate for ``reference_batch``, of which the run takes its batch's share."""
+    highest_here = way.highest * way.reference_batch / batch
+    return float(f"{min(way.lr * way.width / width, highest_here):.3g}")
+
+
+def ema_decay(steps: int) -> float | None:
+    """The decay of the average of the weights; None where the run is too short for one."""
+    return min(round(1 - AVERAGED / steps, 4), 0.9999) if steps >= 10 * AVERAGED else None
+
+
+def augmentation(videos: int, sampling: str) -> dict[str, Any]:
+    """How clips are varied: the fewer videos, the less, as few are soon told apart by what was done to them."""
+    if videos < LIGHT:
+        light: dict[str, Any] = {"augment.scale": (0.5, 1.0), "augment.brightness": 0.2, "augment.contrast": 0.2}
+        return light | ({"augment.duration": (0.8, 1.0)} if sampling == "segments" else {})
+    varied = {"augment.randaugment": RANDAUGMENT, "augment.erasing": 0.25}
+    if videos < FULL:
+        return {"augment.scale": (0.3, 1.0)} | varied
+    return {"augment.scale": (0.08, 1.0)} | varied | {"optim.mixup": 0.8, "optim.cutmix": 1.0}
+
+
+def remarks(videos: int, weights: str) -> list[str]:
+    """What is likely to disappoint, in sentences."""
+    if weights or videos >= FEW_VIDEOS:
+        return []
+    return [
+        f"{videos:,} videos are few for a model that starts from scratch, which may learn little more than to guess: "
+        "start from trained weights with --weights NAME (mvit info MODEL lists them) or --weights RUN, or add videos"
+    ]

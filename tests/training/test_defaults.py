@@ -1,0 +1,232 @@
+"""What a run is where nobody told, and that it is told."""
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+
+import mvit
+from mvit.data.dataset import Listing, Sample
+from mvit.data.sampling import ClipSampling
+from mvit.data.views import Preprocessing
+from mvit.training import hardware, recipe, resolve
+from mvit.training.defaults import settle
+from mvit.training.recipe import load, path_of
+from mvit.weights import hub, published
+from mvit.weights.published import Protocol, Published
+
+TEST = "mvit_test_4x32"
+NOWHERE = "https://127.0.0.1:9/weights.pyth"
+CPU = ("train.device=cpu", "train.precision=float32")
+
+
+@pytest.fixture
+def told() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Published:
+    """Weights of the smallest model that are published where no server answers, with an empty cache."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    seen = Preprocessing(sampling=ClipSampling(frames=4), short_side=32, crop=32, mean=(0.5, 0.4, 0.3))
+    entry = Published(TEST, "k400_slowfast", NOWHERE, (), Protocol((5, 1), seen), "", {"positions": "joint"})
+    monkeypatch.setattr(published, "PUBLISHED", (entry,))
+    monkeypatch.setattr(torch.hub, "_hub_dir", None)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    return entry
+
+
+@pytest.fixture
+def cached(released: Published) -> Published:
+    """The same, in the cache."""
+    file = hub.cached(released)
+    file.parent.mkdir(parents=True)
+    model = mvit.create_model(TEST, positions="joint")
+    torch.save(model.state_dict(), file)
+    return released
+
+
+def pictures(listing: Listing) -> Listing:
+    return replace(listing, train=tuple(Sample(s.path.with_suffix(".png"), s.labels) for s in listing.train))
+
+
+def on(device: str, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(hardware, "choose", lambda asked: SimpleNamespace(device=torch.device(device)))
+
+
+# ---- the model -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("device", "images", "model"),
+    [
+        ("cpu", False, "mvit_tiny_16x64"),
+        ("mps", False, "mvit_tiny_16x64"),
+        ("cpu", True, "mvit_tiny_16x64"),
+        ("cuda", False, "mvitv2_s_16x4"),
+        ("cuda", True, "mvitv2_t_image"),
+    ],
+)
+def test_the_model_follows_from_processor_and_data(
+    device: str, images: bool, model: str, listing: Listing, monkeypatch: pytest.MonkeyPatch, told: list[str]
+):
+    on(device, monkeypatch)
+    settled = settle("scratch", (), pictures(listing) if images else listing, echo=told.append)
+    assert settled.model.name == model
+    assert settled.data.frames == (1 if images else 16)
+    kind = "images" if images else "videos"
+    where = "a GPU" if device == "cuda" else f"the processor ({device})"
+    assert told[0] == f"model: {model}, from {kind} on {where} (--model names another)"
+
+
+def test_a_model_that_is_named_is_taken_and_images_are_clips_of_one_frame(listing: Listing, told: list[str]):
+    settled = settle("scratch", (*CPU, f"model.name={TEST}"), pictures(listing), echo=told.append)
+    assert (settled.model.name, settled.data.frames) == (TEST, 1)
+    assert not any(line.startswith("model:") for line in told)
+
+
+def test_from_a_run_its_model_and_what_it_sees_are_taken(finished: Path, listing: Listing, told: list[str]):
+    settled = settle(None, (*CPU, f"model.weights={finished}"), listing, echo=told.append)
+    assert told[0] == f"model: {TEST}, from the run {finished} (--model names another)"
+    assert settled.model.fields == load(finished / "recipe.toml").model.fields
+    assert (settled.data.frames, settled.data.crop) == (4, 32)
+    assert (settled.model.weights, settled.optim.layer_decay) == (str(finished), 0.75)
+    assert settled.data.views == (5, 1), "how it is judged is a matter of this run"
+    file = finished / "model.safetensors"
+    smaller = settle(None, (*CPU, f"model.weights={file}", "data.crop=28"), listing, echo=told.append)
+    assert (smaller.model.name, smaller.data.crop, smaller.data.short_side) == (TEST, 28, 32)
+
+
+# ---- the weights ---------------------------------------------------------------------------------------------------
+
+
+def test_published_weights_that_are_there_are_started_from(cached: Published, listing: Listing, told: list[str]):
+    settled = settle(None, (*CPU, f"model.name={TEST}"), listing, echo=told.append)
+    assert told[0] == "weights: k400_slowfast, trained on Kinetics-400 (--weights none starts from scratch)"
+    assert settled.model.weights == "k400_slowfast"
+    assert settled.model.fields == {"positions": "joint"}
+    assert settled.data.mean == (0.5, 0.4, 0.3)
+    assert settled.optim.layer_decay == resolve.WAYS["finetune"].layer_decay
+    assert 'positions = "joint"  # from the weights k400_slowfast' in told[1]
+    assert not any(line.startswith("warning") for line in told)
+
+
+def test_a_download_that_is_impossible_is_told_and_the_model_starts_from_scratch(
+    released: Published, listing: Listing, told: list[str]
+):
+    settled = settle(None, (*CPU, f"model.name={TEST}"), listing, echo=told.append)
+    assert told[0].startswith(
+        f"weights: k400_slowfast cannot be had, so {TEST} starts from scratch. {NOWHERE}: the ser"
+    )
+    assert str(hub.cached(released)) in told[0], "where to put the file by hand"
+    assert settled.model.weights == ""
+    assert (settled.optim.layer_decay, settled.model.fields) == (1.0, {})
+    assert "18 videos are few" in told[-1]
+
+
+def test_where_none_are_published_it_is_told(listing: Listing, told: list[str]):
+    settled = settle(None, (*CPU, "model.name=mvit_s_16x4"), listing, echo=told.append)
+    assert told[0].startswith("weights: none are published for mvit_s_16x4, so it starts from scratch")
+    assert settled.model.weights == ""
+
+
+def test_weights_of_another_architecture_are_not_tried(cached: Published, listing: Listing, told: list[str]):
+    changed = (*CPU, f"model.name={TEST}", "model.depths=[1, 2]", "model.drop_path=0.1")
+    settled = settle(None, changed, listing, echo=told.append)
+    assert told[0] == (
+        f"weights: those published for {TEST} do not fit with another model.depths, so it starts from scratch"
+    )
+    assert settled.model.weights == ""
+
+
+@pytest.mark.parametrize("override", ["model.weights=", f"model.weights={TEST}/k400"])
+def test_weights_that_are_given_are_taken_also_where_they_are_none(
+    override: str, cached: Published, listing: Listing, told: list[str]
+):
+    settled = settle(None, (*CPU, f"model.name={TEST}", override), listing, echo=told.append)
+    assert settled.model.weights == override.partition("=")[2]
+    assert settled.optim.layer_decay == (0.75 if settled.model.weights else 1.0)
+    assert not any(line.startswith("weights:") for line in told)
+
+
+def test_finetune_without_weights_is_refused(released: Published, listing: Listing, told: list[str]):
+    with pytest.raises(ValueError, match="the recipe finetune starts from trained weights, and there are none"):
+        settle("finetune", (*CPU, f"model.name={TEST}"), listing, echo=told.append)
+
+
+def test_nothing_is_frozen_at_random_where_a_download_is_impossible(
+    released: Published, listing: Listing, told: list[str]
+):
+    with pytest.raises(ValueError, match=r"model\.freeze is 'all', but model\.weights is empty"):
+        settle(None, (*CPU, f"model.name={TEST}", "model.freeze=all"), listing, echo=told.append)
+    assert "cannot be had" in told[0]
+
+
+# ---- the recipe ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["quickstart", "gestures", "actions", "kinetics_mvit_b_16x4"])
+def test_a_recipe_that_is_named_stays_as_it_is(name: str, listing: Listing, told: list[str]):
+    assert settle(name, ("train.seed=3",), listing, echo=told.append) == load(path_of(name), ["train.seed=3"])
+
+
+def test_a_named_recipe_starts_from_published_weights_where_asked(
+    cached: Published, listing: Listing, tmp_path: Path, told: list[str]
+):
+    file = tmp_path / "own.toml"
+    file.write_text(f'[model]\nname = "{TEST}"\nweights = "elsewhere.pyth"\n')
+    assert settle(str(file), (), listing, echo=told.append).model.weights == "elsewhere.pyth"
+    assert settle(str(file), (), listing, auto=True, echo=told.append).model.weights == "k400_slowfast"
+
+
+def test_overrides_win_and_every_key_is_told(listing: Listing, told: list[str], tmp_path: Path):
+    asked = (*CPU, "train.epochs=7", "optim.lr=2e-4", "augment.brightness=0.5", "data.sampling=dense")
+    settled = settle("scratch", asked, listing, echo=told.append)
+    assert (settled.train.epochs, settled.optim.lr, settled.augment.brightness) == (7, 2e-4, 0.5)
+    assert settled.augment.duration == (1.0, 1.0)
+    assert settled.train.batch == 8
+    whole = next(line for line in told if line.startswith("recipe scratch:\n\n"))
+    (tmp_path / "told.toml").write_text(whole.partition("\n\n")[2])
+    assert load(tmp_path / "told.toml") == settled
+    assert "batch = 8  # from 18 videos\n" in whole
+    assert "epochs = 7\n" in whole
+    assert "scale = [0.5, 1.0]  # from 18 videos\n" in whole
+
+
+def test_a_word_that_is_wrong_is_refused(listing: Listing):
+    for overrides, named, words in (
+        (("optim.learning=1",), None, "no key 'learning'"),
+        (("model.name=mvit_b",), None, "no model is called 'mvit_b'"),
+        (("model.freeze=9", "model.weights=x.pyth", *CPU), None, "model.freeze is 9, but mvit_tiny_16x64 has 8 blocks"),
+        ((), "scrach", "did you mean 'scratch'?"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            settle(named, overrides, listing, echo=lambda line: None)
+
+
+# ---- a run ---------------------------------------------------------------------------------------------------------
+
+
+def tensors(run: Path) -> dict[str, Any]:
+    return safetensors.torch.load_file(run / "model.safetensors")
+
+
+@pytest.mark.parametrize(("freeze", "learn"), [("1", ("blocks.1.", "norm.", "head.")), ("all", ("head.",))])
+def test_what_is_frozen_stays_to_the_bit_and_the_rest_learns(
+    freeze: str, learn: tuple[str, ...], finished: Path, listing: Listing, tmp_path: Path
+):
+    from mvit.training import loop
+
+    asked = (*CPU, f"model.weights={finished}", f"model.freeze={freeze}", "train.epochs=2", "train.workers=0")
+    settled = settle(None, (*asked, "optim.name=sgd", "optim.ema_decay=0.5"), listing, echo=lambda line: None)
+    loop.train(settled, listing, tmp_path / "run", echo=lambda line: None)
+    before, after = tensors(finished), tensors(tmp_path / "run")
+    changed = {name for name in after if not torch.equal(before[name], after[name])}
+    assert changed == {name for name in after if name.startswith(learn)}
+    assert recipe.load(tmp_path / "run" / "recipe.toml") == settled
