@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 
 import pytest
 
@@ -32,6 +33,7 @@ def test_train_starts_from_a_run_and_its_head_alone_learns(run, videos, mvit, tm
     code, told, err = mvit("train", videos, "--out", out, *options)
     assert code == 0, err
     assert f"model: mvit_test_4x32, from the run {run}" in told
+    assert re.search(r"(\d\d,\d{3}) of \d\d,\d{3} parameters are frozen", told)
     written = (out / "recipe.toml").read_text()
     assert 'freeze = "all"\n' in written
     assert 'freeze = "all"\n' in told

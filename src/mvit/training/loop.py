@@ -104,6 +104,9 @@ def train(
         schedule = optim.schedule(recipe, len(loader))
         echo(f"{recipe.model.name}: {parts}")
         echo(f"{schedule}")
+        if recipe.model.freeze:
+            frozen = sum(parameter.numel() for parameter in model.parameters() if not parameter.requires_grad)
+            echo(f"{frozen:,} of {sum(map(torch.numel, model.parameters())):,} parameters are frozen")
         if recipe.optim.ema_decay is not None:
             echo(f"evaluated and saved are averages of the weights over steps (decay {recipe.optim.ema_decay})")
         echo(loader.flip_note)
