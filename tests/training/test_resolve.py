@@ -19,9 +19,9 @@ from mvit.training.resolve import WAYS
         (660, 8, 152, 45),
         (1_023, 8, 98, 29),
         (1_024, 16, 98, 29),
-        (2_070, 32, 48, 14),
-        (10_000, 32, 30, 10),
-        (240_000, 32, 30, 10),
+        (2_070, 16, 48, 14),
+        (10_000, 16, 30, 10),
+        (240_000, 16, 30, 10),
     ],
 )
 def test_batch_and_epochs_follow_from_the_number_of_videos(videos: int, batch: int, scratch: int, finetune: int):
