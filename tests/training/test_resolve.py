@@ -76,6 +76,11 @@ def test_few_videos_are_varied_less(videos: int, expected: dict[str, Any]):
     assert resolve.augmentation(videos, "segments") == expected | parts
 
 
+def test_each_recipe_without_a_file_is_a_way():
+    assert set(recipe.BY_DATA) == set(WAYS)
+    assert recipe.path_of(None) is recipe.path_of("scratch") is recipe.path_of("finetune") is None
+
+
 def test_only_fine_tuning_has_rates_by_layer():
     assert "optim.layer_decay" not in resolve.settings("scratch", 100, 256, {})
     assert resolve.settings("finetune", 100, 256, {})["optim.layer_decay"].value == 0.75

@@ -23,7 +23,7 @@ FEW_VIDEOS = 1_000
 RANDAUGMENT = "rand-m7-n4-mstd0.5-inc1"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Way:
     """How a model learns in one of the two ways."""
 
@@ -41,8 +41,12 @@ class Way:
 
 
 WAYS: dict[Kind, Way] = {
-    "scratch": Way(100_000, (30, 300), 1e-3, 16, 256, 1.6e-3, 1.0),
-    "finetune": Way(30_000, (10, 100), 3e-4, 32, 768, 1e-3, 0.75),
+    "scratch": Way(
+        clips=100_000, epochs=(30, 300), lr=1e-3, reference_batch=16, width=256, highest=1.6e-3, layer_decay=1.0
+    ),
+    "finetune": Way(
+        clips=30_000, epochs=(10, 100), lr=3e-4, reference_batch=32, width=768, highest=1e-3, layer_decay=0.75
+    ),
 }
 
 
