@@ -117,6 +117,17 @@ def test_published_weights_that_are_there_are_started_from(cached: Published, li
     assert not any(line.startswith("warning") for line in told)
 
 
+def test_weights_in_the_cache_save_the_download_of_others_for_the_same_data(
+    released: Published, listing: Listing, told: list[str], monkeypatch: pytest.MonkeyPatch
+):
+    others = [replace(released, name=name) for name in ("in1k_mvit", "k400_torchvision")]
+    monkeypatch.setattr(published, "PUBLISHED", (released, *others))
+    for entry in others:
+        hub.cached(entry).parent.mkdir(parents=True, exist_ok=True)
+        hub.cached(entry).touch()
+    assert settle(None, (*CPU, f"model.name={TEST}"), listing, echo=told.append).model.weights == "k400_torchvision"
+
+
 def test_a_download_that_is_impossible_is_told_and_the_model_starts_from_scratch(
     released: Published, listing: Listing, told: list[str]
 ):

@@ -106,10 +106,13 @@ def model_for(listing: Listing, given: Mapping[str, Any]) -> dict[str, Resolved]
 def released(model: str, given: Mapping[str, Any], echo: Callable[[str], None]) -> Published | None:
     """The weights that are published for a model, in the cache or downloaded; None, and told why, where there are none.
 
-    A file in the cache is not looked at: where it is not the published one, the run refuses it.
+    They are the first of the model's, or others for the same data set that are in the cache. A file there is not looked
+    at: where it is not the published one, the run refuses it.
     """
     other = [key for key in given if key.startswith("model.") and key.removeprefix("model.") not in SAME_TENSORS]
-    entry = next(iter(published_for(model).values()), None)
+    first = next(iter(published_for(model).values()), None)
+    alike = [entry for entry in published_for(model).values() if first and entry.short_name == first.short_name]
+    entry = next((entry for entry in alike if hub.cached(entry).is_file()), first)
     if entry is None:
         echo(f"weights: none are published for {model}, so it starts from scratch (--weights RUN starts from a run's)")
     elif other:
