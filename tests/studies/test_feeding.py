@@ -94,7 +94,7 @@ def test_videos_of_several_classes_are_measured_too(tmp_path):
         video.write(tmp_path / f"{n}.mp4", np.full((8, 40, 40, 3), 40 * n, dtype=np.uint8))
     rows = [{"path": f"{n}.mp4", "label": label} for n, label in enumerate((["a", "b"], [], "a", "b", ["b", "a"]))]
     (tmp_path / "list.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    found = measure(tmp_path / "list.jsonl", load(None, SMALL), rounds=1, seconds=0.1)
+    found = measure(find(tmp_path / "list.jsonl"), load(None, SMALL), rounds=1, seconds=0.1)
     assert min(found["clips_per_second"][name] for name in ("loader", "together")) > 0
 
 

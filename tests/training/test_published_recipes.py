@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mvit.analysis.complexity import complexity
-from mvit.data.dataset import Listing
+from mvit.data.dataset import Listing, Sample
 from mvit.data.loader import TrainLoader
 from mvit.data.transforms import Augmentation
 from mvit.model.config import MViTConfig
@@ -93,16 +93,18 @@ def test_the_head_says_what_it_costs_and_what_is_known(stem: str):
 
 @pytest.mark.parametrize("stem", RECIPES)
 def test_two_steps(stem: str, listing: Listing):
-    recipe = reduced(stem)
+    recipe, several = reduced(stem), stem.startswith("charades")
+    samples = [Sample(each.path, (each.label, "middle") if several else each.label) for each in listing.train]
     machine, preprocessing = hardware.choose(recipe.train), recipe.data.preprocessing()
     loader = TrainLoader(
-        listing.train,
+        samples,
         listing.classes,
         preprocessing,
         Augmentation(**asdict(recipe.augment)),
         batch=recipe.train.batch,
         seed=recipe.train.seed,
         workers=0,
+        multi_label=several,
     )
     model = MViT(recipe.model_config(len(listing.classes)))
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
