@@ -79,7 +79,7 @@ def test_the_model_follows_from_processor_and_data(
     on(device, monkeypatch)
     settled = settle("scratch", (), pictures(listing) if images else listing, echo=told.append)
     assert settled.model.name == model
-    assert settled.data.frames == (1 if images else 16)
+    assert (settled.data.frames, settled.data.views) == ((1, (1, 1)) if images else (16, (5, 1)))
     kind = "images" if images else "videos"
     where = "a GPU" if device == "cuda" else f"the processor ({device})"
     assert told[0] == f"model: {model}, from {kind} on {where} (--model names another)"

@@ -74,8 +74,10 @@ def settle(
 
 
 def for_images(listing: Listing) -> dict[str, Resolved]:
-    """Images are clips of one frame."""
-    return {"data.frames": Resolved(1, "images")} if _are_images(listing) else {}
+    """Images are clips of one frame, and every clip of one is the same."""
+    if not _are_images(listing):
+        return {}
+    return {"data.frames": Resolved(1, "images"), "data.views": Resolved((1, 1), "images")}
 
 
 def from_run(given: Mapping[str, Any]) -> dict[str, Resolved]:
