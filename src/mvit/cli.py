@@ -1,15 +1,19 @@
 """Every command, thin: what it does is done elsewhere, and imported only when the command runs."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from mvit import commandline
 from mvit.bench import bench_data, bench_model, bench_plan
 from mvit.commandline import DONE, USERS_INPUT, numbers, progress_bar, share, users_fault
 from mvit.curate import prepare, scan, shard, split
 from mvit.describe import complexity, info, report, runs
+
+if TYPE_CHECKING:
+    from mvit.training.distributed import Ranks
 
 # ---- the commands --------------------------------------------------------------------------------------------------
 # Each one's docstring is its help: the first line in `mvit --help`, all of it in `mvit COMMAND --help`.
@@ -65,7 +69,7 @@ def train(
     max_bad: str | None = None,
     index: Path | None = None,
     out: Path | None = None,
-    resume: bool = False,
+    resume: bool | Literal["auto"] = False,
     tensorboard: bool = False,
 ) -> int:
     """Train a model on a folder of videos, judge it on held-out ones, and report.
@@ -85,37 +89,56 @@ def train(
         max_bad: share of the training videos that may be unreadable, such as 1%: with more the run stops
         index: as for scan
         out: run folder; a fresh one under runs/ if not given
-        resume: go on with the run in --out from its last checkpoint, on the same data
+        resume: go on with the run in --out from its last checkpoint, on the same data; `--resume auto` does so if these
+            processes, as torchrun or Slurm name them, have begun it, and else begins it (docs/scale.md)
         tensorboard: write the metrics for TensorBoard as well, into the run folder; pip install 'mvit[logs]'
     """
     from mvit import runs
     from mvit.curation.index import place
     from mvit.data.dataset import find
+    from mvit.training import launch
     from mvit.training import recipe as recipes
+    from mvit.training.interruption import TerminatedError
 
     options: dict[str, Any] = {"model.name": model, "train.memory": memory}
     options["train.max_bad"] = None if max_bad is None else share(max_bad)
     options["model.weights"] = {"auto": None, "none": ""}.get(weights or "auto", weights)
     options["model.freeze"] = int(freeze) if freeze and freeze.isdecimal() else freeze
     overrides = (*recipes.as_overrides(options), *overrides)
-    begun_with = out / "recipe.toml" if resume and out else None
-    if resume and (begun_with is None or not begun_with.is_file()):
-        found = f"; {out} holds no recipe.toml" if out else ""
-        raise ValueError(f"--resume goes on with a run: name its folder with --out{found}")
-    file = recipes.path_of(recipe) or begun_with
-    listing = find(data, val=val, **recipes.how_to_split(file, overrides))
 
-    from mvit.analysis.report import report as write_report  # these import torch: a wrong word is answered before that
-    from mvit.training import defaults, loop
+    def begin() -> tuple[Path, bool, Path | None, dict[str, Any]]:
+        folder, goes_on = runs.to_train(data, out, resume)
+        file = recipes.path_of(recipe) or (folder / "recipe.toml" if goes_on else None)
+        return folder, goes_on, file, recipes.how_to_split(file, overrides)
 
-    folder = out or runs.fresh(Path("runs"), runs.name_of(data))
-    if resume:
-        resolved = recipes.load(file, overrides)
-    else:
-        resolved = defaults.settle(recipe, overrides, listing, auto=weights == "auto")
-    run = loop.train(resolved, listing, folder, resume=resume, index=index or place(data), tensorboard=tensorboard)
-    page = write_report([run], run / "report.html")
-    print(f"Wrote {page}. Next: mvit predict {run} VIDEO")
+    try:
+        with _together() as ranks:
+            folder, goes_on, file, how_to_split = ranks.from_first(begin) if ranks else begin()
+            listing = find(data, val=val, **how_to_split)
+
+            from mvit.analysis.report import report as write_report  # these take long to import: wrong words come first
+            from mvit.training import defaults, loop
+
+            def resolve() -> Any:
+                if goes_on:
+                    return recipes.load(file, overrides)
+                return defaults.settle(recipe, overrides, listing, auto=weights == "auto")
+
+            resolved = ranks.from_first(resolve) if ranks else resolve()
+            together: dict[str, Any] = {"ranks": ranks} if ranks else {}
+            loop.train(
+                *(resolved, listing, folder),
+                resume=goes_on,
+                index=index or place(data),
+                tensorboard=tensorboard,
+                run_id=launch.run_id(),
+                **together,
+            )
+            if not ranks or ranks.leads:
+                page = write_report([folder], folder / "report.html")
+                print(f"Wrote {page}. Next: mvit predict {folder} VIDEO")
+    except TerminatedError:
+        return DONE  # saved, as it was asked to
     return DONE
 
 
@@ -278,6 +301,21 @@ def doctor() -> int:
 
 
 # ---- what several commands share -----------------------------------------------------------------------------------
+
+
+@contextmanager
+def _together() -> Iterator["Ranks | None"]:
+    """Meet the other processes where torchrun or srun started several, before anything can go wrong in one of them."""
+    from mvit.training import launch
+
+    place = launch.place()
+    if place.ranks == 1:
+        yield None
+        return
+    from mvit.training.distributed import joined
+
+    with joined(place) as ranks:
+        yield ranks
 
 
 def _name_left_out(unreadable: Mapping[Any, str]) -> None:

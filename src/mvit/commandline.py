@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from mvit import __version__
 
@@ -139,6 +139,8 @@ def _name_values(command: Command) -> None:
     for name, entry in inspect.signature(command).parameters.items():
         many = get_origin(hints[name]) is tuple
         metavar = None if hints[name] is bool else f"{name.removesuffix('s').upper()}..." if many else name.upper()
+        if bool in get_args(hints[name]):
+            metavar = f"[{'|'.join(sorted(_words(hints[name])))}]"
         says_nothing = entry.default == () or entry.default in (None, inspect.Parameter.empty) or entry.default is False
         hint = "" if says_nothing else None
         command.__annotations__[name] = Annotated[hints[name], arg(metavar=metavar, help_behavior_hint=hint)]
@@ -150,6 +152,7 @@ def _options_last(args: list[str], command: Command) -> list[str]:
         return args
     hints = get_type_hints(command)
     flags = {f"--{name}" for name, hint in hints.items() if hint is bool}
+    valued = {f"--{name}": _words(hint) for name, hint in hints.items() if bool in get_args(hint)}
     many = {f"--{name}" for name, hint in hints.items() if get_origin(hint) is tuple}
     options: list[str] = []
     positionals: list[str] = []
@@ -160,6 +163,9 @@ def _options_last(args: list[str], command: Command) -> list[str]:
             positionals.append(argument)
             continue
         options.append(argument)
+        if argument in valued and (not rest or rest[0] not in valued[argument]):
+            options.append("True")  # a flag alone: tyro wants a value where there may be one
+            continue
         if argument in many:
             values = list(itertools.takewhile(lambda value: not value.startswith("-"), rest))
         else:
@@ -167,6 +173,11 @@ def _options_last(args: list[str], command: Command) -> list[str]:
         options += values
         del rest[: len(values)]
     return positionals + options
+
+
+def _words(hint: Any) -> set[str]:
+    """The words that may stand behind a flag."""
+    return {word for part in get_args(hint) if get_origin(part) is Literal for word in get_args(part)}
 
 
 def _stdout_is_closed() -> bool:

@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mvit import baselines, weights
 from mvit.analysis import counter
@@ -16,7 +16,8 @@ from mvit.data.manifests import read_manifest
 from mvit.model.config import MViTConfig, Triple
 from mvit.model.mvit import MViT
 from mvit.model.presets import get_config
-from mvit.training.run import only_listed_unreadable
+from mvit.training import launch
+from mvit.training.run import Run, only_listed_unreadable
 from mvit.weights import hub
 from mvit.weights.published import Published, published_for
 from mvit.weights.read import CheckpointError, describe
@@ -26,6 +27,32 @@ def fresh(folder: Path, name: str) -> Path:
     """The first of NAME-1, NAME-2, ... in a folder that does not exist, or holds no run that has begun."""
     numbered = (folder / f"{name}-{n}" for n in itertools.count(1))
     return next(path for path in numbered if not path.exists() or only_listed_unreadable(path))
+
+
+def to_train(data: Path, out: Path | None, resume: bool | Literal["auto"]) -> tuple[Path, bool]:
+    """The folder to train into, and whether to go on with the run in it.
+
+    True goes on with the run in ``out``. "auto" goes on with the run that this one's processes have begun, known by
+    the id that torchrun or Slurm gave them, in ``out`` or under runs/, and begins it where there is none; so does a
+    process that they have started again. Raises ``ValueError`` where there is nothing to go on with, or no id.
+    """
+    run_id = launch.run_id()
+    if resume is True:
+        if out is None or not (out / "recipe.toml").is_file():
+            found = f"; {out} holds no recipe.toml" if out else ""
+            raise ValueError(f"--resume goes on with a run: name its folder with --out{found}")
+        return out, True
+    folder, name = Path("runs"), name_of(data)
+    if resume == "auto" or launch.restarted():
+        if run_id is None:
+            raise ValueError(
+                "--resume auto knows a run by the id that torchrun (--standalone or --rdzv-id=NAME) or Slurm gives it, "
+                "and there is none: name a folder with --out, and go on with it by --resume"
+            )
+        known = (out,) if out else sorted(folder.glob(f"{name}-*"))
+        if begun := next((path for path in known if Run(path).is_of(run_id)), None):
+            return begun, True
+    return out or fresh(folder, name), False
 
 
 def name_of(data: Path) -> str:

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -17,29 +18,46 @@ def available_cores(environment: Mapping[str, str] = os.environ) -> int:
     """How many processors this process may use.
 
     Fewer than the machine has under an affinity mask, under the quota of a control group (a container's) or of one
-    above it, and where Slurm gave this task fewer (SLURM_CPUS_PER_TASK).
+    above it, where torchrun started several here, and where Slurm gave this task fewer (SLURM_CPUS_PER_TASK).
     """
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     limits = [usable, *(max(1, math.ceil(quota)) for quota in _quotas())]
+    limits = [max(1, min(limits) // _started_here(environment))]
     given = environment.get("SLURM_CPUS_PER_TASK", "")
     if given.isdecimal() and int(given) > 0:
         limits.append(int(given))
     return min(limits)
 
 
-def available_memory() -> int | None:
+def available_memory(environment: Mapping[str, str] = os.environ) -> int | None:
     """Bytes that this process and its children may still take; None where the system does not say.
 
     What the machine has left, or less: what the memory limit of a control group, or of one above it, leaves. Pages of
-    files that can be dropped count as free.
+    files that can be dropped count as free. An equal part of it where torchrun or srun started several here.
     """
     known = [left for left in (_machines_memory(), *_groups_memory()) if left is not None]
-    return max(0, min(known)) if known else None
+    return max(0, min(known)) // _together_here(environment) if known else None
 
 
-def shared_memory() -> int | None:
-    """Bytes left where processes share memory; None where that is not a file system of its own."""
-    return shutil.disk_usage(SHARED_MEMORY).free if SHARED_MEMORY.is_dir() else None
+def shared_memory(environment: Mapping[str, str] = os.environ) -> int | None:
+    """Bytes left where processes share memory, in equal parts; None where that is not a file system of its own."""
+    free = shutil.disk_usage(SHARED_MEMORY).free if SHARED_MEMORY.is_dir() else None
+    return free // _together_here(environment) if free is not None else None
+
+
+def _started_here(environment: Mapping[str, str]) -> int:
+    """Processes that train together on this machine and were started by torchrun, which does not divide it."""
+    given = environment.get("LOCAL_WORLD_SIZE", "")
+    return int(given) if given.isdecimal() and int(given) > 0 else 1
+
+
+def _together_here(environment: Mapping[str, str]) -> int:
+    """Processes that train together on this machine: torchrun's, or the tasks of Slurm's step, ``2(x3),1``."""
+    nodes, node = environment.get("SLURM_STEP_TASKS_PER_NODE", ""), environment.get("SLURM_NODEID", "")
+    if "LOCAL_WORLD_SIZE" in environment or not node.isdecimal():
+        return _started_here(environment)
+    tasks = [int(count) for count, times in re.findall(r"(\d+)(?:\(x(\d+)\))?", nodes) for _ in range(int(times or 1))]
+    return max(1, tasks[int(node)]) if int(node) < len(tasks) else 1
 
 
 def _quotas() -> Iterator[float]:

@@ -5,6 +5,7 @@ under another name, brought to disk and renamed, so a folder with a number is co
 found by its checksums.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -26,6 +27,10 @@ KEEP = 2
 """The last one, and the one before it in case the disk damages the last."""
 
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What the system says where there is no room: on the disk, or for this user."""
+
+
 class DamagedError(ValueError):
     """A checkpoint is not what was written; the sentence says which and how that shows."""
 
@@ -42,7 +47,8 @@ class Checkpoint:
 def save(folder: Path, serial: int, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> Path:
     """Write a checkpoint, read it back, and only then drop those before the last two.
 
-    ``meta`` holds what JSON can. A kill at any moment leaves the earlier ones as they were.
+    ``meta`` holds what JSON can. A kill at any moment leaves the earlier ones as they were, and so does a full disk,
+    for which ``ValueError`` says how much is needed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     _clear_unfinished(folder)
@@ -56,10 +62,19 @@ def save(folder: Path, serial: int, tensors: Mapping[str, Tensor], meta: Mapping
     }
     sealed = manifest | {"seal": _seal(manifest)}
     unfinished = folder / f".{serial:08d}.unfinished"
-    unfinished.mkdir()
-    _write(unfinished / TENSORS, content)
-    _write(unfinished / MANIFEST, json.dumps(sealed, indent=2).encode())
-    _sync_folder(unfinished)
+    try:
+        unfinished.mkdir()
+        _write(unfinished / TENSORS, content)
+        _write(unfinished / MANIFEST, json.dumps(sealed, indent=2).encode())
+        _sync_folder(unfinished)
+    except OSError as why:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        if why.errno not in FULL:
+            raise
+        raise ValueError(
+            f"{unfinished / TENSORS}: {why.strerror}; a checkpoint needs {len(content):,} bytes and "
+            f"{shutil.disk_usage(folder).free:,} are free. Make room, and go on from the one before it with --resume"
+        ) from why
     final = folder / f"{serial:08d}"
     if final.exists():  # damaged and trained again, or nothing was learned since: put aside until the new one stands
         final.rename(folder / f".{serial:08d}.replaced.unfinished")

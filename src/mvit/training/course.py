@@ -1,7 +1,7 @@
 """A run under way: its steps, what ends an epoch, and what is written of both."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,14 @@ from mvit import weights
 from mvit.data.clips import Batch
 from mvit.data.dataset import Sample
 from mvit.data.loader import TrainLoader
+from mvit.data.order import evaluated
 from mvit.data.views import Preprocessing, describe
 from mvit.evaluation import evaluate as evaluation
 from mvit.evaluation.evaluate import Evaluation
 from mvit.evaluation.scoring import Scoring
 from mvit.model.mvit import MViT
 from mvit.training import checkpoint, mixing, optim
+from mvit.training.distributed import ALONE, Ranks
 from mvit.training.events import Plot
 from mvit.training.hardware import peak_memory
 from mvit.training.interruption import Interruption
@@ -89,6 +91,10 @@ class Course:
     meter: Meter = field(default_factory=Meter)
     """Of this process; ``epoch_meter`` of its current epoch."""
     epoch_meter: Meter = field(default_factory=Meter)
+    ranks: Ranks = ALONE
+    """All of them go through everything below together; rank 0 writes what is written."""
+    together: int = 0
+    """Clips that the batches of all ranks have in the step under way."""
 
     @property
     def scoring(self) -> Scoring:
@@ -101,29 +107,46 @@ class Course:
         """Take a step for every batch of the epoch that is not done yet."""
         here = self.position
         self.epoch_meter = Meter()
-        try:
-            for batch in self.epoch_meter.timed(self.loader.epoch(here.epoch, start_batch=here.batch)):
-                self.leave_out(batch)
-                if len(batch.labels):
-                    self.learn(batch)
-                here.batch += 1
-                self.status.show(self.status_text)
-                if starves := self.watch.sentence(self.meter + self.epoch_meter):
-                    self.echo(starves)
-                self.interruption.check()
-        except ValueError:
-            self.interruption.check()  # a signal to all processes may end those that decode, and the loader says so
-            raise
+        for batch in self.epoch_meter.timed(self.arriving()):
+            self.leave_out(batch)
+            if self.together:
+                self.learn(batch)
+            here.batch += 1
+            self.status.show(self.status_text)
+            if starves := self.watch.sentence(self.meter + self.epoch_meter):
+                self.echo(starves)
+            self.interruption.check()
         self.meter += self.epoch_meter
+
+    def arriving(self) -> Iterator[Batch]:
+        """This rank's batches, each once all ranks have theirs, with what any of them could not read."""
+        first = self.position.batch
+        batches = self.loader.epoch(self.position.epoch, start_batch=first)
+        for _ in range(first, len(self.loader)):
+            batch, failure = None, None
+            try:
+                batch = next(batches)
+            except ValueError as why:
+                failure = why
+            counts = (len(batch.labels), len(batch.unreadable), 0) if batch is not None else (0, 0, 1)
+            together, unreadable, failed = self.ranks.totals(counts)
+            if failed:
+                self.interruption.check()  # a signal to all processes may end those that decode, and the loader says so
+            if failure is not None:
+                raise failure
+            assert batch is not None
+            self.together = int(together)
+            everywhere = self.ranks.gathered(batch.unreadable) if unreadable else []
+            yield replace(batch, unreadable=[video for rank in everywhere for video in rank])
 
     def learn(self, batch: Batch) -> None:
         """One step; what is random in it follows from seed, epoch and batch alone, so a resumed run draws the same."""
         here = self.position
         rate = self.schedule.rate(here.epoch * len(self.loader) + here.batch)
-        torch.manual_seed(step_seed(self.recipe.train.seed, here.epoch, here.batch))
+        torch.manual_seed(step_seed(self.recipe.train.seed, here.epoch, here.batch, self.ranks.place.rank))
         crop = self.preprocessing.crop
         mix = mixing.draw(self.recipe.optim, crop, crop, (self.recipe.train.seed, here.epoch, here.batch))
-        outcome = self.pupil.step(batch, rate, mix)
+        outcome = self.pupil.step(batch, rate, mix, self.together)
         self.epoch_meter.clips += outcome.clips
         if outcome.moved:
             here.loss += outcome.loss * outcome.clips
@@ -136,9 +159,10 @@ class Course:
             return
         here.skipped += 1
         here.skipped_in_a_row += 1
-        labels = batch.named(self.parts.classes)
+        labels = [labels for rank in self.ranks.gathered(batch.named(self.parts.classes)) for labels in rank]
         facts = {"epoch": here.epoch + 1, "batch": here.batch, "lr": rate, "labels": labels}
-        self.run.append("skipped.jsonl", facts | {"loss": str(outcome.loss), "norm": str(outcome.gradient_norm)})
+        if self.ranks.leads:
+            self.run.append("skipped.jsonl", facts | {"loss": str(outcome.loss), "norm": str(outcome.gradient_norm)})
         if here.skipped_in_a_row == MOST_SKIPPED_IN_A_ROW:
             raise DivergedError(
                 f"{MOST_SKIPPED_IN_A_ROW} steps in a row had a loss or gradient that is not finite (epoch "
@@ -148,17 +172,21 @@ class Course:
 
     def leave_out(self, batch: Batch) -> None:
         """Name the videos that could not be read when their turn came, each once."""
-        known = self.run.left_out() if batch.unreadable else {}
+        if not batch.unreadable:
+            return
+        known = self.ranks.from_first(self.run.left_out)
         for path, reason in batch.unreadable:
-            if Path(path) not in known:
+            if Path(path) in known:
+                continue
+            known[Path(path)] = reason
+            self.echo(f"left out: {path} cannot be read: {reason}")
+            if self.ranks.leads:
                 self.run.leave_out(path, reason, found_in="training")
-                self.echo(f"left out: {path} cannot be read: {reason}")
-        if batch.unreadable:
-            try:
-                self.limit.check(self.run.left_out())
-            except ValueError:
-                self.save()
-                raise
+        try:
+            self.limit.check(known)
+        except ValueError:
+            self.save()
+            raise
 
     def status_text(self) -> str:
         """Where the run stands, in a line."""
@@ -185,6 +213,7 @@ class Course:
         """Evaluate if it is time, write metrics and, last, the checkpoint: what comes before it can be done again."""
         here, meter, epochs = self.position, self.epoch_meter, self.recipe.train.epochs
         done = here.epoch + 1
+        data_wait, peak = self.ranks.largest([meter.data_wait, peak_memory(self.pupil.hardware.device) or 0])
         record: dict[str, Any] = {
             "epoch": done,
             "step": done * len(self.loader),
@@ -195,9 +224,9 @@ class Course:
             "gradient_norm_max": here.norm_max if here.moved else None,
             "skipped": here.skipped,
             "clips_per_second": meter.clips_per_second,
-            "data_wait": meter.data_wait,
+            "data_wait": data_wait,
             "seconds": meter.seconds,
-            "peak_memory_bytes": peak_memory(self.pupil.hardware.device),
+            "peak_memory_bytes": int(peak) or None,
         }
         line = f"epoch {done}/{epochs}  {self.figures()}"
         if done == epochs or done % self.recipe.train.evaluate_every == 0:
@@ -213,7 +242,8 @@ class Course:
             if best is not None and best >= here.best:  # of equals the later, annealed more
                 here.best, here.best_epoch = best, done
                 self.write_model()
-        self.run.append(self.run.metrics.name, record)
+        if self.ranks.leads:
+            self.run.append(self.run.metrics.name, record)
         self.plot(record)
         self.echo(line)
         self.position = here.next_epoch()
@@ -225,16 +255,27 @@ class Course:
     def evaluate(
         self, model: MViT, samples: Sequence[Sample], clips: int, crops: int, exact: bool = False
     ) -> Evaluation:
-        """Score videos with the model as it is."""
+        """Score videos with the model as it is, each on one of the ranks; every rank has the result."""
+        ranks, total = self.ranks.count, len(samples)
+        mine = evaluated(total, self.ranks.place.rank, ranks)
 
-        def progress(done: int, total: int) -> None:
-            self.status.show(lambda: f"evaluating {done} of {total} videos, {clips}x{crops} views")
+        def progress(done: int, _: int) -> None:
+            self.status.show(lambda: f"evaluating {min(ranks * done, total)} of {total} videos, {clips}x{crops} views")
             self.interruption.check()
 
         predict = predictor(model, self.pupil.hardware, exact=exact)
-        classes = self.parts.classes
+        classes, preprocessing = self.parts.classes, self.preprocessing
         views: dict[str, Any] = {"clips": clips, "crops": crops, "scoring": self.scoring}
-        return evaluation.evaluate(predict, samples, classes, self.preprocessing, **views, progress=progress)
+        scored = evaluation.score(
+            predict, [samples[i] for i in mine], classes, preprocessing, **views, progress=progress
+        )
+        if len(mine) < -(-total // ranks):
+            self.interruption.check()  # as often as those that have a video more
+        shares = self.ranks.gathered(dict(zip(mine, scored, strict=True)))
+        everywhere = {place: outcome for share in shares for place, outcome in share.items()}
+        assert sum(map(len, shares)) == len(everywhere) == total, "each video is scored once"
+        outcomes = [everywhere[place] for place in range(total)]
+        return evaluation.collected(samples, outcomes, classes, preprocessing, **views)
 
     def write_model(self) -> None:
         """The model for those who use it: weights, and what prediction must know."""
@@ -247,13 +288,16 @@ class Course:
             **self.scoring.to_dict(),
             "protocol": describe(self.preprocessing, *views, self.scoring.aggregate),
         }
-        weights.write(self.run.folder, model.state_dict(), description)
+        if self.ranks.leads:
+            weights.write(self.run.folder, model.state_dict(), description)
 
     def save(self) -> None:
         """Write a checkpoint of this position."""
         here = self.position
         serial = here.epoch * (len(self.loader) + 1) + here.batch  # an epoch learned is not yet an epoch ended
-        checkpoint.save(self.run.checkpoints, serial, self.pupil.tensors(), asdict(here))
+        tensors = self.pupil.tensors()
+        if self.ranks.leads:
+            checkpoint.save(self.run.checkpoints, serial, tensors, asdict(here))
 
     # ---- the end of the run ----
 
@@ -264,11 +308,13 @@ class Course:
         if not self.parts.val:
             self.echo(f"wrote {self.run.folder}; no video is held out, so its accuracy is unknown")
             return
-        config, state, _ = weights.read(self.run.folder)
+        config, state, _ = self.ranks.from_first(lambda: weights.read(self.run.folder))
         model = MViT(config)
         model.load_state_dict(state)
         model.to(self.pupil.hardware.device)
         outcome = self.evaluate(model, self.parts.val, *self.recipe.data.views, exact=True)
+        if not self.ranks.leads:
+            return
         result = evaluation.write(outcome, self.run.folder)
         which = f"epoch {self.position.best_epoch}, the best on the holdout" if self.parts.holdout else "the last epoch"
         self.echo(f"{result['headline']}, {which}")
@@ -290,6 +336,6 @@ def no_better_than(result: Mapping[str, Any], samples: Sequence[Sample]) -> str 
     return f"always answering {label!r} would be right for {count / len(samples):.1%}"
 
 
-def step_seed(seed: int, epoch: int, batch: int) -> int:
-    """The seed of one step's dropout and stochastic depth, far from its neighbours'."""
-    return int(np.random.SeedSequence([seed, epoch, batch]).generate_state(1, np.uint64)[0])
+def step_seed(seed: int, epoch: int, batch: int, rank: int = 0) -> int:
+    """The seed of one step's dropout and stochastic depth, far from its neighbours' and from other ranks'."""
+    return int(np.random.SeedSequence([seed, epoch, batch, rank]).generate_state(1, np.uint64)[0])

@@ -2,6 +2,7 @@
 
 import signal
 import threading
+from collections.abc import Callable, Sequence
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -12,29 +13,39 @@ class Interrupted(KeyboardInterrupt):
     """Raised between two steps after a signal; nothing is half done."""
 
 
-class Interruption:
-    """While it is entered, the first SIGINT or SIGTERM is noted for ``check``; a second one acts at once.
+class TerminatedError(Interrupted):
+    """The same for SIGTERM, by which a machine is wanted for something else: all that was asked for is done."""
 
-    Signals reach the main thread alone, so elsewhere it leaves them as they are.
+
+class Interruption:
+    """While it is entered, the first SIGINT or SIGTERM is noted for ``check``; a second SIGINT acts at once.
+
+    ``largest`` gives the largest of a number over all that train together, so that they stop together. SIGTERM may come
+    any number of times: to each process from its cluster, and again from what started it. Of several processes that
+    holds for SIGINT too, which torchrun passes on. Signals reach the main thread alone, so elsewhere it leaves them as
+    they are.
     """
 
-    def __init__(self) -> None:
-        self.requested = False
+    def __init__(self, largest: Callable[[Sequence[float]], list[float]] = list, *, several: bool = False) -> None:
+        self.number = 0
+        self._largest, self._several = largest, several
         self._before: dict[signal.Signals, Any] = {}
 
     def check(self) -> None:
         """Raise ``Interrupted`` if a signal has come."""
-        if self.requested:
-            raise Interrupted
+        (number,) = self._largest([self.number])
+        if number:
+            raise TerminatedError if number == signal.SIGTERM else Interrupted
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.requested = True
-        self._restore()
+        self.number = max(self.number, number)
+        if not self._several:
+            self._restore(signal.SIGINT)
 
-    def _restore(self) -> None:
-        for which, handler in self._before.items():
-            signal.signal(which, handler)
-        self._before = {}
+    def _restore(self, *which: signal.Signals) -> None:
+        for one in which:
+            if one in self._before:
+                signal.signal(one, self._before.pop(one))
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
@@ -44,4 +55,4 @@ class Interruption:
     def __exit__(
         self, kind: type[BaseException] | None, why: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._restore()
+        self._restore(*SIGNALS)

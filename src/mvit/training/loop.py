@@ -1,8 +1,11 @@
 """From a recipe and a listing of videos to a run folder with a trained, evaluated model."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -13,10 +16,13 @@ from mvit.data.loader import TrainLoader
 from mvit.data.resources import available_cores
 from mvit.data.transforms import Augmentation
 from mvit.model.mvit import MViT
-from mvit.training import checkpoint, events, hardware, optim
+from mvit.training import checkpoint, distributed, events, hardware, optim
+from mvit.training import recipe as recipes
 from mvit.training.course import Course, Position
+from mvit.training.distributed import ALONE, Ranks
 from mvit.training.interruption import Interrupted, Interruption
 from mvit.training.learner import learner
+from mvit.training.lock import locked
 from mvit.training.memory import fitted
 from mvit.training.origin import changes, origin
 from mvit.training.parts import Limit, divide, look_through
@@ -35,20 +41,58 @@ def train(
     index: Path | None = None,
     tensorboard: bool = False,
     echo: Callable[[str], None] = print,
+    ranks: Ranks = ALONE,
+    run_id: str | None = None,
 ) -> Path:
     """Train, evaluate and write a model; returns the run folder.
 
     ``resume`` goes on from the last checkpoint, and ends at the very weights that an undisturbed run would have (bit
     for bit on the same processor). ``index`` is a file that keeps what was seen of the videos; ``tensorboard`` writes
-    the metrics for TensorBoard too, which changes nothing of the run. A signal (SIGINT, SIGTERM) is answered by saving
-    and ``KeyboardInterrupt``. Raises ``ValueError`` for a folder in use, a changed recipe, too many unreadable videos,
-    a training that diverges.
+    the metrics for TensorBoard too, which changes nothing of the run. ``ranks`` are the processes that call this
+    together, each with the same arguments (``distributed.joined``); ``run_id`` is by what they know the run when they
+    are started anew. A signal (SIGINT, SIGTERM) is answered by saving and ``KeyboardInterrupt``. Raises ``ValueError``
+    for a folder in use, a changed recipe, too many unreadable videos, a training that diverges.
     """
     if listing.val and not any(sample.labels for sample in listing.val):
         raise ValueError("no video of val is of any class: there is nothing to judge by, so give it labels, or no val")
     if tensorboard:
         events.require_tensorboard()
     run, machine = Run(Path(out)), hardware.choose(recipe.train)
+    distributed.settle(machine.device, ranks)
+    now = origin(listing, machine.device.type, ranks.count, run_id)
+    ranks.require_alike(
+        {
+            "recipe": recipes.dumps(recipe),
+            "data": now["data"]["sha256"],
+            "versions": json.dumps(now["environment"]["versions"]),
+            "precision": "bf16" if machine.bf16 else "float32",
+        }
+    )
+
+    def require_folder() -> None:
+        return run.require_same(recipe, listing) if resume else run.require_new()
+
+    ranks.from_first(require_folder)
+    with locked(run.folder) if ranks.leads else nullcontext():
+        ranks.from_first(require_folder)  # nobody can have come in between now
+        heard = echo if ranks.leads else _unheard
+        _train(recipe, listing, run, machine, now, ranks, heard, resume=resume, index=index, tensorboard=tensorboard)
+    return run.folder
+
+
+def _train(
+    recipe: Recipe,
+    listing: Listing,
+    run: Run,
+    machine: hardware.Hardware,
+    now: dict[str, Any],
+    ranks: Ranks,
+    echo: Callable[[str], None],
+    *,
+    resume: bool,
+    index: Path | None,
+    tensorboard: bool,
+) -> None:
     config = recipe.model_config(len(listing.classes))
     preprocessing, augmentation = recipe.data.preprocessing(), Augmentation(**asdict(recipe.augment))
 
@@ -56,21 +100,29 @@ def train(
     backend = choose_backend(recipe.data.backend)
     start = None
     limit = Limit(frozenset(sample.id for sample in listing.train), recipe.train.max_bad, run.unreadable)
+    known: dict[str, Any] = {}
     if resume:
-        run.require_same(recipe, listing)
-        unreadable = run.left_out(found_in="scan")  # and not what can be read today: the order of batches hangs on it
-        limit.check(run.left_out())
+        # Not what can be read today: the order of batches hangs on what was left out at the start.
+        known, unreadable, left_out = ranks.from_first(
+            lambda: (run.known, run.left_out(found_in="scan"), run.left_out())
+        )
+        limit.check(left_out)
     else:
-        run.require_new()
         if recipe.model.weights:
-            start = weights.read(hub.located(recipe.model.name, recipe.model.weights), config=config)
-        unreadable = look_through(listing, preprocessing.sampling, echo, recipe.train.workers, index)
-        run.list_unreadable(unreadable)
+            start = ranks.from_first(  # one download, if it is one
+                lambda: weights.read(hub.located(recipe.model.name, recipe.model.weights), config=config)
+            )
+        unreadable = ranks.from_first(
+            lambda: look_through(listing, preprocessing.sampling, echo, recipe.train.workers, index)
+        )
+        if ranks.leads:
+            run.list_unreadable(unreadable)
         limit.check(unreadable)
         if unreadable:
             videos = len(listing.train) + len(listing.val)
             echo(f"{len(unreadable):,} of {videos:,} videos unreadable, listed in {run.unreadable}")
     parts = divide(listing, unreadable, recipe.train)
+    whole = whole_batches(known, len(parts.train), recipe.train.batch, ranks.count) if resume else None
     loader = TrainLoader(
         parts.train,
         parts.classes,
@@ -80,6 +132,9 @@ def train(
         seed=recipe.train.seed,
         workers=machine.workers,
         fewer=recipe.train.workers == "auto",
+        rank=ranks.place.rank,
+        ranks=ranks.count,
+        whole=whole,
         backend=backend,
         multi_label=parts.multi_label,
     )
@@ -89,13 +144,16 @@ def train(
         # ---- model: from scratch, from weights, or from the last checkpoint ----
         torch.manual_seed(recipe.train.seed)
         model = MViT(config)
-        saved = checkpoint.load_latest(run.checkpoints, echo) if resume else None
+        saved = _last(run, ranks, echo) if resume else None
         if start is not None:
             _, state, report = start
             echo(str(weights.fit(model, state, report, recipe.model.inflate)))
         model.freeze(recipe.model.freeze)
-        plan = fitted(model, recipe, machine) if recipe.train.memory is not None else None
-        pupil = learner(model, recipe.optim, machine, preprocessing)
+        mine = replace(recipe, train=replace(recipe.train, batch=recipe.train.batch // ranks.count))
+        plan = fitted(model, mine, machine) if recipe.train.memory is not None else None
+        pupil = learner(
+            *(model, recipe.optim, machine, preprocessing), ranks=ranks, sharded=recipe.train.parallel == "fsdp"
+        )
         if saved is not None:
             pupil.restore(saved.tensors)
         position = Position(**saved.meta) if saved is not None else Position()
@@ -112,28 +170,37 @@ def train(
         echo(loader.flip_note)
         echo(str(backend))
         echo(f"computing with {machine}")
+        if ranks.count > 1:
+            holding = "an equal part of the model (fsdp)" if pupil.sharded else "a copy of the model (ddp)"
+            echo(f"{ranks.count} processes, {recipe.train.batch // ranks.count} clips of a step and {holding} on each")
+        elif recipe.train.parallel == "fsdp":
+            echo("note: there is one process, so nothing is sharded (train.parallel)")
         for note in loader.notes:
             echo(f"note: {note}")
         if plan is not None:
             echo(f"of {recipe.train.memory}, {plan}")
         for remark in schedule.remarks() if not recipe.model.weights else []:
             echo(f"warning: {remark}")
-        if resume:
-            for remark in changes(run.origin, origin(listing, machine.device.type)):
+        if resume and ranks.leads:
+            for remark in changes(run.origin, now):
                 echo(remark)
             run.forget_after(position.epoch)
             echo(f"going on {_whereabouts(position, recipe, len(loader))}")
-        else:
-            run.create(recipe, listing, unreadable, origin(listing, machine.device.type))
+        elif ranks.leads:
+            run.create(recipe, listing, unreadable, now | {"whole_batches": loader.order.whole})
 
         # ---- epochs ----
         steps_done = position.epoch * len(loader)
-        drawing = events.plotting(run.metrics, steps_done) if tensorboard else events.not_plotting()
-        with drawing as plot, Interruption() as interruption, StatusLine(echo) as status:
+        drawn = tensorboard and ranks.leads
+        drawing = events.plotting(run.metrics, steps_done) if drawn else events.not_plotting()
+        line = StatusLine(echo)
+        interrupting = Interruption(ranks.largest, several=ranks.count > 1)
+        with drawing as plot, interrupting as interruption, line if ranks.leads else nullcontext(line) as status:
             feeding = Feeding(machine.device.type, machine.workers, available_cores(), preprocessing.short_side)
             course = Course(
                 *(run, recipe, parts, limit, preprocessing, loader, schedule, pupil, position),
                 *(echo, plot, status, interruption, Watch(feeding)),
+                ranks=ranks,
             )
             try:
                 while course.position.epoch < recipe.train.epochs:
@@ -145,7 +212,37 @@ def train(
                 where = _whereabouts(course.position, recipe, len(loader))
                 echo(f"stopped {where}, and saved: the same command with --out {run.folder} --resume goes on")
                 raise
-    return run.folder
+
+
+def whole_batches(known: Mapping[str, Any], videos: int, batch: int, ranks: int) -> bool:
+    """Whether a run that goes on leaves out incomplete batches, as it has from the start.
+
+    ``known`` is what its run.json holds. Raises ``ValueError`` where it did not, and now has several processes.
+    """
+    if known.get("whole_batches", False) or (ranks > 1 and videos % batch == 0):
+        return True
+    if ranks > 1:
+        raise ValueError(
+            f"the run was begun by one process, and the last batch of its epochs has {videos % batch} of {batch} "
+            "videos, which several processes would leave out: go on with one, or begin anew"
+        )
+    return False
+
+
+def _last(run: Run, ranks: Ranks, echo: Callable[[str], None]) -> checkpoint.Checkpoint | None:
+    """The last checkpoint, which rank 0 reads and hands to the others."""
+    read: list[checkpoint.Checkpoint | None] = [None]
+
+    def kept() -> checkpoint.Checkpoint | None:
+        read[0] = saved = checkpoint.load_latest(run.checkpoints, echo)
+        return replace(saved, tensors={}) if saved else None
+
+    bare = ranks.from_first(kept)
+    return bare and replace(bare, tensors=ranks.tensors_from_first(read[0].tensors if read[0] else {}))
+
+
+def _unheard(_: str) -> None:
+    """What ranks other than the first have to say: the same, or nothing."""
 
 
 def _whereabouts(position: Position, recipe: Recipe, steps: int) -> str:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from mvit.model.mvit import MViT
+from mvit.training import parallel
 from mvit.training.recipe import Recipe
 from mvit.training.sections import OptimRecipe
 
@@ -169,11 +170,12 @@ def state_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[st
 
 def load_state_tensors(model: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
     """Give an optimiser over the same parameters the state of ``state_tensors``."""
-    names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
+    parameters = dict(model.named_parameters())
+    names: dict[Tensor, str] = {parameter: name for name, parameter in parameters.items()}
     order = [names[parameter] for group in optimizer.param_groups for parameter in group["params"]]
     places = {name: place for place, name in enumerate(order)}
     state: dict[int, dict[str, Tensor]] = {}
     for name, tensor in tensors.items():
         parameter, _, what = name.rpartition(".")
-        state.setdefault(places[parameter], {})[what] = tensor
+        state.setdefault(places[parameter], {})[what] = parallel.placed(tensor, parameters[parameter])
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

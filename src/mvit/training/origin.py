@@ -13,9 +13,14 @@ from mvit.data import members
 from mvit.data.dataset import Listing, Sample
 
 
-def origin(listing: Listing, device: str) -> dict[str, Any]:
-    """What run.json holds of where a run comes from; ``device`` is the kind it computes on, such as "cpu"."""
+def origin(listing: Listing, device: str, processes: int = 1, run_id: str | None = None) -> dict[str, Any]:
+    """What run.json holds of where a run comes from; ``device`` is the kind it computes on, such as "cpu".
+
+    ``run_id`` is by what its processes know it again when they are started anew.
+    """
     return {
+        "id": run_id,
+        "processes": processes,
         "begun": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": provenance.commit(),
         "environment": provenance.environment(device),
@@ -55,7 +60,12 @@ def changes(file: Path, now: Mapping[str, Any]) -> list[str]:
 def _bearing_on_bits(known: Mapping[str, Any]) -> dict[str, Any]:
     environment = known["environment"]
     hardware = {name: environment["hardware"].get(name) for name in ("processor", "capability", "threads", "gpu")}
-    return {"commit": known["commit"], **environment["versions"], **hardware}
+    return {
+        "commit": known["commit"],
+        "processes": known.get("processes", 1),
+        **environment["versions"],
+        **hardware,
+    }
 
 
 def fingerprint(listing: Listing) -> dict[str, Any]:

@@ -10,9 +10,10 @@ from typing import Any
 from mvit import files
 from mvit.data.dataset import Listing, read_split, split_file, split_table
 from mvit.training import recipe as recipes
+from mvit.training.lock import LOCK
 from mvit.training.recipe import Recipe
 
-MACHINE_KEYS = ("train.workers", "train.memory", "train.max_bad")
+MACHINE_KEYS = ("train.workers", "train.memory", "train.max_bad", "train.parallel")
 """What may change when a run goes on, as no weight depends on it."""
 
 UNREADABLE = "unreadable.csv"
@@ -48,6 +49,20 @@ class Run:
     def origin(self) -> Path:
         """Where it comes from: when it began, machine, versions, commit, fingerprint of the data."""
         return self.folder / "run.json"
+
+    @property
+    def known(self) -> dict[str, Any]:
+        """What ``origin`` holds; nothing of a run that earlier versions began. Raises ``ValueError`` where damaged."""
+        if not self.origin.is_file():
+            return {}
+        try:
+            return dict(json.loads(self.origin.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as why:
+            raise ValueError(f"{self.origin} is damaged ({why!r}): put it back as it was, or take it away") from why
+
+    def is_of(self, run_id: str | None) -> bool:
+        """Whether a run has begun here by this id."""
+        return self.recipe.is_file() and run_id is not None and self.known.get("id") == run_id
 
     def require_new(self) -> None:
         """Raise ``ValueError`` where something stands already."""
@@ -136,7 +151,7 @@ class Run:
 
 def only_listed_unreadable(folder: Path) -> bool:
     """Whether a folder holds nothing, or the list of a run that did not begin for the videos on it."""
-    return folder.is_dir() and all(path.name == UNREADABLE for path in folder.iterdir())
+    return folder.is_dir() and all(path.name in (UNREADABLE, LOCK) for path in folder.iterdir())
 
 
 def _epoch(line: str) -> float:

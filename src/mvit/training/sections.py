@@ -169,7 +169,7 @@ class TrainRecipe:
     epochs: int = 30
     """Times that every training video is seen."""
     batch: int = 32
-    """Clips in one step."""
+    """Clips in one step, of all processes together."""
     seed: int = 0
     """Everything random follows from it: initial weights, order, augmentation, what is held out."""
     workers: int | Literal["auto"] = "auto"
@@ -188,6 +188,8 @@ class TrainRecipe:
     """Epochs between evaluations with a single view; the last epoch is always evaluated with all views."""
     checkpoint_every: int = 1
     """Epochs between checkpoints; the last epoch and an interruption write one too."""
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    """Of several processes: ddp gives each a copy of the model, fsdp an equal part of weights, gradients, optimiser."""
 
     def __post_init__(self) -> None:
         _positive("train", self, "epochs", "batch", "evaluate_every", "checkpoint_every")

@@ -1,0 +1,68 @@
+"""One process at a time in a run folder: a lock that the system takes from whoever holds it when that process ends."""
+
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mvit import files
+
+try:
+    import fcntl
+except ImportError:  # Windows has none, and no run folder is locked there
+    fcntl = None
+
+LOCK = "lock"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a run folder, which is made for it if need be, and gone again if nothing else came into it.
+
+    Raises ``ValueError`` that names the process which holds it.
+    """
+    path = folder / LOCK
+    if fcntl is None:
+        yield
+        return
+    with files.blaming(path):
+        made = not folder.exists()
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = _taken(path)
+    try:
+        os.truncate(handle, 0)
+        os.write(handle, json.dumps({"process": os.getpid(), "host": socket.gethostname()}).encode())
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(handle)
+        if made and folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _taken(path: Path) -> int:
+    """A handle of the file, locked; one that its holder has just removed is no lock any more, and made again."""
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        assert fcntl is not None
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if path.exists() and path.stat().st_ino == os.fstat(handle).st_ino:
+                return handle
+        except BlockingIOError:
+            raise ValueError(
+                f"{path.parent} is in use{_holder(handle)}: wait for it to end, or choose another folder with --out"
+            ) from None
+        os.close(handle)
+
+
+def _holder(handle: int) -> str:
+    try:
+        known = json.loads(os.pread(handle, 1000, 0))
+        return f" by process {known['process']} on {known['host']}"
+    except (ValueError, KeyError, TypeError):  # it has the lock and has not yet said its name
+        return ""
+    finally:
+        os.close(handle)
