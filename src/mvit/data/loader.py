@@ -5,8 +5,10 @@ B clips in a batch, T frames, S pixels a side.
 
 import gc
 import multiprocessing
+import os
 import re
 import signal
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -186,3 +188,15 @@ def _begin(_worker: int) -> None:
     gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this process once the one that trains is gone, killed perhaps: nobody else would, and its memory stays taken.
+
+    torch looks at the parent's number, which is that of the process that both were forked from.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)

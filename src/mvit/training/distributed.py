@@ -6,7 +6,9 @@ gradients go their own way (``parallel``).
 
 import itertools
 import os
+import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -109,6 +111,8 @@ class Ranks:
     def ending(self, error: BaseException) -> BaseException:
         """What this rank ends with for an error: the error, or silence where another rank has told why all end."""
         assert self.store is not None
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which ends all once one has ended: one has still to say why
         try:
             if isinstance(error, RuntimeError) and (sentence := self._lost()):
                 error = ValueError(sentence)
