@@ -61,7 +61,7 @@ class Fault:
 
 
 def write_videos(folder: Path) -> Path:
-    """Three classes that differ in brightness: 8 videos of each to learn from and one to judge by, 8 frames of 40x32."""
+    """Three classes that differ in brightness: 8 videos of each to learn from, one to judge by."""
     rng = np.random.default_rng(0)
     for part, count in (("train", 8), ("val", 1)):
         for label, level in (("bright", 200), ("dark", 50), ("middle", 125)):
@@ -169,7 +169,8 @@ def undisturbed(data: Path, folder: Path, ranks: int, parallel: str) -> dict[str
 def main() -> None:
     """Run the trials and write the record."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--trials", type=int, default=20)
+    parser.add_argument("--trials", type=int, default=20, help="ranks to kill, of each kind of run")
+    parser.add_argument("--decoders", type=int, default=5, help="decoding processes to kill")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
@@ -180,9 +181,9 @@ def main() -> None:
         data = write_videos(Path(place) / "videos")
         for ranks, parallel in ((1, "ddp"), (2, "ddp"), (2, "fsdp")):
             expected = undisturbed(data, Path(place) / f"undisturbed-{ranks}-{parallel}", ranks, parallel)
-            for victim in ("rank", "decoder"):
+            for victim, count in (("rank", options.trials), ("decoder", options.decoders)):
                 trials = []
-                for trial in range(options.trials):
+                for trial in range(count):
                     fault = Fault(rng.randrange(ranks), rng.randint(1, EPOCHS * STEPS), victim)
                     folder = Path(place) / f"{ranks}-{parallel}-{victim}-{trial}"
                     folder.mkdir()
