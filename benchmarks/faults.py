@@ -145,10 +145,12 @@ def digests(run: Path) -> dict[str, str]:
     return {name: hashlib.sha256(content).hexdigest() for name, content in parts.items()}
 
 
-def survives(data: Path, folder: Path, ranks: int, parallel: str, fault: Fault) -> dict[str, Any]:
+def survives(
+    data: Path, folder: Path, ranks: int, parallel: str, fault: Fault, more: Sequence[str] = ()
+) -> dict[str, Any]:
     """Train with a fault and go on; gives what is alike and what the processes ended with."""
     run, log = folder / "run", folder / "log"
-    recipe = [*RECIPE, f"train.parallel={parallel}", f"train.workers={int(fault.victim == 'decoder')}"]
+    recipe = [*RECIPE, f"train.parallel={parallel}", f"train.workers={int(fault.victim == 'decoder')}", *more]
     command = [str(data), "--model", "mvit_test_4x32", "--out", str(run), *recipe]
     codes = train(command, ranks, log, fault)
     done = (run / "metrics.jsonl").read_text(encoding="utf-8").count("\n") if (run / "metrics.jsonl").exists() else 0
@@ -156,9 +158,9 @@ def survives(data: Path, folder: Path, ranks: int, parallel: str, fault: Fault) 
     return {"fault": asdict(fault), "codes": codes, "epochs_done": done, "codes_going_on": again, "run": run}
 
 
-def undisturbed(data: Path, folder: Path, ranks: int, parallel: str) -> dict[str, str]:
+def undisturbed(data: Path, folder: Path, ranks: int, parallel: str, more: Sequence[str] = ()) -> dict[str, str]:
     """The digests of a run that nothing disturbs."""
-    recipe = [*RECIPE, f"train.parallel={parallel}", "train.workers=0"]
+    recipe = [*RECIPE, f"train.parallel={parallel}", "train.workers=0", *more]
     codes = train(
         [str(data), "--model", "mvit_test_4x32", "--out", str(folder), *recipe], ranks, folder.with_suffix(".log")
     )

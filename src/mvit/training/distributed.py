@@ -10,7 +10,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -118,6 +118,9 @@ class Ranks:
                 error = ValueError(sentence)
             mine = f"{self.place.rank} {_exit_code(error)}"
             first = self.store.compare_set(FAILURE, "", mine).decode()
+            self.store.set(f"ended {self.place.rank}", "")
+            if self.leads and not self.place.served:
+                self._heard_by(f"ended {rank}" for rank in range(self.count))  # the place to meet ends with this rank
         except RuntimeError:
             where = f"{self.place.host}:{self.place.port}"
             keeper = "what started the processes" if self.place.served else "rank 0"
@@ -129,17 +132,24 @@ class Ranks:
         assert self.store is not None
         answers = {rank: f"alive {rank}" for rank in range(self.count)}
         self.store.set(answers[self.place.rank], "")
-        given_up = time.monotonic() + LAST_WORDS_SECONDS
-        while time.monotonic() < given_up:
-            if self.store.check([FAILURE]) or self.store.check([*answers.values()]):
-                return None
-            time.sleep(0.05)
+        if self._heard_by(answers.values(), FAILURE):
+            return None
         silent = [rank for rank, answer in answers.items() if not self.store.check([answer])]
         names = [f"rank {rank}, {self.store.get(_here(rank)).decode()}" for rank in silent]
         return (
             f"{'; '.join(names)}, does not answer any more: it was killed (for memory, perhaps) or hangs; go on from "
             "the last checkpoint with --resume"
         )
+
+    def _heard_by(self, keys: Iterable[str], instead: str | None = None) -> bool:
+        """Whether all keys are there soon, or one ``instead`` of them."""
+        assert self.store is not None
+        keys, given_up = list(keys), time.monotonic() + LAST_WORDS_SECONDS
+        while not self.store.check(keys) and not (instead and self.store.check([instead])):
+            if time.monotonic() > given_up:
+                return False
+            time.sleep(0.05)
+        return True
 
     def _wait_for(self, key: str) -> None:
         """Wait until a key is there, for as long as no rank fails: what is done meanwhile may take hours."""
