@@ -1,5 +1,9 @@
+import errno
+import io
 import os
 import shutil
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -165,3 +169,82 @@ def test_nothing_is_executed_on_loading(tmp_path: Path):
     torch.save({"model/weight": torch.ones(1)}, path / checkpoint.TENSORS)
     with pytest.raises(DamagedError):
         checkpoint.load(path)
+
+
+class FullDisk(io.FileIO):
+    """A file on a disk that has room for so many bytes more, over all files."""
+
+    left = 0
+
+    def write(self, content: Any) -> int:
+        """What fits; ENOSPC where nothing does, as the system has it."""
+        room = min(len(content), FullDisk.left)
+        if not room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        FullDisk.left -= room
+        return super().write(memoryview(content)[:room])
+
+
+def fill(patch: pytest.MonkeyPatch, room: int) -> None:
+    real = Path.open
+
+    def opened(self: Path, mode: str = "r", *args: Any, **more: Any) -> Any:
+        return io.BufferedWriter(FullDisk(self, "wb")) if mode == "wb" else real(self, mode, *args, **more)
+
+    FullDisk.left = room
+    patch.setattr(Path, "open", opened)
+
+
+def test_a_full_disk_is_said_in_bytes_and_leaves_what_was_there(tmp_path: Path):
+    checkpoint.save(tmp_path, 1, tensors(1), META)
+    needed = sum(path.stat().st_size for path in checkpoint.save(tmp_path / "other", 2, tensors(2), META).iterdir())
+    content = (tmp_path / "other" / "00000002" / checkpoint.TENSORS).stat().st_size
+    for room in [*range(0, needed - 1, needed // 19), needed - 1]:
+        with pytest.MonkeyPatch.context() as patch:
+            fill(patch, room)
+            said = rf"{checkpoint.TENSORS}: No space left .* needs {content:,} bytes and [\d,]+ are free"
+            with pytest.raises(ValueError, match=said):
+                checkpoint.save(tmp_path, 2, tensors(2), META)
+        assert {path.name for path in tmp_path.iterdir()} == {"00000001", "other"}
+        loaded = checkpoint.load_latest(tmp_path, silent)
+        assert loaded is not None
+        assert loaded.serial == 1
+    checkpoint.save(tmp_path, 2, tensors(2), META)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_disk_that_is_really_full(tmp_path: Path):
+    """The same on file systems in memory that end at 20 places of the second checkpoint, mounted for it alone."""
+    isolated = ["unshare", "--map-root-user", "--user", "--mount"]
+    if shutil.which("unshare") is None or subprocess.run([*isolated, "true"], check=False).returncode:
+        pytest.skip("needs the right to mount a file system in a namespace of its own (unshare --user --mount)")
+    (program := tmp_path / "program.py").write_text(FILL, encoding="utf-8")
+    (place := tmp_path / "disk").mkdir()
+    done = subprocess.run([*isolated, sys.executable, program, place], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.splitlines()
+    assert len(said) == 20
+    assert all("No space left on device; a checkpoint needs 1,048," in line for line in said)
+
+
+FILL = """
+import subprocess
+import sys
+from pathlib import Path
+import torch
+from mvit.training import checkpoint
+place = Path(sys.argv[1])
+weights = {"model/weight": torch.zeros(2**18)}
+for part in range(20):
+    size = int((1 + part / 20) * weights["model/weight"].nbytes) + 2**15
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", place], check=True)
+    checkpoint.save(place, 1, weights, {})
+    try:
+        checkpoint.save(place, 2, weights, {})
+    except ValueError as why:
+        print(why)
+    assert [path.name for path in place.iterdir()] == ["00000001"]
+    assert checkpoint.load_latest(place, print).serial == 1
+    subprocess.run(["umount", place], check=True)
+"""

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -8,8 +9,10 @@ from torch.nn import functional as F
 from mvit import create_model
 from mvit.data.clips import Batch
 from mvit.training import mixing
+from mvit.training.distributed import Ranks
 from mvit.training.hardware import choose
-from mvit.training.learner import Learner, learner, predictor
+from mvit.training.launch import Place
+from mvit.training.learner import Learner, Outcome, learner, predictor
 from mvit.training.mixing import Mix
 from mvit.training.recipe import Recipe, load
 from mvit.training.sections import OptimRecipe
@@ -133,3 +136,50 @@ def test_a_step_on_several_labels_is_that_of_binary_cross_entropy_in_float32(rec
         assert outcome.loss == pytest.approx(expected, abs=tolerance)
         assert (outcome.clips, outcome.moved) == (6, True)
     assert outcome.right == sum(bool(row[best]) for row, best in zip(data.labels, logits.argmax(dim=1), strict=True))
+
+
+class Apart(Ranks):
+    """Two ranks of which the other gives what it was told to; nothing is sent."""
+
+    def __init__(self, rank: int, other: list[float]) -> None:
+        super().__init__(Place(rank, 2))
+        object.__setattr__(self, "other", other)
+
+    def totals(self, values: Sequence[float]) -> list[float]:
+        return [mine + theirs for mine, theirs in zip(values, self.other, strict=True)]
+
+
+def gradient(one: Learner, data: Batch, together: int) -> tuple[list[torch.Tensor], Outcome]:
+    """What a step gives its optimiser, which is kept from moving anything."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(one.optimizer, "step", lambda: None)
+        patch.setattr(one.optimizer, "zero_grad", lambda: None)
+        outcome = one.step(data, 1e-3, together=together)
+    return [parameter.grad for parameter in one.model.parameters() if parameter.grad is not None], outcome
+
+
+@pytest.mark.parametrize("sizes", [(3, 3), (5, 1), (6, 0)])
+def test_unequal_parts_of_a_batch_weigh_by_their_clips(recipe: Recipe, sizes: tuple[int, int]):
+    """The mean of the ranks' gradients is that of the whole batch, also where a video could not be read by one."""
+    whole, data = pupil(recipe, clip_norm=None), batch(6)
+    expected, outcome = gradient(whole, data, 6)
+    first = Batch(data.clips[: sizes[0]], data.labels[: sizes[0]], [])
+    second = Batch(data.clips[sizes[0] :], data.labels[sizes[0] :], [])
+    parts = []
+    for rank, part in enumerate((first, second)):
+        one = pupil(recipe, clip_norm=None)
+        one.ranks = Apart(rank, [0.0, 0.0])
+        parts.append(gradient(one, part, 6))
+    for mean, first_part, second_part in zip(expected, parts[0][0], parts[1][0], strict=True):
+        torch.testing.assert_close((first_part + second_part) / 2, mean, rtol=1e-4, atol=1e-6)
+    assert sum(part.loss for _, part in parts) == pytest.approx(outcome.loss, rel=1e-5)
+    assert sum(part.right for _, part in parts) == outcome.right
+    assert {part.clips for _, part in parts} == {6}
+
+
+def test_a_loss_that_is_not_finite_on_another_rank_moves_nothing_here(recipe: Recipe):
+    one = pupil(recipe)
+    one.ranks = Apart(0, [float("nan"), 0.0])
+    before = [parameter.clone() for parameter in one.model.parameters()]
+    assert not one.step(batch(), 1e-3, together=12).moved
+    assert all(torch.equal(was, now) for was, now in zip(before, one.model.parameters(), strict=True))
