@@ -79,9 +79,7 @@ def train(arguments: Sequence[str], ranks: int, log: Path, fault: Fault | None =
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__, "mvit.cli", "mvit.training.loop", "mvit.analysis.report"])
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     started = [context.Process(target=_rank, args=(rank, ranks, port, arguments, log, fault)) for rank in range(ranks)]
     for process in started:
         process.start()
@@ -94,6 +92,13 @@ def train(arguments: Sequence[str], ranks: int, log: Path, fault: Fault | None =
     return [process.exitcode for process in started]
 
 
+def free_port() -> int:
+    """A port of this machine that nothing listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
 def _rank(rank: int, ranks: int, port: int, arguments: Sequence[str], log: Path, fault: Fault | None) -> None:
     told = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(told, 1)
@@ -101,13 +106,13 @@ def _rank(rank: int, ranks: int, port: int, arguments: Sequence[str], log: Path,
     place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": ranks, "LOCAL_WORLD_SIZE": ranks, "MASTER_PORT": port}
     os.environ.update({name: str(value) for name, value in place.items()} | {"MASTER_ADDR": "127.0.0.1"})
     if fault is not None and fault.rank == rank:
-        _prepare(fault)
+        prepare(fault)
     code = cli.main(["train", *arguments])
     sys.stdout.flush()
     sys.exit(code)
 
 
-def _prepare(fault: Fault) -> None:
+def prepare(fault: Fault) -> None:
     """Have this process do it to itself, so that it happens in the very step."""
     step, loaders, steps = Learner.step, [], []
 

@@ -58,6 +58,19 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(videos, tmp_path, mvit, s
     assert len((out / "metrics.jsonl").read_text().splitlines()) == done + 1
 
 
+def test_sigterm_saves_and_is_no_failure(videos, tmp_path, small, program):
+    out = tmp_path / "run"
+    command = [*program, "train", str(videos), "--out", str(out), *small, "train.epochs=2000"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        next(line for line in process.stdout if line.startswith("epoch 2"))
+        process.send_signal(signal.SIGTERM)
+        printed, err = process.communicate(timeout=60)
+        assert (process.returncode, err) == (0, "")
+    assert f"saved: the same command with --out {out} --resume" in printed
+    assert any((out / "checkpoints").iterdir())
+
+
 def test_the_module_is_the_command():
     command = [sys.executable, "-m", "mvit", "info"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
