@@ -1,8 +1,10 @@
 """The examples run as they stand, and print what they promise."""
 
 import importlib.util
+import json
 from pathlib import Path
 
+import faults
 import numpy as np
 import pytest
 
@@ -58,6 +60,20 @@ def test_training_and_the_pyramid(videos, tmp_path, capsys):
         ["32", "channels", "on", "2x8x8"],  # widened in the last MLP of the stage
         ["32", "channels", "on", "2x4x4"],
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.filterwarnings("default")  # Ray's own
+def test_training_on_ray(library, tmp_path):
+    """Two processes that Ray starts learn what two others learn, to the last bit."""
+    library("ray.train", "scale")
+    videos = faults.write_videos(tmp_path / "videos")
+    run = tmp_path / "run"
+    recipe = ("model.name=mvit_test_4x32", *faults.RECIPE, "train.workers=0")
+    example("train_on_ray")(str(videos), str(run), "2", *recipe)
+    assert json.loads((run / "run.json").read_text(encoding="utf-8"))["processes"] == 2
+    assert faults.digests(run) == faults.undisturbed(videos, tmp_path / "undisturbed", 2, "ddp")
 
 
 def test_count_what_if(capsys):
