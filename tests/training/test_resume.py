@@ -96,13 +96,13 @@ def test_a_signal_saves_in_the_middle_of_an_epoch(
 def test_a_signal_during_evaluation_does_not_learn_the_epoch_again(
     tmp_path: Path, finished: Path, recipe: Recipe, listing: Listing, monkeypatch: pytest.MonkeyPatch
 ):
-    real = evaluation.evaluate
+    real = evaluation.score
 
     def interrupted(*args: Any, **more: Any) -> Any:
         signal.raise_signal(signal.SIGINT)
         return real(*args, **more)
 
-    monkeypatch.setattr(evaluation, "evaluate", interrupted)
+    monkeypatch.setattr(evaluation, "score", interrupted)
     with pytest.raises(KeyboardInterrupt):
         loop.train(recipe, listing, tmp_path / "run", echo=silent)
     monkeypatch.undo()
