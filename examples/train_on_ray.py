@@ -16,10 +16,11 @@ from ray.train.collective import broadcast_from_rank_zero
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from mvit.data.dataset import find
+from mvit.training.defaults import settle
 from mvit.training.distributed import joined
 from mvit.training.launch import Place
 from mvit.training.loop import train
-from mvit.training.recipe import load
+from mvit.training.recipe import how_to_split, load
 from mvit.training.run import Run
 
 
@@ -32,9 +33,10 @@ def learn(settings: dict) -> None:
     place = Place(mine.get_world_rank(), mine.get_world_size(), mine.get_local_rank(), host, port)
     out, run_id = Path(settings["out"]), f"Ray {settings['name']}"
     with joined(place) as ranks:
-        recipe = load(None, settings["overrides"])
-        listing = find(Path(settings["data"]), val_fraction=recipe.data.val_fraction, seed=recipe.train.seed)
-        begun = ranks.from_first(lambda: Run(out).is_of(run_id))
+        begun, keys = ranks.from_first(lambda: Run(out).is_of(run_id)), settings["overrides"]
+        file = Run(out).recipe if begun else None
+        listing = find(Path(settings["data"]), **how_to_split(file, keys))
+        recipe = ranks.from_first(lambda: load(file, keys) if begun else settle(None, keys, listing))
         train(recipe, listing, out, resume=begun, ranks=ranks, run_id=run_id)
 
 

@@ -5,6 +5,9 @@ import hashlib
 import os
 import pickle
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +15,7 @@ import pytest
 import torch
 
 from mvit.data import clips as clips_module
+from mvit.data import loader as loader_module
 from mvit.data import resources, video
 from mvit.data.clips import Batch, decide_flip, normalise
 from mvit.data.dataset import Sample
@@ -125,6 +129,7 @@ def test_epochs_are_the_same_for_any_number_of_workers_and_ranks(samples):
 
 def test_a_worker_computes_on_one_thread(samples, monkeypatch):
     monkeypatch.setattr(torch, "set_num_threads", (asked := []).append)
+    monkeypatch.setattr(loader_module, "_end_with_parent", lambda: None)  # it is no worker that has one
     interrupts = signal.getsignal(signal.SIGINT)
     try:
         _begin(0)
@@ -133,6 +138,34 @@ def test_a_worker_computes_on_one_thread(samples, monkeypatch):
     finally:
         signal.signal(signal.SIGINT, interrupts)
     assert asked == [1]
+
+
+TRAINS = """
+import pickle, sys, time
+from mvit.data.loader import TrainLoader
+
+if __name__ == "__main__":
+    loader = TrainLoader(**pickle.load(open(sys.argv[1], "rb")))
+    next(loader.epoch(0))
+    print(loader._loader._iterator._workers[0].pid, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_worker_ends_with_the_process_it_works_for(samples, tmp_path):
+    """Also where that is killed, and can end nobody."""
+    given = {"samples": samples, "classes": CLASSES, "preprocessing": PREPROCESSING, "augmentation": Augmentation()}
+    (tmp_path / "given").write_bytes(pickle.dumps(given | {"batch": 4, "seed": 3, "workers": 1}))
+    (tmp_path / "trains.py").write_text(TRAINS)
+    command = [sys.executable, tmp_path / "trains.py", tmp_path / "given"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as trains:
+        worker = int(trains.stdout.readline())
+        os.kill(worker, 0)
+        trains.kill()
+    with pytest.raises(ProcessLookupError):  # noqa: PT012 (some time after)
+        while True:
+            os.kill(worker, 0)
+            time.sleep(0.05)
 
 
 def test_unreadable_videos_are_left_out_and_named(samples, tmp_path):
