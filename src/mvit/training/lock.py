@@ -4,7 +4,7 @@ import json
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mvit import files
@@ -49,8 +49,9 @@ def _taken(path: Path) -> int:
         assert fcntl is not None
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if path.exists() and path.stat().st_ino == os.fstat(handle).st_ino:
-                return handle
+            with suppress(FileNotFoundError):
+                if os.path.samestat(path.stat(), os.fstat(handle)):
+                    return handle
         except BlockingIOError:
             raise ValueError(
                 f"{path.parent} is in use{_holder(handle)}: wait for it to end, or choose another folder with --out"
