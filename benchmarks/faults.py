@@ -30,7 +30,7 @@ from mvit import cli
 from mvit.data import video
 from mvit.data.loader import TrainLoader
 from mvit.provenance import provenance, require_writable, write
-from mvit.training import checkpoint, loop
+from mvit.training import checkpoint, distributed, loop
 from mvit.training.course import MEASURED
 from mvit.training.learner import Learner
 
@@ -53,11 +53,15 @@ RECIPE = (
 
 @dataclass(frozen=True)
 class Fault:
-    """A process to kill: a rank, or one that decodes for it, as it begins its step of this number since its start."""
+    """A process to kill: a rank, or one that decodes for it, as it begins its step of this number since its start.
+
+    A rank may also be stopped, so that it hangs; the others wait for ``patience_seconds``.
+    """
 
     rank: int
     step: int
-    victim: Literal["rank", "decoder"] = "rank"
+    victim: Literal["rank", "decoder", "hanging"] = "rank"
+    patience_seconds: float = distributed.HANG_SECONDS
 
 
 def write_videos(folder: Path) -> Path:
@@ -83,12 +87,16 @@ def train(arguments: Sequence[str], ranks: int, log: Path, fault: Fault | None =
     started = [context.Process(target=_rank, args=(rank, ranks, port, arguments, log, fault)) for rank in range(ranks)]
     for process in started:
         process.start()
-    for process in started:
+    hanging = [started[fault.rank]] if fault is not None and fault.victim == "hanging" else []
+    for process in [one for one in started if one not in hanging]:
         process.join(LIMIT_SECONDS)
         if process.exitcode is None:
             process.kill()
             process.join()
             raise TimeoutError(f"a rank did not end within {LIMIT_SECONDS:g} seconds; {log} holds what was said")
+    for process in hanging:
+        process.kill()
+        process.join()
     return [process.exitcode for process in started]
 
 
@@ -105,15 +113,18 @@ def _rank(rank: int, ranks: int, port: int, arguments: Sequence[str], log: Path,
     os.dup2(told, 2)
     place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": ranks, "LOCAL_WORLD_SIZE": ranks, "MASTER_PORT": port}
     os.environ.update({name: str(value) for name, value in place.items()} | {"MASTER_ADDR": "127.0.0.1"})
-    if fault is not None and fault.rank == rank:
-        prepare(fault)
+    if fault is not None:
+        distributed.HANG_SECONDS = fault.patience_seconds
+        prepare(fault, rank)
     code = cli.main(["train", *arguments])
     sys.stdout.flush()
     sys.exit(code)
 
 
-def prepare(fault: Fault) -> None:
+def prepare(fault: Fault, rank: int) -> None:
     """Have this process do it to itself, so that it happens in the very step."""
+    if fault.rank != rank:
+        return
     step, loaders, steps = Learner.step, [], []
 
     class Known(TrainLoader):
@@ -124,8 +135,9 @@ def prepare(fault: Fault) -> None:
     def counted(self: Learner, *arguments: Any) -> Any:
         steps.append(None)
         if len(steps) == fault.step:
-            decoder = fault.victim == "decoder"
-            os.kill(loaders[0]._loader._iterator._workers[0].pid if decoder else os.getpid(), signal.SIGKILL)
+            decoder, hanging = (fault.victim == victim for victim in ("decoder", "hanging"))
+            process = loaders[0]._loader._iterator._workers[0].pid if decoder else os.getpid()
+            os.kill(process, signal.SIGSTOP if hanging else signal.SIGKILL)
         return step(self, *arguments)
 
     patch.object(loop, "TrainLoader", Known).start()

@@ -3,6 +3,7 @@
 import signal
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch.distributed as dist
@@ -45,6 +46,21 @@ def test_one_alone_does_the_obvious():
     assert ALONE.largest([1.5, 2]) == [1.5, 2]
     assert ALONE.from_first(lambda: 7) == 7
     ALONE.require_alike({"data": "x"})
+
+
+class Facing(Ranks):
+    """Rank 0 of two; the other gives what it was told to."""
+
+    def gathered(self, value: Any) -> list[Any]:
+        return [value, ("node1", {"train.epochs": "30", "their videos": "a7"})]
+
+
+def test_ranks_that_differ_say_in_what():
+    one = Facing(Place(0, 2))
+    one.require_alike({"train.epochs": "30", "their videos": "a7"})
+    said = r"and rank 1 \(node1\) differ in their videos \(b8, a7\): all processes"
+    with pytest.raises(ValueError, match=said):
+        one.require_alike({"train.epochs": "30", "their videos": "b8"})
 
 
 def test_ranks_that_do_not_come_are_named(port: int, sigterm: None):

@@ -18,7 +18,7 @@ KILLED = """
 import os
 if os.environ.get("RANK") == "1" and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
     import faults
-    faults.prepare(faults.Fault(rank=1, step=5))
+    faults.prepare(faults.Fault(rank=1, step=5), rank=1)
 """
 SRUN = """#!/bin/sh
 while [ "${1#--}" != "$1" ]; do shift; done

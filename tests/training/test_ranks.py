@@ -126,6 +126,16 @@ def test_killed_processes_cost_nothing(videos: Path, tmp_path: Path, ranks: int,
         assert faults.digests(found["run"]) == expected
 
 
+@pytest.mark.slow
+def test_a_hanging_rank_is_named_when_patience_ends(two: tuple[Path, str], train: Any, tmp_path: Path):
+    run = tmp_path / "run"
+    codes, said = train(run, 2, fault=Fault(rank=1, step=5, victim="hanging", patience_seconds=20.0))
+    assert codes == [2, -9]
+    assert "rank 1, process " in said_once(said)
+    assert train(run, 2, "--resume")[0] == [0, 0]
+    assert faults.digests(run) == faults.digests(two[0])
+
+
 def test_a_run_goes_on_with_another_number_of_processes_and_says_so(two: tuple[Path, str], train: Any, tmp_path: Path):
     run = tmp_path / "run"
     shutil.copytree(two[0], run)

@@ -1,6 +1,5 @@
 """From a recipe and a listing of videos to a run folder with a trained, evaluated model."""
 
-import json
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, replace
@@ -62,11 +61,12 @@ def train(
     now = origin(listing, machine.device.type, ranks.count, run_id)
     ranks.require_alike(
         {
-            "recipe": recipes.dumps(recipe),
-            "data": now["data"]["sha256"],
-            "versions": json.dumps(now["environment"]["versions"]),
-            "precision": "bf16" if machine.bf16 else "float32",
+            f"{section}.{key}": str(value)
+            for section, keys in recipes.as_dict(recipe).items()
+            for key, value in keys.items()
         }
+        | {f"the version of {name}": str(version) for name, version in now["environment"]["versions"].items()}
+        | {"their videos": now["data"]["sha256"], "their processors": "bf16" if machine.bf16 else "float32"}
     )
 
     def require_folder() -> None:

@@ -14,7 +14,7 @@ from mvit.training.lock import LOCK
 from mvit.training.recipe import Recipe
 
 MACHINE_KEYS = ("train.workers", "train.memory", "train.max_bad", "train.parallel")
-"""What may change when a run goes on, as no weight depends on it."""
+"""What may change when a run goes on, as no weight depends on it (on ``parallel`` its last bits)."""
 
 UNREADABLE = "unreadable.csv"
 
