@@ -219,3 +219,17 @@ def test_a_model_in_bfloat16_runs_on_a_cpu(pooling):
         logits = model.bfloat16()(clips.bfloat16())
     assert logits.dtype == torch.bfloat16
     torch.testing.assert_close(logits.float(), expected, rtol=0.1, atol=0.05)
+
+
+@pytest.mark.parametrize("positions", ["none", "space", "joint", "separate"])
+def test_no_two_gradients_of_a_single_clip_share_memory(positions):
+    """Those that do are added to twice by the next backward pass, and clipped twice."""
+    model = create_model("mvit_test_4x32", num_classes=3, positions=positions)
+    clips, weights = torch.randn(3, 3, 4, 32, 32), torch.randn(3, 3)
+    (model(clips) * weights).sum().backward()
+    expected = [parameter.grad for parameter in model.parameters()]
+    model.zero_grad()
+    for clip, weight in zip(clips, weights, strict=True):
+        (model(clip[None]) * weight).sum().backward()
+    for (name, parameter), gradient in zip(model.named_parameters(), expected, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-4, atol=1e-4, msg=name)

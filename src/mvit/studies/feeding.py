@@ -78,7 +78,7 @@ def measure(
         "short_side": recipe.data.short_side,
         "augment": asdict(recipe.augment),
         "device": machine.device.type,
-        "precision": "bf16" if machine.bf16 else "float32",
+        "precision": machine.precision,
         "videos": len(listing.train),
         "videos_larger": material.larger / max(material.opened, 1),
         "unreadable": material.unreadable,

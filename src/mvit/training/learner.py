@@ -3,7 +3,7 @@
 B batch, T frames, S side of the crop, K classes.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import cast
 
@@ -39,9 +39,14 @@ class Learner:
     model: MViT
     optimizer: torch.optim.Optimizer
     average: AveragedModel | None
+    scaler: torch.amp.GradScaler
     recipe: OptimRecipe
     hardware: Hardware
     preprocessing: Preprocessing
+    forward: Callable[[Tensor], Tensor]
+    """What gives logits in a step: the model, or what was compiled of it."""
+    accumulate: int = 1
+    """Pieces in which a batch is computed."""
 
     @property
     def taught(self) -> MViT:
@@ -49,25 +54,61 @@ class Learner:
         return cast(MViT, self.average.module) if self.average is not None else self.model
 
     def step(self, batch: Batch, rate: float, mix: Mix = UNMIXED) -> Outcome:
-        """Learn from one batch at a learning rate, or skip it where the loss or the gradient is not finite."""
+        """Learn from one batch at a learning rate, or skip it where the loss or the gradient is not finite.
+
+        In fp16 a gradient that is not finite may be one that was scaled too far: the batch is computed again with half
+        the scale, until its gradient is finite or was not scaled at all.
+        """
         self.model.train()
-        clips, labels = self._prepared(batch)  # (B, 3, T, S, S) float32, (B,) or (B, K)
-        with self.hardware.autocast():
-            logits = self.model(mixing.mixed(clips, mix))  # (B, K)
-        loss = mixing.loss(logits.float(), labels, mix, self.recipe.label_smoothing)
-        loss.backward()
-        limit = self.recipe.clip_norm if self.recipe.clip_norm is not None else float("inf")
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
-        right = mixing.right(logits, labels)
-        facts = torch.stack([loss.detach(), norm, right]).tolist()  # one wait for the device, not three
+        clips, labels = self._prepared(batch, mix)  # (B, 3, T, S, S) float32, (B,) or (B, K)
+        scale = self.scaler.get_scale()
+        facts = self._gradient(clips, labels, mix)
+        while not np.isfinite(facts[1]) and np.isfinite(facts[0]) and self._scaled_less():
+            facts = self._gradient(clips, labels, mix)
         moved = bool(np.isfinite(facts[:2]).all())
         if moved:
             optim.set_rate(self.optimizer, rate)
-            self.optimizer.step()
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
             if self.average is not None:
                 self.average.update_parameters(self.model)
+        elif self.scaler.is_enabled():
+            self.scaler.update(scale)  # it was not the scale's fault
         self.optimizer.zero_grad()
         return Outcome(loss=facts[0], gradient_norm=facts[1], right=int(facts[2]), clips=len(labels), moved=moved)
+
+    def _gradient(self, clips: Tensor, labels: Tensor, mix: Mix) -> list[float]:
+        """Compute and clip the gradient of a batch; gives its loss, the gradient's norm, and how many were right."""
+        facts = []
+        for loss, right in self._losses(clips, labels, mix):
+            self.scaler.scale(loss).backward()
+            facts.append(torch.stack([loss.detach(), right]))
+        self.scaler.unscale_(self.optimizer)
+        limit = self.recipe.clip_norm if self.recipe.clip_norm is not None else float("inf")
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit)
+        loss, right = torch.stack(facts).sum(dim=0)
+        return torch.stack([loss, norm, right]).tolist()  # one wait for the device, not three
+
+    def _losses(self, clips: Tensor, labels: Tensor, mix: Mix) -> Iterator[tuple[Tensor, Tensor]]:
+        """The share of the batch's loss that each of its pieces has, and how many of a piece are right."""
+        pieces = [
+            torch.tensor_split(each, min(self.accumulate, len(labels))) for each in (clips, labels, labels.flip(0))
+        ]
+        for piece, own, opposite in zip(*pieces, strict=True):
+            with self.hardware.autocast():
+                logits = self.forward(piece)  # (b, K)
+            logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+            loss = mixing.loss(logits, own, opposite, mix, self.recipe.label_smoothing)
+            yield loss * (len(own) / len(labels)), mixing.right(logits, own)
+
+    def _scaled_less(self) -> bool:
+        """Halve the scale of the loss and forget its gradient, if there is a scale that is more than 1."""
+        before = self.scaler.get_scale()
+        if before <= 1:
+            return False
+        self.scaler.update()  # halves it, where it has seen a gradient that is not finite
+        self.optimizer.zero_grad()
+        return self.scaler.get_scale() < before
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that a later process needs to go on exactly here, by name."""
@@ -75,12 +116,13 @@ class Learner:
             "model": self.model.state_dict(),
             "optimizer": optim.state_tensors(self.model, self.optimizer),
             "average": self.average.state_dict() if self.average is not None else {},
+            "scaler": {name: torch.tensor(self.scaler.state_dict()[name]) for name in self._scale_names},
         }
         return {f"{part}/{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Take up what ``tensors`` gave."""
-        parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "average": {}}
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "average": {}, "scaler": {}}
         for name, tensor in tensors.items():
             part, _, rest = name.partition("/")
             parts[part][rest] = tensor
@@ -88,19 +130,38 @@ class Learner:
         optim.load_state_tensors(self.model, self.optimizer, parts["optimizer"])
         if self.average is not None:
             self.average.load_state_dict(parts["average"])
+        scale = {name: parts["scaler"][name].item() for name in self._scale_names}
+        self.scaler.load_state_dict(self.scaler.state_dict() | scale)
 
-    def _prepared(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    @property
+    def _scale_names(self) -> tuple[str, ...]:
+        return ("scale", "_growth_tracker") if self.scaler.is_enabled() else ()
+
+    def _prepared(self, batch: Batch, mix: Mix) -> tuple[Tensor, Tensor]:
         device = self.hardware.device
         clips = batch.clips_on(device)
         labels = batch.labels.to(device, non_blocking=True)
-        return normalise(clips, self.preprocessing.mean, self.preprocessing.std, torch.float32), labels
+        clips = normalise(clips, self.preprocessing.mean, self.preprocessing.std, torch.float32)
+        return mixing.mixed(clips, mix), labels
 
 
-def learner(model: MViT, recipe: OptimRecipe, hardware: Hardware, preprocessing: Preprocessing) -> Learner:
+def learner(
+    model: MViT,
+    recipe: OptimRecipe,
+    hardware: Hardware,
+    preprocessing: Preprocessing,
+    *,
+    accumulate: int = 1,
+    compiled: bool = False,
+) -> Learner:
     """A model on its device with a fresh optimiser."""
     model = model.to(hardware.device)
     average = optim.weight_average(model, recipe.ema_decay) if recipe.ema_decay is not None else None
-    return Learner(model, optim.optimizer(model, recipe), average, recipe, hardware, preprocessing)
+    forward = torch.compile(model) if compiled else model
+    return Learner(
+        *(model, optim.optimizer(model, recipe), average, hardware.scaler(), recipe, hardware, preprocessing, forward),
+        accumulate=accumulate,
+    )
 
 
 def predictor(model: MViT, hardware: Hardware, *, exact: bool) -> Callable[[np.ndarray], np.ndarray]:
@@ -110,7 +171,7 @@ def predictor(model: MViT, hardware: Hardware, *, exact: bool) -> Callable[[np.n
     @torch.no_grad()
     def predict(clips: np.ndarray) -> np.ndarray:
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=not exact):
-            with torch.autocast(hardware.device.type, torch.bfloat16, enabled=hardware.bf16 and not exact):
+            with hardware.autocast(enabled=not exact):
                 logits = model(torch.from_numpy(clips).to(hardware.device))
             return logits.float().cpu().numpy()
 

@@ -95,7 +95,11 @@ def train(
             echo(str(weights.fit(model, state, report, recipe.model.inflate)))
         model.freeze(recipe.model.freeze)
         plan = fitted(model, recipe, machine) if recipe.train.memory is not None else None
-        pupil = learner(model, recipe.optim, machine, preprocessing)
+        pupil = learner(
+            *(model, recipe.optim, machine, preprocessing),
+            accumulate=recipe.train.accumulate,
+            compiled=recipe.train.compile,
+        )
         if saved is not None:
             pupil.restore(saved.tensors)
         position = Position(**saved.meta) if saved is not None else Position()

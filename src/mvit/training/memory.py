@@ -23,7 +23,7 @@ def fitted(model: MViT, recipe: Recipe, hardware: Hardware) -> budget.Plan:
         config=model.config,
         clip=model.config.clip,
         batch=recipe.train.batch,
-        bf16=hardware.bf16,
+        bf16=hardware.reduced,
         averaged=recipe.optim.ema_decay is not None,
     )
     try:

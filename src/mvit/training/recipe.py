@@ -43,6 +43,11 @@ class Recipe:
                 f"train.batch is {self.train.batch} and augment.copies {self.augment.copies}: a batch must hold all "
                 "copies of its videos, so make it a multiple"
             )
+        if self.train.accumulate > self.train.batch:
+            raise ValueError(
+                f"train.accumulate is {self.train.accumulate} and train.batch {self.train.batch}: a batch has no more "
+                "pieces than clips"
+            )
         if self.augment.jitter is not None and self.augment.jitter[0] < self.data.crop:
             raise ValueError(
                 f"augment.jitter is {self.augment.jitter} and data.crop {self.data.crop}: frames scaled to less than "

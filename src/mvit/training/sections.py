@@ -176,7 +176,7 @@ class TrainRecipe:
     """Processes that decode. auto: by the processors this process may use."""
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
     """auto: the first of cuda and mps that is there, else cpu."""
-    precision: Literal["auto", "bf16", "float32"] = "auto"
+    precision: Literal["auto", "bf16", "fp16", "float32"] = "auto"
     """auto: bf16 where the processor multiplies it faster. Weights and final evaluation are float32 always."""
     memory: str | None = None
     """What a step may take, such as "16GB": norms, GELU and blocks are computed again to fit it; false: no limit."""
@@ -188,9 +188,13 @@ class TrainRecipe:
     """Epochs between evaluations with a single view; the last epoch is always evaluated with all views."""
     checkpoint_every: int = 1
     """Epochs between checkpoints; the last epoch and an interruption write one too."""
+    accumulate: int = 1
+    """Pieces in which the batch of a step is computed, one after the other; the gradient is that of the whole batch."""
+    compile: bool = False
+    """Have torch.compile make the forward and backward pass, for minutes before the first step."""
 
     def __post_init__(self) -> None:
-        _positive("train", self, "epochs", "batch", "evaluate_every", "checkpoint_every")
+        _positive("train", self, "epochs", "batch", "evaluate_every", "checkpoint_every", "accumulate")
         _within("train", self, "seed", least=0)
         _within("train", self, "holdout", least=0, below=1)
         if not 0 <= self.max_bad <= 1:
@@ -202,6 +206,11 @@ class TrainRecipe:
                 budget.in_bytes(self.memory)
             except ValueError as why:
                 raise ValueError(f"train.memory: {why}") from why
+            if self.compile:
+                raise ValueError(
+                    "train.compile is true and train.memory is set: a compiler chooses for itself what to compute "
+                    "again, so leave one of them out"
+                )
 
 
 def _positive(section: str, recipe: Any, *names: str) -> None:
