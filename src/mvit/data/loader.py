@@ -119,6 +119,10 @@ class TrainLoader:
         """Batches in an epoch; the last one may be smaller."""
         return len(self.order)
 
+    def videos(self, epoch: int, batch: int) -> list[str]:
+        """The videos of a batch of an epoch, as `Sample.id`."""
+        return [self.clips.name(index) for index in self.order.share(self.order.epoch(epoch), batch)]
+
     def epoch(self, number: int, start_batch: int = 0) -> Iterator[Batch]:
         """Give the batches of an epoch from `start_batch` on; raises ValueError where a worker process dies."""
         self._steps.epoch, self._steps.start = number, start_batch

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,8 +39,10 @@ class Checkpoint:
     meta: dict[str, Any]
 
 
-def save(folder: Path, serial: int, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> Path:
-    """Write a checkpoint, read it back, and only then drop those before the last two.
+def save(
+    folder: Path, serial: int, tensors: Mapping[str, Tensor], meta: Mapping[str, Any], *, keep: Collection[int] = ()
+) -> Path:
+    """Write a checkpoint, read it back, and only then drop those before the last two, but for the serials to ``keep``.
 
     ``meta`` holds what JSON can. A kill at any moment leaves the earlier ones as they were.
     """
@@ -60,7 +62,7 @@ def save(folder: Path, serial: int, tensors: Mapping[str, Tensor], meta: Mapping
     _write(unfinished / TENSORS, content)
     _write(unfinished / MANIFEST, json.dumps(sealed, indent=2).encode())
     _sync_folder(unfinished)
-    final = folder / f"{serial:08d}"
+    final = path_of(folder, serial)
     if final.exists():  # damaged and trained again, or nothing was learned since: put aside until the new one stands
         final.rename(folder / f".{serial:08d}.replaced.unfinished")
     unfinished.rename(final)
@@ -70,8 +72,14 @@ def save(folder: Path, serial: int, tensors: Mapping[str, Tensor], meta: Mapping
     paths = _finished(folder)
     place = paths.index(final)  # what lies beyond was found damaged, or the run would not have come here again
     for path in paths[place + 1 :] + paths[: max(place + 1 - KEEP, 0)]:
-        shutil.rmtree(path)
+        if int(path.name) not in keep:
+            shutil.rmtree(path)
     return final
+
+
+def path_of(folder: Path, serial: int) -> Path:
+    """Where the checkpoint of this serial is."""
+    return folder / f"{serial:08d}"
 
 
 def load(path: Path) -> Checkpoint:

@@ -4,7 +4,7 @@ B batch, T frames, S side of the crop, K classes.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 from mvit.data.clips import Batch, normalise
 from mvit.data.views import Preprocessing
 from mvit.model.mvit import MViT
-from mvit.training import mixing, optim
+from mvit.training import faults, mixing, optim
 from mvit.training.hardware import Hardware
 from mvit.training.mixing import UNMIXED, Mix
 from mvit.training.sections import OptimRecipe
@@ -109,6 +109,18 @@ class Learner:
         self.scaler.update()  # halves it, where it has seen a gradient that is not finite
         self.optimizer.zero_grad()
         return self.scaler.get_scale() < before
+
+    def first_not_finite(self, batch: Batch, mix: Mix = UNMIXED) -> str | None:
+        """Compute a batch that was skipped again, learning nothing, and say in words what was not finite first."""
+        plain = replace(self, forward=self.model)  # modules of their own, which a compiled model has no more
+        losses = (loss for loss, _ in plain._losses(*self._prepared(batch, mix), mix))
+        found = faults.first_not_finite(self.model, losses)
+        self.optimizer.zero_grad()
+        return found
+
+    def weights_norm(self) -> float:
+        """The length of all weights together."""
+        return float(torch.nn.utils.get_total_norm(self.model.parameters()))
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that a later process needs to go on exactly here, by name."""

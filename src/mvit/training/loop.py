@@ -14,12 +14,13 @@ from mvit.data.resources import available_cores
 from mvit.data.transforms import Augmentation
 from mvit.model.mvit import MViT
 from mvit.training import checkpoint, events, hardware, optim
-from mvit.training.course import Course, Position
+from mvit.training.course import Course
 from mvit.training.interruption import Interrupted, Interruption
 from mvit.training.learner import learner
 from mvit.training.memory import fitted
 from mvit.training.origin import changes, origin
 from mvit.training.parts import Limit, divide, look_through
+from mvit.training.position import Position
 from mvit.training.progress import Feeding, StatusLine, Watch
 from mvit.training.recipe import Recipe
 from mvit.training.run import Run
