@@ -45,7 +45,7 @@ def test_targets_and_loss_are_timms(library, smoothing, share):
 def test_pixels_are_timms_frame_by_frame(library, monkeypatch, mix):
     theirs = library("timm.data.mixup", "peers")
     frames = clips()
-    ours = mixed(frames, mix)
+    ours = mixed(frames, frames.flip(0), mix)
     mixer = theirs.Mixup(mixup_alpha=0.8, cutmix_alpha=1.0, num_classes=6)
     monkeypatch.setattr(mixer, "_params_per_batch", lambda: (mix.share, mix.box is not None))
     monkeypatch.setattr(theirs, "cutmix_bbox_and_lam", lambda *_, **__: (mix.box, mix.share))
@@ -58,9 +58,9 @@ def test_nothing_is_mixed_in_place_and_what_is_unmixed_is_itself():
     frames = clips()
     before = frames.clone()
     for mix in (Mix(0.4), Mix(0.9, (0, 5, 0, 5))):
-        assert not torch.equal(mixed(frames, mix), frames)
+        assert not torch.equal(mixed(frames, frames.flip(0), mix), frames)
     assert torch.equal(frames, before)
-    assert mixed(frames, UNMIXED) is frames
+    assert mixed(frames, frames.flip(0), UNMIXED) is frames
     labels, logits = torch.tensor([0, 1, 2, 0]), torch.randn(4, 3)
     assert loss(logits, labels, labels.flip(0), UNMIXED, 0.1) == F.cross_entropy(logits, labels, label_smoothing=0.1)
 
@@ -69,7 +69,7 @@ def test_nothing_is_mixed_in_place_and_what_is_unmixed_is_itself():
 def test_the_middle_clip_of_an_odd_batch_stays_itself(count):
     frames, middle = clips(count), count // 2
     for mix in (Mix(0.4), Mix(0.9, (0, 5, 0, 5))):
-        torch.testing.assert_close(mixed(frames, mix)[middle], frames[middle])
+        torch.testing.assert_close(mixed(frames, frames.flip(0), mix)[middle], frames[middle])
 
 
 def test_draws_follow_from_their_key():

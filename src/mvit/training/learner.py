@@ -60,7 +60,7 @@ class Learner:
         the scale, until its gradient is finite or was not scaled at all.
         """
         self.model.train()
-        clips, labels = self._prepared(batch, mix)  # (B, 3, T, S, S) float32, (B,) or (B, K)
+        clips, labels = self._on_device(batch)  # (B, 3, T, S, S) uint8, (B,) or (B, K)
         scale = self.scaler.get_scale()
         facts = self._gradient(clips, labels, mix)
         while not np.isfinite(facts[1]) and np.isfinite(facts[0]) and self._scaled_less():
@@ -91,14 +91,16 @@ class Learner:
 
     def _losses(self, clips: Tensor, labels: Tensor, mix: Mix) -> Iterator[tuple[Tensor, Tensor]]:
         """The share of the batch's loss that each of its pieces has, and how many of a piece are right."""
-        pieces = [
-            torch.tensor_split(each, min(self.accumulate, len(labels))) for each in (clips, labels, labels.flip(0))
-        ]
-        for piece, own, opposite in zip(*pieces, strict=True):
+        whole = (clips, clips.flip(0), labels, labels.flip(0))
+        pieces = [torch.tensor_split(each, min(self.accumulate, len(labels))) for each in whole]
+        for piece, opposite, own, other in zip(*pieces, strict=True):
+            seen = self._normalised(piece)
+            if mix.share < 1.0:
+                seen = mixing.mixed(seen, self._normalised(opposite), mix)
             with self.hardware.autocast():
-                logits = self.forward(piece)  # (b, K)
+                logits = self.forward(seen)  # (b, K)
             logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-            loss = mixing.loss(logits, own, opposite, mix, self.recipe.label_smoothing)
+            loss = mixing.loss(logits, own, other, mix, self.recipe.label_smoothing)
             yield loss * (len(own) / len(labels)), mixing.right(logits, own)
 
     def _scaled_less(self) -> bool:
@@ -113,7 +115,7 @@ class Learner:
     def first_not_finite(self, batch: Batch, mix: Mix = UNMIXED) -> str | None:
         """Compute a batch that was skipped again, learning nothing, and say in words what was not finite first."""
         plain = replace(self, forward=self.model)  # modules of their own, which a compiled model has no more
-        losses = (loss for loss, _ in plain._losses(*self._prepared(batch, mix), mix))
+        losses = (loss for loss, _ in plain._losses(*self._on_device(batch), mix))
         found = faults.first_not_finite(self.model, losses)
         self.optimizer.zero_grad()
         return found
@@ -149,12 +151,12 @@ class Learner:
     def _scale_names(self) -> tuple[str, ...]:
         return ("scale", "_growth_tracker") if self.scaler.is_enabled() else ()
 
-    def _prepared(self, batch: Batch, mix: Mix) -> tuple[Tensor, Tensor]:
+    def _on_device(self, batch: Batch) -> tuple[Tensor, Tensor]:
         device = self.hardware.device
-        clips = batch.clips_on(device)
-        labels = batch.labels.to(device, non_blocking=True)
-        clips = normalise(clips, self.preprocessing.mean, self.preprocessing.std, torch.float32)
-        return mixing.mixed(clips, mix), labels
+        return batch.clips_on(device), batch.labels.to(device, non_blocking=True)
+
+    def _normalised(self, clips: Tensor) -> Tensor:
+        return normalise(clips, self.preprocessing.mean, self.preprocessing.std, torch.float32)
 
 
 def learner(

@@ -13,7 +13,7 @@ from mvit.data.loader import TrainLoader
 from mvit.data.resources import available_cores
 from mvit.data.transforms import Augmentation
 from mvit.model.mvit import MViT
-from mvit.training import checkpoint, events, hardware, optim
+from mvit.training import batch, checkpoint, events, hardware, optim
 from mvit.training.course import Course
 from mvit.training.interruption import Interrupted, Interruption
 from mvit.training.learner import learner
@@ -50,6 +50,8 @@ def train(
     if tensorboard:
         events.require_tensorboard()
     run, machine = Run(Path(out)), hardware.choose(recipe.train)
+    if resume:
+        recipe = batch.as_begun(recipe, run.recipe)
     config = recipe.model_config(len(listing.classes))
     preprocessing, augmentation = recipe.data.preprocessing(), Augmentation(**asdict(recipe.augment))
 
@@ -72,12 +74,13 @@ def train(
             videos = len(listing.train) + len(listing.val)
             echo(f"{len(unreadable):,} of {videos:,} videos unreadable, listed in {run.unreadable}")
     parts = divide(listing, unreadable, recipe.train)
+    recipe = batch.resolved(recipe, config, len(parts.train), machine, echo)
     loader = TrainLoader(
         parts.train,
         parts.classes,
         preprocessing,
         augmentation,
-        batch=recipe.train.batch,
+        batch=recipe.train.clips_per_step,
         seed=recipe.train.seed,
         workers=machine.workers,
         fewer=recipe.train.workers == "auto",

@@ -7,6 +7,7 @@ cutmix, arXiv 1905.04899.
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -48,15 +49,15 @@ def cut(height: int, width: int, share: float, y: int, x: int) -> Box:
     return top, min(y + (rows + 1) // 2, height), left, min(x + (columns + 1) // 2, width)
 
 
-def mixed(clips: Tensor, mix: Mix) -> Tensor:
+def mixed(clips: Tensor, opposite: Tensor, mix: Mix) -> Tensor:
     """Clips (B, 3, T, H, W) with their opposites: blended, or with the same box of all frames cut from them."""
     if mix.share == 1.0:
         return clips
     if mix.box is None:
-        return clips.flip(0).lerp_(clips, mix.share)
+        return torch.lerp(opposite, clips, mix.share)
     top, bottom, left, right = mix.box
     result = clips.clone()
-    result[..., top:bottom, left:right] = clips.flip(0)[..., top:bottom, left:right]
+    result[..., top:bottom, left:right] = opposite[..., top:bottom, left:right]
     return result
 
 

@@ -168,8 +168,8 @@ class TrainRecipe:
 
     epochs: int = 30
     """Times that every training video is seen."""
-    batch: int = 32
-    """Clips in one step."""
+    batch: int | Literal["auto"] = 32
+    """Clips in one step. auto: the largest that fits into memory, by powers of two."""
     seed: int = 0
     """Everything random follows from it: initial weights, order, augmentation, what is held out."""
     workers: int | Literal["auto"] = "auto"
@@ -194,7 +194,9 @@ class TrainRecipe:
     """Have torch.compile make the forward and backward pass, for minutes before the first step."""
 
     def __post_init__(self) -> None:
-        _positive("train", self, "epochs", "batch", "evaluate_every", "checkpoint_every", "accumulate")
+        _positive("train", self, "epochs", "evaluate_every", "checkpoint_every", "accumulate")
+        if self.batch != "auto":
+            _positive("train", self, "batch")
         _within("train", self, "seed", least=0)
         _within("train", self, "holdout", least=0, below=1)
         if not 0 <= self.max_bad <= 1:
@@ -211,6 +213,12 @@ class TrainRecipe:
                     "train.compile is true and train.memory is set: a compiler chooses for itself what to compute "
                     "again, so leave one of them out"
                 )
+
+    @property
+    def clips_per_step(self) -> int:
+        """The batch, once it is a number."""
+        assert self.batch != "auto", "resolved before the first step"
+        return self.batch
 
 
 def _positive(section: str, recipe: Any, *names: str) -> None:
