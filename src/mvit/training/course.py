@@ -12,6 +12,7 @@ from mvit import weights
 from mvit.data.clips import Batch
 from mvit.data.dataset import Sample
 from mvit.data.loader import TrainLoader
+from mvit.data.samples import named
 from mvit.data.views import Preprocessing, describe
 from mvit.evaluation import evaluate as evaluation
 from mvit.evaluation.evaluate import Evaluation
@@ -29,6 +30,7 @@ from mvit.training.position import Position, step_seed
 from mvit.training.progress import Meter, StatusLine, Watch, duration
 from mvit.training.recipe import Recipe
 from mvit.training.run import Run
+from mvit.training.watchdog import Watchdog
 
 MEASURED = ("clips_per_second", "data_wait", "seconds", "peak_memory_bytes")
 """What a record of metrics.jsonl holds of the machine: all else is alike in runs that are."""
@@ -73,18 +75,26 @@ class Course:
         if self.position == Position():
             self.save()  # the first checkpoint to go back to
         try:
-            while self.position.batch < len(self.loader):
-                self.meter, self.epoch_meter = self.meter + self.epoch_meter, Meter()
-                self.learn_batches()
+            with Watchdog(self.recipe.train.timeout_seconds) as watchdog:
+                while self.position.batch < len(self.loader):
+                    self.meter, self.epoch_meter = self.meter + self.epoch_meter, Meter()
+                    self.learn_batches(watchdog)
         except ValueError:
             self.interruption.check()  # a signal to all processes may end those that decode, and the loader says so
             raise
         self.meter += self.epoch_meter
 
-    def learn_batches(self) -> None:
+    def learn_batches(self, watchdog: Watchdog) -> None:
         """Take the steps of the epoch's batches, until all are done or the run goes back."""
         here = self.position
+
+        def doing(what: str) -> Callable[[], str]:
+            epoch, batch = here.epoch, here.batch
+            return lambda: f"{what} batch {batch} of epoch {epoch + 1} ({named(self.loader.videos(epoch, batch))})"
+
+        watchdog.note(doing("waiting for"))
         for batch in self.epoch_meter.timed(self.loader.epoch(here.epoch, start_batch=here.batch)):
+            watchdog.note(doing("learning from"))
             self.leave_out(batch)
             if [here.epoch, here.batch] in here.left_out:
                 here.skipped += 1
@@ -97,6 +107,7 @@ class Course:
             if starves := self.watch.sentence(self.meter + self.epoch_meter):
                 self.echo(starves)
             self.interruption.check()
+            watchdog.note(doing("waiting for"))
 
     def rate(self, step: int) -> float:
         """The learning rate of a step, counted over the whole run."""

@@ -86,6 +86,7 @@ def train(
         fewer=recipe.train.workers == "auto",
         backend=backend,
         multi_label=parts.multi_label,
+        timeout_seconds=recipe.train.timeout_seconds,
     )
     machine = replace(machine, workers=loader.workers)
 

@@ -12,7 +12,7 @@ from mvit.data.dataset import Listing, read_split, split_file, split_table
 from mvit.training import recipe as recipes
 from mvit.training.recipe import Recipe
 
-MACHINE_KEYS = ("train.workers", "train.memory", "train.max_bad")
+MACHINE_KEYS = ("train.workers", "train.memory", "train.max_bad", "train.timeout_seconds")
 """What may change when a run goes on, as no weight depends on it."""
 
 UNREADABLE = "unreadable.csv"

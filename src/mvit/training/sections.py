@@ -192,9 +192,12 @@ class TrainRecipe:
     """Pieces in which the batch of a step is computed, one after the other; the gradient is that of the whole batch."""
     compile: bool = False
     """Have torch.compile make the forward and backward pass, for minutes before the first step."""
+    timeout_seconds: float | None = 1800.0
+    """Without a batch for so long, or twice as long in a step, the run ends, and says at what; false: it waits."""
 
     def __post_init__(self) -> None:
         _positive("train", self, "epochs", "evaluate_every", "checkpoint_every", "accumulate")
+        _positive("train", self, *(["timeout_seconds"] if self.timeout_seconds is not None else []))
         if self.batch != "auto":
             _positive("train", self, "batch")
         _within("train", self, "seed", least=0)
