@@ -9,6 +9,8 @@ import torch
 
 from mvit.analysis import budget
 from mvit.analysis.complexity import complexity
+from mvit.cli import COMMANDS
+from mvit.commandline import main
 from mvit.data import resources
 from mvit.data.dataset import Listing
 from mvit.training import batch, loop
@@ -135,6 +137,21 @@ def test_a_run_writes_it_down_and_goes_on_with_it(
     (run / "result.json").unlink()
     loop.train(left_open, listing, run, resume=True, echo=said.append)
     assert (run / "result.json").exists()
+
+
+def test_the_command_has_an_option_for_it(
+    tmp_path: Path, recipe: Recipe, videos: Path, monkeypatch: pytest.MonkeyPatch
+):
+    asked = list[Recipe]()
+    monkeypatch.setattr(loop, "train", lambda recipe, *_, **__: asked.append(recipe) or interrupted())
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    for option in ("auto", "6"):
+        assert main(COMMANDS, ["train", str(videos), "--batch", option, "--out", str(tmp_path / "run")]) == 130
+    assert [recipe.train.batch for recipe in asked] == ["auto", 6]
+    assert main(COMMANDS, ["train", str(videos), "--batch", "many", "--out", str(tmp_path / "run")]) == 2
 
 
 def test_the_key_is_read_strictly():

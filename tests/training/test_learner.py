@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from alive import Alive
 from mvit import create_model
 from mvit.data.clips import Batch
 from mvit.training import mixing
@@ -120,6 +121,17 @@ def test_a_batch_in_pieces_has_the_gradient_of_the_whole(recipe: Recipe, pieces:
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-14)
     expected = pupil(recipe).step(batch(7), 1e-3, mix)
     assert pupil(recipe, pieces).step(batch(7), 1e-3, mix).loss == pytest.approx(expected.loss, rel=1e-6)
+
+
+def test_pieces_take_the_memory_of_one(recipe: Recipe):
+    def most(accumulate: int) -> int:
+        ours = pupil(recipe, accumulate)
+        ours.step(batch(16), 1e-3)  # with the optimiser's state
+        with Alive() as alive:
+            ours.step(batch(16), 1e-3)
+        return alive.most
+
+    assert most(8) < most(1) / 3
 
 
 def fp16(recipe: Recipe) -> Learner:

@@ -91,7 +91,7 @@ class Learner:
 
     def _losses(self, clips: Tensor, labels: Tensor, mix: Mix) -> Iterator[tuple[Tensor, Tensor]]:
         """The share of the batch's loss that each of its pieces has, and how many of a piece are right."""
-        whole = (clips, clips.flip(0), labels, labels.flip(0))
+        whole = (clips, clips.flip(0) if mix.share < 1.0 else clips, labels, labels.flip(0))
         pieces = [torch.tensor_split(each, min(self.accumulate, len(labels))) for each in whole]
         for piece, opposite, own, other in zip(*pieces, strict=True):
             seen = self._normalised(piece)

@@ -192,7 +192,7 @@ class TrainRecipe:
     """Pieces in which the batch of a step is computed, one after the other; the gradient is that of the whole batch."""
     compile: bool = False
     """Have torch.compile make the forward and backward pass, for minutes before the first step."""
-    timeout_seconds: float | None = 1800.0
+    timeout_seconds: float | None = 1200.0
     """Without a batch for so long, or twice as long in a step, the run ends, and says at what; false: it waits."""
 
     def __post_init__(self) -> None:
