@@ -159,6 +159,8 @@ def test_the_key_is_read_strictly():
     for wrong in ("most", "0", "2.5"):
         with pytest.raises(ValueError, match=r"train\.batch is "):
             load(None, [f"train.batch={wrong}"])
+    with pytest.raises(ValueError, match=r'train.batch is "auto", which training settles .* such as train.batch=32'):
+        _ = load(None, ["train.batch=auto"]).train.clips_per_step
     with pytest.raises(ValueError, match=r"train.accumulate is 9 and train.batch 8: a batch has no more pieces than"):
         load(None, ["train.batch=8", "train.accumulate=9"])
     with pytest.raises(ValueError, match=r"train.compile is true and train.memory is set: a compiler chooses"):

@@ -88,6 +88,10 @@ def raising(error: Exception) -> Any:
     return fail
 
 
+def compiled(recipe: Recipe) -> Recipe:
+    return replace(recipe, train=replace(recipe.train, compile=True))
+
+
 def test_the_sentence_says_what_each_change_gives():
     recipe = load(None, ["model.name=mvit_b_16x4", "train.batch=8", "train.device=cpu", "train.precision=float32"])
     config = recipe.model_config(400)
@@ -108,6 +112,7 @@ def test_the_sentence_says_what_each_change_gives():
     assert f"train.precision=bf16 {less(replace(step, bf16=True))}" in said
     assert f"data.frames=8 {less(replace(step, clip=(8, 224, 224)))}" in said
     assert f"data.crop=160 {less(replace(step, clip=(16, 160, 160)))}" in said
+    assert "--memory" not in too_little(config, compiled(recipe), choose(recipe.train))
     assert float(re.findall(r"accumulate=2 \((\S+) GB", said)[0]) == pytest.approx(
         3.9, abs=0.1
     )  # 4 clips: docs/memory.md

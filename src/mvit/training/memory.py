@@ -82,7 +82,8 @@ def _savings(step: budget.Step, recipe: Recipe, taken: int) -> Iterator[tuple[st
         f"data.frames={frames // 2}": replace(step, clip=(max(frames // 2, 1), crop, crop)),
         f"data.crop={smaller}": replace(step, clip=(frames, smaller, smaller)),
     }
-    yield f"--memory {math.ceil(least.peak_bytes / 1e8) / 10:g}GB, the least", taken - least.peak_bytes
+    if not recipe.train.compile:
+        yield f"--memory {math.ceil(least.peak_bytes / 1e8) / 10:g}GB, the least", taken - least.peak_bytes
     for change, other in others.items():
         yield change, taken - _peak(other, recipe)
 

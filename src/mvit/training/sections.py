@@ -219,8 +219,12 @@ class TrainRecipe:
 
     @property
     def clips_per_step(self) -> int:
-        """The batch, once it is a number."""
-        assert self.batch != "auto", "resolved before the first step"
+        """The batch as a number; raises ``ValueError`` where it is still to be settled."""
+        if self.batch == "auto":
+            raise ValueError(
+                'train.batch is "auto", which training settles by the memory of its machine: give a number here, such '
+                "as train.batch=32"
+            )
         return self.batch
 
 
