@@ -104,23 +104,27 @@ def test_a_mixed_step_is_that_on_mixed_clips_and_soft_labels(recipe: Recipe):
 
 @pytest.mark.parametrize("mix", [UNMIXED, Mix(0.7), Mix(0.75, (0, 16, 8, 24))], ids=["unmixed", "mixup", "cutmix"])
 @pytest.mark.parametrize("pieces", [2, 3, 7, 99])
-def test_a_batch_in_pieces_has_the_gradient_of_the_whole(recipe: Recipe, pieces: int, mix: Mix):
+@pytest.mark.parametrize("several", [False, True], ids=["a label", "several labels"])
+def test_a_batch_in_pieces_has_the_gradient_of_the_whole(recipe: Recipe, pieces: int, mix: Mix, several: bool):
     """Seven clips in pieces of four and three, of three and two, and of one: opposites are in other pieces."""
+    given = batch(7)
+    if several:
+        given.labels = (torch.arange(21).view(7, 3) % 4 < 2).float()
 
     def computed(accumulate: int) -> tuple[list[float], list[torch.Tensor | None]]:
         ours = pupil(recipe, accumulate)
         ours.model.double()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Learner, "_normalised", lambda self, clips: clips.double() / 255)
-            facts = ours._gradient(batch(7).clips, batch(7).labels, mix)
+            facts = ours._gradient(given.clips, given.labels.double() if several else given.labels, mix)
         return facts, [parameter.grad for parameter in ours.model.parameters()]
 
     (whole, gradients), (parts, sums) = computed(1), computed(pieces)
     assert parts == pytest.approx(whole, rel=1e-13)
     for one, other in zip(sums, gradients, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-14)
-    expected = pupil(recipe).step(batch(7), 1e-3, mix)
-    assert pupil(recipe, pieces).step(batch(7), 1e-3, mix).loss == pytest.approx(expected.loss, rel=1e-6)
+    expected = pupil(recipe).step(given, 1e-3, mix)
+    assert pupil(recipe, pieces).step(given, 1e-3, mix).loss == pytest.approx(expected.loss, rel=1e-6)
 
 
 def test_pieces_take_the_memory_of_one(recipe: Recipe):
@@ -184,6 +188,7 @@ def test_fp16_skips_what_no_scale_makes_finite_and_keeps_its_scale(
 
 
 @pytest.mark.slow  # a minute or two, for the compiler
+@pytest.mark.timeout(600)
 def test_a_compiled_step_is_the_same_and_leaves_names_as_they_are(recipe: Recipe):
     plain = pupil(recipe)
     torch.manual_seed(0)

@@ -35,10 +35,8 @@ class TrainLoader:
     there is more than one rank. `workers` processes decode and augment, and stay from epoch to epoch; 0 does it in this
     one; with `fewer`, less of them are started where memory is short. A video that cannot be read is left out of its
     batch and named there, never replaced. `backend` decodes, PyAV unless given. `multi_label`: samples may be of
-    several classes at once. Raises ValueError where it would not fit into memory, or a batch not among the ranks.
-    batch and named there, never replaced. `backend` decodes, PyAV unless given. After `timeout_seconds` without a
-    batch from the workers, the wait is given up (None: never). Raises
-    ValueError where it would not fit into memory, or a batch not among the ranks.
+    several classes at once. After `timeout_seconds` without a batch from the workers, the wait is given up (None:
+    never). Raises ValueError where it would not fit into memory, or a batch not among the ranks.
     """
 
     def __init__(
