@@ -15,6 +15,7 @@ from mvit.data import resources
 from mvit.data.dataset import Listing
 from mvit.training import batch, loop
 from mvit.training import recipe as recipes
+from mvit.training.defaults import settle
 from mvit.training.hardware import Hardware, choose
 from mvit.training.learner import Learner
 from mvit.training.recipe import Recipe, load
@@ -143,15 +144,26 @@ def test_the_command_has_an_option_for_it(
     tmp_path: Path, recipe: Recipe, videos: Path, monkeypatch: pytest.MonkeyPatch
 ):
     asked = list[Recipe]()
+    (tmp_path / "recipe.toml").write_text(recipes.dumps(recipe), encoding="utf-8")
     monkeypatch.setattr(loop, "train", lambda recipe, *_, **__: asked.append(recipe) or interrupted())
 
     def interrupted() -> None:
         raise KeyboardInterrupt
 
+    command = ["train", str(videos), "--recipe", str(tmp_path / "recipe.toml"), "--out", str(tmp_path / "run")]
     for option in ("auto", "6"):
-        assert main(COMMANDS, ["train", str(videos), "--batch", option, "--out", str(tmp_path / "run")]) == 130
+        assert main(COMMANDS, [*command, "--batch", option]) == 130
     assert [recipe.train.batch for recipe in asked] == ["auto", 6]
-    assert main(COMMANDS, ["train", str(videos), "--batch", "many", "--out", str(tmp_path / "run")]) == 2
+    assert main(COMMANDS, [*command, "--batch", "many"]) == 2
+
+
+def test_what_follows_from_the_batch_follows_from_the_number(listing: Listing):
+    keys = ("model.name=mvit_test_4x32", "model.weights=", "train.device=cpu", "train.precision=float32")
+    said = list[str]()
+    left_open = settle(None, [*keys, "train.batch=auto"], listing, echo=said.append)
+    assert any(line.startswith("train.batch is 2: more would fit into ") for line in said)
+    assert left_open == settle(None, [*keys, "train.batch=2"], listing, echo=said.append)
+    assert left_open != settle(None, [*keys, "train.batch=16"], listing, echo=said.append)
 
 
 def test_the_key_is_read_strictly():

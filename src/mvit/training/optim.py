@@ -86,7 +86,9 @@ def schedule(recipe: Recipe, steps_per_epoch: int) -> Schedule:
         epochs=recipe.train.epochs,
         steps_per_epoch=steps_per_epoch,
         warmup_steps=min(round(warmup), steps - 1),
-        start=floor if optim.warmup_lr is None else optim.warmup_lr * recipe.train.clips_per_step / optim.reference_batch,
+        start=floor
+        if optim.warmup_lr is None
+        else optim.warmup_lr * recipe.train.clips_per_step / optim.reference_batch,
         peak=peak,
         floor=floor,
         batch=recipe.train.clips_per_step,
