@@ -18,7 +18,7 @@ if not kernels.installed:
 END
 
 python -m pytest -m "slow or not slow" tests/model/test_kernels.py tests/model/test_norm_kernel.py \
-    tests/model/test_compile.py tests/model/test_gpu.py
+    tests/model/test_compile.py tests/model/test_gpu.py tests/training/test_gpu.py
 
 bench() { # NAME, then the command's words
     record=$1

@@ -66,6 +66,7 @@ def train(
     recipe: str | None = None,
     val: Path | None = None,
     memory: str | None = None,
+    batch: str | None = None,
     max_bad: str | None = None,
     index: Path | None = None,
     out: Path | None = None,
@@ -86,6 +87,7 @@ def train(
             scratch, or finetune, which is taken where there are weights; see docs/training.md
         val: held-out videos, as a second folder or CSV
         memory: what a step may take, such as 16GB: what does not fit is computed again for the gradients
+        batch: clips in one step, such as 32; auto: as many as fit into memory
         max_bad: share of the training videos that may be unreadable, such as 1%: with more the run stops
         index: as for scan
         out: run folder; a fresh one under runs/ if not given
@@ -104,6 +106,7 @@ def train(
     options["train.max_bad"] = None if max_bad is None else share(max_bad)
     options["model.weights"] = {"auto": None, "none": ""}.get(weights or "auto", weights)
     options["model.freeze"] = int(freeze) if freeze and freeze.isdecimal() else freeze
+    options["train.batch"] = int(batch) if batch and batch.isdecimal() else batch
     overrides = (*recipes.as_overrides(options), *overrides)
 
     def begin() -> tuple[Path, bool, Path | None, dict[str, Any]]:

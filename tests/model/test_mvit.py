@@ -219,3 +219,39 @@ def test_a_model_in_bfloat16_runs_on_a_cpu(pooling):
         logits = model.bfloat16()(clips.bfloat16())
     assert logits.dtype == torch.bfloat16
     torch.testing.assert_close(logits.float(), expected, rtol=0.1, atol=0.05)
+
+
+@pytest.mark.parametrize("positions", ["none", "space", "joint", "separate"])
+def test_no_two_gradients_of_a_single_clip_share_memory(positions):
+    """Those that do are added to twice by the next backward pass, and clipped twice."""
+    model = create_model("mvit_test_4x32", num_classes=3, positions=positions)
+    clips, weights = torch.randn(3, 3, 4, 32, 32), torch.randn(3, 3)
+    (model(clips) * weights).sum().backward()
+    expected = [parameter.grad for parameter in model.parameters()]
+    model.zero_grad()
+    for clip, weight in zip(clips, weights, strict=True):
+        (model(clip[None]) * weight).sum().backward()
+    for (name, parameter), gradient in zip(model.named_parameters(), expected, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-4, atol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("fields", [{}, {"relative_positions": "grid", "residual_pooling": True}], ids=["v1", "v2"])
+def test_attention_stays_finite_where_logits_are_larger_than_its_type_can_hold(fields, dtype):
+    """Logits are summed and their softmax taken in float32; fp16 ends at 65504."""
+    attention = create_model("mvit_test_4x32", **fields).blocks[0].attn
+    with torch.no_grad():
+        attention.q.weight.normal_()
+        for pool in filter(None, (attention.pool_q, attention.pool_k)):
+            pool.norm.weight.fill_(300.0)
+        attention.q.weight.mul_(1.0 if attention.pool_q else 75.0)
+    x, grid = torch.randn(2, 129, 16, requires_grad=True), (2, 8, 8)
+    with torch.no_grad():
+        q, k, *_ = attention._pooled_heads(x, grid)
+        assert (q * attention.scale @ k.transpose(-2, -1)).abs().max() > 2 * 65504
+    with torch.autocast("cpu", dtype=dtype):
+        result, _ = attention(x, grid)
+    result.float().sum().backward()
+    assert result.isfinite().all()
+    gradients = [x.grad, *(parameter.grad for parameter in attention.parameters())]
+    assert all(gradient.isfinite().all() for gradient in gradients if gradient is not None)

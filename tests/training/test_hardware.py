@@ -8,7 +8,7 @@ from mvit.training.sections import TrainRecipe
 
 def test_a_recipe_is_followed():
     chosen = choose(TrainRecipe(device="cpu", precision="bf16", workers=3))
-    assert (chosen.device.type, chosen.bf16, chosen.workers) == ("cpu", True, 3)
+    assert (chosen.device.type, chosen.precision, chosen.workers) == ("cpu", "bf16", 3)
     assert str(chosen).endswith("bf16 (as the recipe says), 3 decoding processes")
     with chosen.autocast():
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.bfloat16
@@ -20,7 +20,7 @@ def test_a_recipe_is_followed():
 def test_a_cpu_takes_bf16_where_it_pays(monkeypatch: pytest.MonkeyPatch, amx: bool, reason: str):
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
     chosen = choose(TrainRecipe(device="cpu"))
-    assert chosen.bf16 is amx
+    assert chosen.precision == ("bf16" if amx else "float32")
     assert reason in chosen.reason
     assert 1 <= chosen.workers <= max(1, available_cores() // 4)
 
@@ -40,3 +40,16 @@ def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch):
         ValueError, match=r'train.device is "cuda", which this machine and torch build lack: there is cpu'
     ):
         choose(TrainRecipe(device="cuda"))
+
+
+def test_fp16_has_its_loss_scaled_where_torch_does_that(monkeypatch: pytest.MonkeyPatch):
+    chosen = choose(TrainRecipe(device="cpu", precision="fp16"))
+    assert chosen.scaler().is_enabled()
+    assert not choose(TrainRecipe(device="cpu", precision="bf16")).scaler().is_enabled()
+    with chosen.autocast():
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float16
+    with chosen.autocast(enabled=False):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    with pytest.raises(ValueError, match=r'train.precision is "fp16", .* cuda and cpu and not on mps: set it to bf16'):
+        choose(TrainRecipe(device="mps", precision="fp16"))

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from alive import Alive
 from mvit import create_model
 from mvit.data.clips import Batch
 from mvit.training import mixing
@@ -13,16 +14,16 @@ from mvit.training.distributed import Ranks
 from mvit.training.hardware import choose
 from mvit.training.launch import Place
 from mvit.training.learner import Learner, Outcome, learner, predictor
-from mvit.training.mixing import Mix
+from mvit.training.mixing import UNMIXED, Mix
 from mvit.training.recipe import Recipe, load
 from mvit.training.sections import OptimRecipe
 
 
-def pupil(recipe: Recipe, **optim: object) -> Learner:
+def pupil(recipe: Recipe, accumulate: int = 1, **optim: object) -> Learner:
     torch.manual_seed(0)
     model = create_model("mvit_test_4x32", num_classes=3)
     recipe = replace(recipe, optim=replace(OptimRecipe(), **optim))
-    return learner(model, recipe.optim, choose(recipe.train), recipe.data.preprocessing())
+    return learner(model, recipe.optim, choose(recipe.train), recipe.data.preprocessing(), accumulate=accumulate)
 
 
 def batch(count: int = 6) -> Batch:
@@ -97,10 +98,120 @@ def test_tensors_restore_another_learner(recipe: Recipe):
 def test_a_mixed_step_is_that_on_mixed_clips_and_soft_labels(recipe: Recipe):
     data, mix = batch(), Mix(0.75, (0, 16, 8, 24))
     ours, plain = pupil(recipe), pupil(recipe)
-    logits = plain.model.train()(mixing.mixed((data.clips / 255 - 0.45) / 0.225, mix))
-    expected = F.cross_entropy(logits, mixing.targets(data.labels, 3, mix, 0.1)).item()
+    clips = (data.clips / 255 - 0.45) / 0.225
+    logits = plain.model.train()(mixing.mixed(clips, clips.flip(0), mix))
+    expected = F.cross_entropy(logits, mixing.targets(data.labels, data.labels.flip(0), 3, mix, 0.1)).item()
     assert ours.step(data, 1e-3, mix).loss == pytest.approx(expected, abs=1e-5)
     assert plain.step(data, 1e-3).loss != pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize("mix", [UNMIXED, Mix(0.7), Mix(0.75, (0, 16, 8, 24))], ids=["unmixed", "mixup", "cutmix"])
+@pytest.mark.parametrize("pieces", [2, 3, 7, 99])
+@pytest.mark.parametrize("several", [False, True], ids=["a label", "several labels"])
+def test_a_batch_in_pieces_has_the_gradient_of_the_whole(recipe: Recipe, pieces: int, mix: Mix, several: bool):
+    """Seven clips in pieces of four and three, of three and two, and of one: opposites are in other pieces."""
+    given = batch(7)
+    if several:
+        given.labels = (torch.arange(21).view(7, 3) % 4 < 2).float()
+
+    def computed(accumulate: int) -> tuple[list[float], list[torch.Tensor | None]]:
+        ours = pupil(recipe, accumulate)
+        ours.model.double()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Learner, "_normalised", lambda self, clips: clips.double() / 255)
+            facts = ours._gradient(given.clips, given.labels.double() if several else given.labels, mix)
+        return facts, [parameter.grad for parameter in ours.model.parameters()]
+
+    (whole, gradients), (parts, sums) = computed(1), computed(pieces)
+    assert parts == pytest.approx(whole, rel=1e-13)
+    for one, other in zip(sums, gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-14)
+    expected = pupil(recipe).step(given, 1e-3, mix)
+    assert pupil(recipe, pieces).step(given, 1e-3, mix).loss == pytest.approx(expected.loss, rel=1e-6)
+
+
+def test_pieces_take_the_memory_of_one(recipe: Recipe):
+    def most(accumulate: int) -> int:
+        ours = pupil(recipe, accumulate)
+        ours.step(batch(16), 1e-3)  # with the optimiser's state
+        with Alive() as alive:
+            ours.step(batch(16), 1e-3)
+        return alive.most
+
+    assert most(8) < most(1) / 3
+
+
+def fp16(recipe: Recipe) -> Learner:
+    return pupil(replace(recipe, train=replace(recipe.train, precision="fp16")), ema_decay=0.9)
+
+
+def test_fp16_finds_the_scale_of_its_loss_and_loses_no_batch(recipe: Recipe):
+    ours, exact = fp16(recipe), pupil(recipe, ema_decay=0.9)
+    ours.scaler.load_state_dict(ours.scaler.state_dict() | {"scale": 2.0**26})  # where gradients are infinite
+    first, expected = ours.step(batch(), 1e-3), exact.step(batch(), 1e-3)
+    assert first.moved
+    assert 2**10 < ours.scaler.get_scale() < 2**26
+    assert first.loss == pytest.approx(expected.loss, abs=5e-3)
+    assert first.gradient_norm == pytest.approx(expected.gradient_norm, rel=2e-2)
+    assert {tensor.dtype for tensor in ours.model.state_dict().values()} == {torch.float32}
+
+
+def test_fp16_goes_on_with_the_scale_that_was_saved(recipe: Recipe):
+    ours, other = fp16(recipe), fp16(recipe)
+    ours.step(batch(), 1e-3)
+    other.restore({name: tensor.clone() for name, tensor in ours.tensors().items()})
+    assert other.scaler.state_dict() == ours.scaler.state_dict()
+    ours.step(batch(), 1e-3)
+    other.step(batch(), 1e-3)
+    assert all(
+        torch.equal(one, two) for one, two in zip(ours.tensors().values(), other.tensors().values(), strict=True)
+    )
+    assert ours.tensors()["scaler/_growth_tracker"] == 2
+
+
+@pytest.mark.parametrize("where", ["loss", "gradient"])
+def test_fp16_skips_what_no_scale_makes_finite_and_keeps_its_scale(
+    recipe: Recipe, where: str, monkeypatch: pytest.MonkeyPatch
+):
+    ours = fp16(recipe)
+    ours.step(batch(), 1e-3)
+    before = {name: tensor.clone() for name, tensor in ours.tensors().items()}
+    if where == "loss":
+        real = mixing.loss
+        monkeypatch.setattr(mixing, "loss", lambda *args: real(*args) * float("nan"))
+        hook = None
+    else:
+        hook = ours.model.head.weight.register_hook(lambda gradient: gradient / 0)
+    assert not ours.step(batch(), 1e-3).moved
+    assert all(torch.equal(tensor, before[name]) for name, tensor in ours.tensors().items() if "growth" not in name)
+    monkeypatch.undo()
+    if hook is not None:
+        hook.remove()
+    assert ours.step(batch(), 1e-3).moved
+
+
+@pytest.mark.slow  # a minute or two, for the compiler
+@pytest.mark.timeout(600)
+def test_a_compiled_step_is_the_same_and_leaves_names_as_they_are(recipe: Recipe):
+    plain = pupil(recipe)
+    torch.manual_seed(0)
+    model = create_model("mvit_test_4x32", num_classes=3)
+    compiled = learner(model, OptimRecipe(), choose(recipe.train), recipe.data.preprocessing(), compiled=True)
+    assert compiled.tensors().keys() == plain.tensors().keys()
+    for count in (6, 6, 4):  # the last batch of an epoch may be smaller
+        one, other = compiled.step(batch(count), 1e-3), plain.step(batch(count), 1e-3)
+        assert one.loss == pytest.approx(other.loss, rel=1e-4)
+    assert compiled.tensors().keys() == plain.tensors().keys()
+
+
+def test_what_is_compiled_is_the_forward_pass_of_a_step(recipe: Recipe, monkeypatch: pytest.MonkeyPatch):
+    calls: list[int] = []
+    monkeypatch.setattr(torch, "compile", lambda model: lambda clips: calls.append(len(clips)) or model(clips))
+    model = create_model("mvit_test_4x32", num_classes=3)
+    ours = learner(model, OptimRecipe(), choose(recipe.train), recipe.data.preprocessing(), accumulate=2, compiled=True)
+    assert ours.model is model
+    assert ours.step(batch(), 1e-3).moved
+    assert calls == [3, 3]
 
 
 def test_bf16_trains_float32_weights(recipe: Recipe):

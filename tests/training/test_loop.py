@@ -17,7 +17,7 @@ from mvit.data import video
 from mvit.data.dataset import Listing, Sample, find
 from mvit.evaluation import evaluate as evaluation
 from mvit.model.mvit import MViT
-from mvit.training import checkpoint, course, loop, progress
+from mvit.training import checkpoint, course, faults, loop, progress
 from mvit.training import recipe as recipes
 from mvit.training.hardware import choose
 from mvit.training.learner import predictor
@@ -176,15 +176,10 @@ def test_there_must_be_a_run_to_go_on_with(tmp_path: Path, recipe: Recipe, listi
 # ---- what goes wrong -------------------------------------------------------------------------------------------------
 
 
-def test_a_diverging_run_skips_counts_and_stops(tmp_path: Path, recipe: Recipe, listing: Listing):
+def test_a_diverging_run_goes_back_and_at_last_stops(tmp_path: Path, recipe: Recipe, listing: Listing):
     wild = replace(recipe, optim=replace(recipe.optim, lr=1e30, clip_norm=None, ema_decay=None, warmup_fraction=0.0))
-    with pytest.raises(course.DivergedError, match=r"8 steps in a row .* lower optim.lr"):
+    with pytest.raises(faults.DivergedError, match=r"8 steps in a row .* at 0.5 times the rate: lower optim.lr"):
         loop.train(with_train(wild, evaluate_every=9, epochs=9), listing, tmp_path / "run", echo=silent)
-    facts = [json.loads(line) for line in (tmp_path / "run" / "skipped.jsonl").read_text().splitlines()]
-    assert len(facts) == course.MOST_SKIPPED_IN_A_ROW
-    assert facts[0]["loss"] in ("nan", "inf") or facts[0]["norm"] in ("nan", "inf")
-    assert set(facts[0]["labels"]) <= {"bright", "dark", "middle"}
-    assert metrics(tmp_path / "run")[-1]["skipped"] > 0
     saved = checkpoint.load_latest(tmp_path / "run" / "checkpoints", silent)
     assert saved is not None
     assert all(tensor.isfinite().all() for tensor in saved.tensors.values())

@@ -37,15 +37,15 @@ def test_targets_and_loss_are_timms(library, smoothing, share):
     entropy = library("timm.loss", "peers").SoftTargetCrossEntropy()
     labels, logits, mix = torch.tensor([0, 4, 2, 2, 1]), torch.randn(5, 6), Mix(share)
     expected = timm.mixup_target(labels, 6, share, smoothing)
-    torch.testing.assert_close(targets(labels, 6, mix, smoothing), expected, rtol=0, atol=1e-7)
-    torch.testing.assert_close(loss(logits, labels, mix, smoothing), entropy(logits, expected))
+    torch.testing.assert_close(targets(labels, labels.flip(0), 6, mix, smoothing), expected, rtol=0, atol=1e-7)
+    torch.testing.assert_close(loss(logits, labels, labels.flip(0), mix, smoothing), entropy(logits, expected))
 
 
 @pytest.mark.parametrize("mix", [Mix(0.3), Mix(0.8, (3, 9, 5, 20)), Mix(1 - 1e-9), Mix(0.0, (0, 20, 0, 28))])
 def test_pixels_are_timms_frame_by_frame(library, monkeypatch, mix):
     theirs = library("timm.data.mixup", "peers")
     frames = clips()
-    ours = mixed(frames, mix)
+    ours = mixed(frames, frames.flip(0), mix)
     mixer = theirs.Mixup(mixup_alpha=0.8, cutmix_alpha=1.0, num_classes=6)
     monkeypatch.setattr(mixer, "_params_per_batch", lambda: (mix.share, mix.box is not None))
     monkeypatch.setattr(theirs, "cutmix_bbox_and_lam", lambda *_, **__: (mix.box, mix.share))
@@ -58,18 +58,18 @@ def test_nothing_is_mixed_in_place_and_what_is_unmixed_is_itself():
     frames = clips()
     before = frames.clone()
     for mix in (Mix(0.4), Mix(0.9, (0, 5, 0, 5))):
-        assert not torch.equal(mixed(frames, mix), frames)
+        assert not torch.equal(mixed(frames, frames.flip(0), mix), frames)
     assert torch.equal(frames, before)
-    assert mixed(frames, UNMIXED) is frames
+    assert mixed(frames, frames.flip(0), UNMIXED) is frames
     labels, logits = torch.tensor([0, 1, 2, 0]), torch.randn(4, 3)
-    assert loss(logits, labels, UNMIXED, 0.1) == F.cross_entropy(logits, labels, label_smoothing=0.1)
+    assert loss(logits, labels, labels.flip(0), UNMIXED, 0.1) == F.cross_entropy(logits, labels, label_smoothing=0.1)
 
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_the_middle_clip_of_an_odd_batch_stays_itself(count):
     frames, middle = clips(count), count // 2
     for mix in (Mix(0.4), Mix(0.9, (0, 5, 0, 5))):
-        torch.testing.assert_close(mixed(frames, mix)[middle], frames[middle])
+        torch.testing.assert_close(mixed(frames, frames.flip(0), mix)[middle], frames[middle])
 
 
 def test_draws_follow_from_their_key():
@@ -117,18 +117,18 @@ HOT = torch.tensor([[1, 0, 1, 0], [0, 0, 0, 0], [1, 1, 1, 1], [0, 0, 0, 1.0]])
 def test_the_loss_of_several_labels_is_timms(library, smoothing):
     theirs = library("timm.loss", "peers").BinaryCrossEntropy(smoothing=smoothing, smooth_dense=True)
     logits = torch.randn(4, 4)
-    torch.testing.assert_close(loss(logits, HOT, UNMIXED, smoothing), theirs(logits, HOT))
+    torch.testing.assert_close(loss(logits, HOT, HOT.flip(0), UNMIXED, smoothing), theirs(logits, HOT))
 
 
 def test_targets_of_several_labels_by_hand():
-    smooth = targets(HOT, 4, UNMIXED, 0.2)
+    smooth = targets(HOT, HOT.flip(0), 4, UNMIXED, 0.2)
     torch.testing.assert_close(smooth, HOT * 0.8 + 0.1)
-    mixed_labels = targets(HOT, 4, Mix(0.7), 0.2)
+    mixed_labels = targets(HOT, HOT.flip(0), 4, Mix(0.7), 0.2)
     assert mixed_labels[0].tolist() == pytest.approx(
         [0.7 * 0.9 + 0.3 * 0.1, 0.1, 0.7 * 0.9 + 0.3 * 0.1, 0.3 * 0.9 + 0.07]
     )
     torch.testing.assert_close(mixed_labels[3], 0.7 * smooth[3] + 0.3 * smooth[0])
-    assert loss(torch.zeros(4, 4), HOT, Mix(0.7), 0.2).item() == pytest.approx(np.log(2))
+    assert loss(torch.zeros(4, 4), HOT, HOT.flip(0), Mix(0.7), 0.2).item() == pytest.approx(np.log(2))
 
 
 def test_of_several_labels_any_is_right():

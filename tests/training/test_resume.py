@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,20 @@ def test_four_epochs_are_two_and_two(tmp_path: Path, finished: Path, recipe: Rec
     assert timeless(tmp_path / "run") == timeless(finished)
     for name in ("scores.csv", "result.json", "split.csv", "recipe.toml"):
         assert (tmp_path / "run" / name).read_bytes() == (finished / name).read_bytes()
+
+
+def test_a_run_in_fp16_and_in_pieces_goes_on_too(tmp_path: Path, recipe: Recipe, listing: Listing):
+    reduced = replace(recipe, train=replace(recipe.train, precision="fp16", accumulate=3, epochs=2))
+    loop.train(reduced, listing, tmp_path / "undisturbed", echo=silent)
+    with pytest.MonkeyPatch.context() as patch:
+        stop_at(patch, 5, die)
+        with pytest.raises(StoppedError):
+            loop.train(reduced, listing, tmp_path / "run", echo=silent)
+    loop.train(reduced, listing, tmp_path / "run", resume=True, echo=silent)
+    assert same_weights(tmp_path / "run", tmp_path / "undisturbed")
+    saved = checkpoint.load_latest(tmp_path / "run" / "checkpoints", silent)
+    assert saved is not None
+    assert saved.tensors["scaler/_growth_tracker"] == 6  # steps since the scale was last changed
 
 
 @pytest.mark.parametrize("which", [signal.SIGINT, signal.SIGTERM])

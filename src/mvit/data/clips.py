@@ -3,6 +3,7 @@
 B clips in a batch, T frames, S pixels a side.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
 from mvit.data import transforms
 from mvit.data.backend import Backend
@@ -146,6 +147,7 @@ class Clips(Dataset[Drawn]):
         self.classes, self.multi_label = len(classes), multi_label
         self.preprocessing, self.augmentation, self.flip, self.seed = preprocessing, augmentation, flip, seed
         self.backend = backend
+        self.underway: Tensor | None = None
         self.shape = (3, preprocessing.sampling.frames, preprocessing.crop, preprocessing.crop)
         # Frames come at most this large: reduced to the size of test views, as sets prepared for training are, or to
         # the largest that jitter scales to; smaller ones as they are, since the crop is resized in any case.
@@ -158,7 +160,26 @@ class Clips(Dataset[Drawn]):
             return int(np.prod(self.shape))
         return 3 * self.shape[1] * self.short_side * (self.short_side * 16 // 9) // self.augmentation.copies
 
+    def note_underway(self, workers: int) -> None:
+        """Have each of so many workers write down, where all processes see it, its number and the sample it is at."""
+        self.underway = torch.full((workers, 2), -1).share_memory_()
+
+    def at_work(self) -> dict[int, int]:
+        """The sample that each process is at, by the number of the process; idle ones are left out."""
+        noted = [] if self.underway is None else self.underway.tolist()
+        return {process: sample for process, sample in noted if sample >= 0}
+
     def __getitem__(self, index: Draw) -> Drawn:
+        worker = get_worker_info()
+        if self.underway is None or worker is None:
+            return self._drawn(index)
+        self.underway[worker.id] = torch.tensor([os.getpid(), index[1]])
+        try:
+            return self._drawn(index)
+        finally:
+            self.underway[worker.id, 1] = -1
+
+    def _drawn(self, index: Draw) -> Drawn:
         name = self.name(index[1])
         try:
             undone, labels = self.decoded(index)

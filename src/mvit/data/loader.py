@@ -25,6 +25,9 @@ from mvit.data.order import Order
 from mvit.data.transforms import Augmentation
 from mvit.data.views import Preprocessing
 
+LOOK_SECONDS = 5.0
+"""Between two looks at whether the workers are alive, which workers forked by another process do not tell."""
+
 
 class TrainLoader:
     """Every sample once an epoch, in an order drawn from (seed, epoch), augmented by draws from (seed, epoch, sample).
@@ -34,7 +37,8 @@ class TrainLoader:
     there is more than one rank. `workers` processes decode and augment, and stay from epoch to epoch; 0 does it in this
     one; with `fewer`, less of them are started where memory is short. A video that cannot be read is left out of its
     batch and named there, never replaced. `backend` decodes, PyAV unless given. `multi_label`: samples may be of
-    several classes at once. Raises ValueError where it would not fit into memory, or a batch not among the ranks.
+    several classes at once. After `timeout_seconds` without a batch from the workers, the wait is given up (None:
+    never). Raises ValueError where it would not fit into memory, or a batch not among the ranks.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class TrainLoader:
         whole: bool | None = None,
         backend: Backend | None = None,
         multi_label: bool = False,
+        timeout_seconds: float | None = None,
     ) -> None:
         if workers < 0:
             raise ValueError(f"workers is {workers}, but must be at least 0")
@@ -81,6 +86,9 @@ class TrainLoader:
         workers = self.capacity.workers
         if workers:
             self.clips.entries.share()
+            self.clips.note_underway(workers)
+        self.timeout_seconds = timeout_seconds
+        self._look_seconds = min(LOOK_SECONDS, timeout_seconds or LOOK_SECONDS) if workers else 0
         self._steps = _Steps(order)
         with _unwarned():
             self._loader: DataLoader[Any] = DataLoader(
@@ -89,6 +97,7 @@ class TrainLoader:
                 collate_fn=self.clips.collate,
                 num_workers=workers,
                 persistent_workers=workers > 0,
+                timeout=self._look_seconds,
                 prefetch_factor=self.capacity.ahead if workers else None,
                 multiprocessing_context=_processes() if workers else None,
                 worker_init_fn=_begin,
@@ -121,15 +130,19 @@ class TrainLoader:
         """Batches in an epoch; the last one may be smaller."""
         return len(self.order)
 
+    def videos(self, epoch: int, batch: int) -> list[str]:
+        """The videos of a batch of an epoch, as `Sample.id`."""
+        return [self.clips.name(index) for index in self.order.share(self.order.epoch(epoch), batch)]
+
     def epoch(self, number: int, start_batch: int = 0) -> Iterator[Batch]:
-        """Give the batches of an epoch from `start_batch` on; raises ValueError where a worker process dies."""
+        """Give the batches of an epoch from `start_batch` on; raises ValueError where a worker dies or hangs."""
         self._steps.epoch, self._steps.start = number, start_batch
         awaited = start_batch
         try:
             with _unwarned():
                 batches = iter(self._loader)
-            for awaited, batch in enumerate(batches, start=start_batch + 1):  # noqa: B007 (used below)
-                yield batch
+            for awaited in range(start_batch, len(self)):
+                yield self._awaited(batches, number, awaited)
         except (RuntimeError, ConnectionError, EOFError) as error:
             # The last two come from a worker that died while it handed a batch over.
             death = re.match(r"DataLoader worker \(pid.*" if isinstance(error, RuntimeError) else ".*", str(error))
@@ -141,6 +154,29 @@ class TrainLoader:
                 f"awaited, which begins with {first}: memory may be too small, or a file crashes the decoder "
                 "(train.workers=0 shows which)"
             ) from error
+
+    def _awaited(self, batches: Iterator[Batch], epoch: int, number: int) -> Batch:
+        """The next batch; between looks, torch finds out whether a worker has died."""
+        waited = 0.0
+        while True:
+            try:
+                return next(batches)
+            except RuntimeError as error:
+                if not str(error).startswith("DataLoader timed out"):
+                    raise
+                waited += self._look_seconds
+                if self.timeout_seconds is not None and waited >= self.timeout_seconds:
+                    raise ValueError(self._hangs(epoch, number, waited)) from error
+
+    def _hangs(self, epoch: int, number: int, waited: float) -> str:
+        wanted = set(self.order.share(self.order.epoch(epoch), number))
+        at_work = {process: sample for process, sample in self.clips.at_work().items() if sample in wanted}
+        where = " and ".join(f"process {process} is at {self.clips.name(at)}" for process, at in at_work.items())
+        return (
+            f"the decoding of videos hangs: batch {number} of epoch {epoch} has not come for {waited:.0f} s "
+            f"(train.timeout_seconds), and {where or 'no process is at one of its videos'}: look at that file and at "
+            "the storage it is on, leave it out of the data, or allow more time"
+        )
 
 
 class _Steps:

@@ -63,7 +63,9 @@ class PositionEmbedding(nn.Module):
             body = (temporal.unsqueeze(2) + spatial.unsqueeze(1)).flatten(1, 2)
         else:
             body = spatial.repeat(1, grid[0], 1)
-        return torch.cat([self.class_position, body], dim=1) if self.class_tokens else body
+        # Times 1, for a gradient of its own: of a batch of one clip, autograd gives those of the class token and of its
+        # position the same memory, and each would be added to, and clipped, twice.
+        return torch.cat([self.class_position * 1, body], dim=1) if self.class_tokens else body
 
     def __getstate__(self) -> dict[str, object]:
         return self.__dict__ | {"_cache": {}}

@@ -23,6 +23,7 @@ from mvit.model.config import Triple
 from mvit.model.mvit import MViT
 from mvit.model.presets import PRESETS, get_config, nearest
 from mvit.model.reversible import ReversibleBlock
+from mvit.training.memory import is_lack_of_memory
 from mvit.weights.create import create_model
 
 Dtype = Literal["float32", "bfloat16", "autocast"]
@@ -196,11 +197,6 @@ class Subject:
         F.cross_entropy(logits.float(), self.labels).backward()
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=not keep_gradients)
-
-
-def is_lack_of_memory(error: Exception) -> bool:
-    """Whether torch failed for want of memory; on a CPU it says so in words alone."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 @contextmanager

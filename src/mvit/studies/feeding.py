@@ -55,7 +55,7 @@ def measure(
     material = _Material(listing, recipe)
     total, times = rounds + 3, {part: list[float]() for part in PARTS}
     for number in range(rounds + 1):
-        seen = _round(material, pupil, recipe.train.batch)
+        seen = _round(material, pupil, recipe.train.clips_per_step)
         if number:
             for part in PARTS:
                 times[part].append(seen[part])
@@ -74,11 +74,11 @@ def measure(
         "complete": True,
         "model": recipe.model.name,
         "clip": [recipe.data.frames, recipe.data.crop, recipe.data.crop],
-        "batch": recipe.train.batch,
+        "batch": recipe.train.clips_per_step,
         "short_side": recipe.data.short_side,
         "augment": asdict(recipe.augment),
         "device": machine.device.type,
-        "precision": "bf16" if machine.bf16 else "float32",
+        "precision": machine.precision,
         "videos": len(listing.train),
         "videos_larger": material.larger / max(material.opened, 1),
         "unreadable": material.unreadable,
@@ -184,7 +184,7 @@ def _loader(listing: Listing, recipe: Recipe, workers: int) -> TrainLoader:
         listing.classes,
         recipe.data.preprocessing(),
         Augmentation(**asdict(recipe.augment)),
-        batch=recipe.train.batch,
+        batch=recipe.train.clips_per_step,
         seed=recipe.train.seed,
         workers=workers,
         fewer=recipe.train.workers == "auto",

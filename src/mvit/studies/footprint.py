@@ -17,7 +17,8 @@ from typing import Any
 
 import torch
 
-from mvit.studies.cases import Case, Subject, is_lack_of_memory
+from mvit.studies.cases import Case, Subject
+from mvit.training.memory import is_lack_of_memory
 
 STATUS, CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 RESET_PEAK = "5"

@@ -10,8 +10,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import safetensors.torch
 from torch import Tensor
 
 from mvit.files import blaming
+from mvit.training.distributed import Ranks
 
 TENSORS = "tensors.safetensors"
 MANIFEST = "manifest.json"
@@ -44,8 +45,10 @@ class Checkpoint:
     meta: dict[str, Any]
 
 
-def save(folder: Path, serial: int, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> Path:
-    """Write a checkpoint, read it back, and only then drop those before the last two.
+def save(
+    folder: Path, serial: int, tensors: Mapping[str, Tensor], meta: Mapping[str, Any], *, keep: Collection[int] = ()
+) -> Path:
+    """Write a checkpoint, read it back, and only then drop those before the last two, but for the serials to ``keep``.
 
     ``meta`` holds what JSON can. A kill at any moment leaves the earlier ones as they were, and so does a full disk,
     for which ``ValueError`` says how much is needed.
@@ -75,7 +78,7 @@ def save(folder: Path, serial: int, tensors: Mapping[str, Tensor], meta: Mapping
             f"{unfinished / TENSORS}: {why.strerror}; a checkpoint needs {len(content):,} bytes and "
             f"{shutil.disk_usage(folder).free:,} are free. Make room, and go on from the one before it with --resume"
         ) from why
-    final = folder / f"{serial:08d}"
+    final = path_of(folder, serial)
     if final.exists():  # damaged and trained again, or nothing was learned since: put aside until the new one stands
         final.rename(folder / f".{serial:08d}.replaced.unfinished")
     unfinished.rename(final)
@@ -85,8 +88,14 @@ def save(folder: Path, serial: int, tensors: Mapping[str, Tensor], meta: Mapping
     paths = _finished(folder)
     place = paths.index(final)  # what lies beyond was found damaged, or the run would not have come here again
     for path in paths[place + 1 :] + paths[: max(place + 1 - KEEP, 0)]:
-        shutil.rmtree(path)
+        if int(path.name) not in keep:
+            shutil.rmtree(path)
     return final
+
+
+def path_of(folder: Path, serial: int) -> Path:
+    """Where the checkpoint of this serial is."""
+    return folder / f"{serial:08d}"
 
 
 def load(path: Path) -> Checkpoint:
@@ -109,6 +118,18 @@ def load_latest(folder: Path, echo: Callable[[str], None]) -> Checkpoint | None:
     if paths:
         raise DamagedError(f"no checkpoint in {folder} is whole ({len(paths)} tried): train again in a new folder")
     return None
+
+
+def handed(ranks: Ranks, read: Callable[[], Checkpoint | None]) -> Checkpoint | None:
+    """A checkpoint that rank 0 reads, and hands to the others."""
+    here: list[Checkpoint | None] = [None]
+
+    def kept() -> Checkpoint | None:
+        here[0] = saved = read()
+        return replace(saved, tensors={}) if saved else None
+
+    bare = ranks.from_first(kept)
+    return bare and replace(bare, tensors=ranks.tensors_from_first(here[0].tensors if here[0] else {}))
 
 
 def _verify(path: Path) -> tuple[dict[str, Any], bytes]:

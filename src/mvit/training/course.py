@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from mvit import weights
@@ -14,6 +13,7 @@ from mvit.data.clips import Batch
 from mvit.data.dataset import Sample
 from mvit.data.loader import TrainLoader
 from mvit.data.order import evaluated
+from mvit.data.samples import named
 from mvit.data.views import Preprocessing, describe
 from mvit.evaluation import evaluate as evaluation
 from mvit.evaluation.evaluate import Evaluation
@@ -22,52 +22,24 @@ from mvit.model.mvit import MViT
 from mvit.training import checkpoint, mixing, optim
 from mvit.training.distributed import ALONE, Ranks
 from mvit.training.events import Plot
+from mvit.training.faults import MOST_ROLLBACKS, MOST_SKIPPED_IN_A_ROW, DivergedError
 from mvit.training.hardware import peak_memory
 from mvit.training.interruption import Interruption
-from mvit.training.learner import Learner, predictor
+from mvit.training.learner import Learner, Outcome, predictor
+from mvit.training.memory import is_lack_of_memory, too_little
 from mvit.training.parts import Limit, Parts
+from mvit.training.position import Position, step_seed
 from mvit.training.progress import Meter, StatusLine, Watch, duration
 from mvit.training.recipe import Recipe
 from mvit.training.run import Run
+from mvit.training.watchdog import Watchdog
 
 MEASURED = ("clips_per_second", "data_wait", "seconds", "peak_memory_bytes")
 """What a record of metrics.jsonl holds of the machine: all else is alike in runs that are."""
-MOST_SKIPPED_IN_A_ROW = 8
-"""Steps with a loss or gradient that is not finite, after which the run is given up."""
+SKIPPED = "skipped.jsonl"
+"""In the run folder: the steps that were not taken."""
 QUICK_VIEWS = (1, 1)
 """Clips and crops of a video in the evaluations on the way."""
-
-
-class DivergedError(ValueError):
-    """Losses or gradients are no numbers any more."""
-
-
-@dataclass
-class Position:
-    """How far a run has come: all that a checkpoint holds besides tensors."""
-
-    epoch: int = 0
-    batch: int = 0
-    """The epoch under way, and how many of its batches are done."""
-    loss: float = 0.0
-    right: int = 0
-    clips: int = 0
-    skipped: int = 0
-    """Of the epoch under way: the loss summed over clips, clips answered right, clips, steps that were skipped."""
-    moved: int = 0
-    norms: float = 0.0
-    norm_max: float = 0.0
-    """Of the epoch under way: steps that were not skipped; of their gradients the norm, summed and the largest."""
-    skipped_in_a_row: int = 0
-    best: float = -1.0
-    best_epoch: int = 0
-    """The highest top-1, or mAP, on the holdout so far, and after which epoch that was."""
-
-    def next_epoch(self) -> "Position":
-        """The beginning of the next epoch."""
-        return replace(
-            self, epoch=self.epoch + 1, batch=0, loss=0.0, right=0, clips=0, skipped=0, moved=0, norms=0.0, norm_max=0.0
-        )
 
 
 @dataclass
@@ -104,19 +76,40 @@ class Course:
     # ---- learning ----
 
     def learn_epoch(self) -> None:
-        """Take a step for every batch of the epoch that is not done yet."""
-        here = self.position
+        """Take a step for every batch of the epoch that is not done yet; of an earlier one, where the run went back."""
         self.epoch_meter = Meter()
+        if self.position == Position():
+            self.save()  # the first checkpoint to go back to
+        with Watchdog(self.recipe.train.timeout_seconds) as watchdog:
+            while self.position.batch < len(self.loader):
+                self.meter, self.epoch_meter = self.meter + self.epoch_meter, Meter()
+                self.learn_batches(watchdog)
+        self.meter += self.epoch_meter
+
+    def learn_batches(self, watchdog: Watchdog) -> None:
+        """Take the steps of the epoch's batches, until all are done or the run goes back."""
+        here = self.position
+
+        def doing(what: str) -> Callable[[], str]:
+            epoch, batch = here.epoch, here.batch
+            return lambda: f"{what} batch {batch} of epoch {epoch + 1} ({named(self.loader.videos(epoch, batch))})"
+
+        watchdog.note(doing("waiting for"))
         for batch in self.epoch_meter.timed(self.arriving()):
+            watchdog.note(doing("learning from"))
             self.leave_out(batch)
-            if self.together:
+            if [here.epoch, here.batch] in here.left_out:
+                here.skipped += 1
+            elif self.together:
                 self.learn(batch)
+            if self.position is not here:
+                return
             here.batch += 1
             self.status.show(self.status_text)
             if starves := self.watch.sentence(self.meter + self.epoch_meter):
                 self.echo(starves)
             self.interruption.check()
-        self.meter += self.epoch_meter
+            watchdog.note(doing("waiting for"))
 
     def arriving(self) -> Iterator[Batch]:
         """This rank's batches, each once all ranks have theirs, with what any of them could not read."""
@@ -136,17 +129,30 @@ class Course:
                 raise failure
             assert batch is not None
             self.together = int(together)
-            everywhere = self.ranks.gathered(batch.unreadable) if unreadable else []
-            yield replace(batch, unreadable=[video for rank in everywhere for video in rank])
+            yield replace(batch, unreadable=self.everywhere(batch.unreadable) if unreadable else [])
+
+    def everywhere(self, things: list[Any]) -> list[Any]:
+        """What all ranks have of something, in their order."""
+        return [thing for rank in self.ranks.gathered(things) for thing in rank]
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step, counted over the whole run."""
+        return self.schedule.rate(step) * self.position.rate_factor
 
     def learn(self, batch: Batch) -> None:
         """One step; what is random in it follows from seed, epoch and batch alone, so a resumed run draws the same."""
         here = self.position
-        rate = self.schedule.rate(here.epoch * len(self.loader) + here.batch)
-        torch.manual_seed(step_seed(self.recipe.train.seed, here.epoch, here.batch, self.ranks.place.rank))
+        rate = self.rate(here.epoch * len(self.loader) + here.batch)
+        seed = step_seed(self.recipe.train.seed, here.epoch, here.batch, self.ranks.place.rank)
+        torch.manual_seed(seed)
         crop = self.preprocessing.crop
         mix = mixing.draw(self.recipe.optim, crop, crop, (self.recipe.train.seed, here.epoch, here.batch))
-        outcome = self.pupil.step(batch, rate, mix, self.together)
+        try:
+            outcome = self.pupil.step(batch, rate, mix, self.together)
+        except RuntimeError as why:
+            if not is_lack_of_memory(why):
+                raise
+            raise ValueError(too_little(self.pupil.model.config, self.recipe, self.pupil.hardware)) from why
         self.epoch_meter.clips += outcome.clips
         if outcome.moved:
             here.loss += outcome.loss * outcome.clips
@@ -159,16 +165,59 @@ class Course:
             return
         here.skipped += 1
         here.skipped_in_a_row += 1
-        labels = [labels for rank in self.ranks.gathered(batch.named(self.parts.classes)) for labels in rank]
-        facts = {"epoch": here.epoch + 1, "batch": here.batch, "lr": rate, "labels": labels}
-        if self.ranks.leads:
-            self.run.append("skipped.jsonl", facts | {"loss": str(outcome.loss), "norm": str(outcome.gradient_norm)})
+        here.suspects.append([here.epoch, here.batch])
+        torch.manual_seed(seed)
+        where = next(filter(None, self.ranks.gathered(self.pupil.first_not_finite(batch, mix))), None)
+        self.write_skipped(batch, outcome, rate, where)
         if here.skipped_in_a_row == MOST_SKIPPED_IN_A_ROW:
+            self.roll_back(rate, where)
+
+    def write_skipped(self, batch: Batch, outcome: Outcome, rate: float, where: str | None) -> None:
+        """A line of skipped.jsonl: a step that was not taken, and what there is to find out why."""
+        here = self.position
+        record = {
+            "epoch": here.epoch + 1,
+            "batch": here.batch,
+            "lr": rate,
+            "loss": str(outcome.loss),
+            "norm": str(outcome.gradient_norm),
+            "weights_norm": str(self.pupil.weights_norm()),
+            "first_not_finite": where,
+            "videos": self.everywhere(self.loader.videos(here.epoch, here.batch)),
+            "labels": self.everywhere(batch.named(self.parts.classes)),
+        }
+        if self.ranks.leads:
+            self.run.append(SKIPPED, record)
+
+    def roll_back(self, rate: float, where: str | None) -> None:
+        """Go back to the last good checkpoint, to leave out the steps that failed since, at lower learning rates.
+
+        Raises ``DivergedError`` where the run has done that before.
+        """
+        here = self.position
+        what = (
+            f"{MOST_SKIPPED_IN_A_ROW} steps in a row had a loss or gradient that is not finite (epoch "
+            f"{here.epoch + 1}, learning rate {rate:.3g}; not finite first: {where or 'nothing, computed again'}; "
+            f"see {self.run.folder / SKIPPED})"
+        )
+        if here.rollbacks == MOST_ROLLBACKS:
             raise DivergedError(
-                f"{MOST_SKIPPED_IN_A_ROW} steps in a row had a loss or gradient that is not finite (epoch "
-                f"{here.epoch + 1}, learning rate {rate:.3g}; see {self.run.folder / 'skipped.jsonl'}): "
-                "lower optim.lr, lengthen optim.warmup_fraction or set optim.clip_norm"
+                f"{what}, also after going back and learning at {here.rate_factor:g} times the rate: lower optim.lr, "
+                "lengthen optim.warmup_fraction or set optim.clip_norm"
             )
+        path = checkpoint.path_of(self.run.checkpoints, here.good)
+        saved = checkpoint.handed(self.ranks, lambda: checkpoint.load(path))
+        assert saved is not None
+        self.pupil.restore(saved.tensors)
+        self.position = back = here.gone_back(Position(**saved.meta))
+        went_back = {"epoch": back.epoch + 1, "batch": back.batch}
+        if self.ranks.leads:
+            self.run.forget_after(back.epoch)
+            self.run.append(SKIPPED, {"went_back_to": went_back, "lr_factor": back.rate_factor})
+        self.echo(
+            f"warning: {what}: going back to the beginning of epoch {back.epoch + 1}, leaving out the "
+            f"{len(here.suspects)} steps that were skipped, and learning at {back.rate_factor:g} times the rate"
+        )
 
     def leave_out(self, batch: Batch) -> None:
         """Name the videos that could not be read when their turn came, each once."""
@@ -217,7 +266,7 @@ class Course:
         record: dict[str, Any] = {
             "epoch": done,
             "step": done * len(self.loader),
-            "lr": self.schedule.rate(done * len(self.loader) - 1),
+            "lr": self.rate(done * len(self.loader) - 1),
             "loss": here.loss / here.clips if here.clips else None,
             f"train_{self.scoring.hit.key}": here.right / here.clips if here.clips else None,
             "gradient_norm": here.norms / here.moved if here.moved else None,
@@ -295,9 +344,11 @@ class Course:
         """Write a checkpoint of this position."""
         here = self.position
         serial = here.epoch * (len(self.loader) + 1) + here.batch  # an epoch learned is not yet an epoch ended
+        if here.batch == 0 and not here.skipped_in_a_row:
+            here.good, here.suspects = serial, []
         tensors = self.pupil.tensors()
         if self.ranks.leads:
-            checkpoint.save(self.run.checkpoints, serial, tensors, asdict(here))
+            checkpoint.save(self.run.checkpoints, serial, tensors, asdict(here), keep=(here.good,))
 
     # ---- the end of the run ----
 
@@ -334,8 +385,3 @@ def no_better_than(result: Mapping[str, Any], samples: Sequence[Sample]) -> str 
     if result["top1"] > count / len(samples) or len(result["classes"]) == 1:
         return None
     return f"always answering {label!r} would be right for {count / len(samples):.1%}"
-
-
-def step_seed(seed: int, epoch: int, batch: int, rank: int = 0) -> int:
-    """The seed of one step's dropout and stochastic depth, far from its neighbours' and from other ranks'."""
-    return int(np.random.SeedSequence([seed, epoch, batch, rank]).generate_state(1, np.uint64)[0])

@@ -7,7 +7,7 @@ from typing import Any
 from mvit.data.dataset import Listing
 from mvit.data.samples import IMAGE_EXTENSIONS
 from mvit.model.presets import get_config
-from mvit.training import hardware, resolve
+from mvit.training import batch, hardware, resolve
 from mvit.training import recipe as recipes
 from mvit.training.recipe import Recipe
 from mvit.training.resolve import Kind, Resolved
@@ -62,6 +62,11 @@ def settle(
         kind: Kind = "finetune" if weights and named != "scratch" else "scratch"
         found |= from_published(hub.named(model, weights) if weights else None)
         known = _values(found) | given
+        if known.get("train.batch") == "auto":  # rates and averages follow from the number
+            open_ = recipes.make(known)
+            config, machine = open_.model_config(len(listing.classes)), hardware.choose(open_.train)
+            chosen = batch.resolved(open_, config, len(listing.train), machine, echo)
+            given["train.batch"] = known["train.batch"] = chosen.train.batch
         width = known.get("model.widths", get_config(model).widths)[-1]
         found |= resolve.settings(kind, len(listing.train), width, known)
         named = kind

@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
@@ -15,35 +16,50 @@ except ImportError:  # Windows has none
 
 MOST_WORKERS = 16
 
+Precision = Literal["bf16", "fp16", "float32"]
+SCALED_DEVICES = ("cuda", "cpu")
+"""Where torch scales the loss of fp16."""
+_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "float32": torch.float32}
+
 
 @dataclass(frozen=True)
 class Hardware:
     """Where and in what numbers the forward and backward pass run; weights are float32 always."""
 
     device: torch.device
-    bf16: bool
+    precision: Precision
     workers: int
     reason: str
 
-    def autocast(self) -> torch.autocast:
+    @property
+    def reduced(self) -> bool:
+        """Whether matrix products take two bytes a number."""
+        return self.precision != "float32"
+
+    def autocast(self, enabled: bool = True) -> torch.autocast:
         """The context of a forward pass."""
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.bf16)
+        reduced = self.reduced and enabled
+        return torch.autocast(self.device.type, dtype=_TYPES[self.precision] if reduced else None, enabled=reduced)
+
+    def scaler(self) -> torch.amp.GradScaler:
+        """What multiplies the loss, and divides its gradients again: those of fp16 would vanish below 6e-8."""
+        return torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
 
     def __str__(self) -> str:
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
         threads = f" on {_counted(torch.get_num_threads(), 'thread')}" if self.device.type == "cpu" else ""
-        precision = "bf16" if self.bf16 else "float32"
-        return f"{name}{threads}, {precision} ({self.reason}), {_counted(self.workers, 'decoding process', 'es')}"
+        processes = _counted(self.workers, "decoding process", "es")
+        return f"{name}{threads}, {self.precision} ({self.reason}), {processes}"
 
 
 def choose(recipe: TrainRecipe) -> Hardware:
     """What the recipe's ``device``, ``precision`` and ``workers`` mean on this machine.
 
-    Raises ``ValueError`` for a device that is not there.
+    Raises ``ValueError`` for a device that is not there, and for a precision that it does not train in.
     """
     device = torch.device(_device(recipe.device))
-    bf16, reason = _precision(device, recipe.precision)
-    return Hardware(device, bf16, _workers(device) if recipe.workers == "auto" else recipe.workers, reason)
+    precision, reason = _precision(device, recipe.precision)
+    return Hardware(device, precision, _workers(device) if recipe.workers == "auto" else recipe.workers, reason)
 
 
 def peak_memory(device: torch.device) -> int | None:
@@ -70,17 +86,24 @@ def _device(wanted: str) -> str:
     return wanted
 
 
-def _precision(device: torch.device, wanted: str) -> tuple[bool, str]:
+def _precision(device: torch.device, wanted: Precision | Literal["auto"]) -> tuple[Precision, str]:
     if wanted != "auto":
-        return wanted == "bf16", "as the recipe says"
+        if wanted == "fp16" and device.type not in SCALED_DEVICES:
+            raise ValueError(
+                f'train.precision is "fp16", whose loss must be scaled, which torch does on '
+                f"{' and '.join(SCALED_DEVICES)} and not on {device.type}: set it to bf16 or float32"
+            )
+        return wanted, "as the recipe says"
     if device.type == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
-        return fast, "this GPU multiplies bf16" if fast else "this GPU has no bf16"
+        if not fast:
+            return "float32", "this GPU has no bf16; train.precision=fp16 is quicker"
+        return "bf16", "this GPU multiplies bf16"
     if device.type == "cpu":
         # AVX-512 BF16 alone is not enough: 10 clips/s against 13 in float32 (mvit_tiny_16x64, one Xeon core).
         fast = torch.cpu._is_amx_tile_supported()
-        return fast, "this processor has AMX" if fast else "without AMX, bf16 is slower"
-    return False, f"bf16 is untried on {device.type}"
+        return ("bf16", "this processor has AMX") if fast else ("float32", "without AMX, bf16 is slower")
+    return "float32", f"bf16 is untried on {device.type}"
 
 
 def _workers(device: torch.device) -> int:

@@ -3,8 +3,8 @@
 B batch, T frames, S side of the crop, K classes.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 from mvit.data.clips import Batch, normalise
 from mvit.data.views import Preprocessing
 from mvit.model.mvit import MViT
-from mvit.training import mixing, optim, parallel
+from mvit.training import faults, mixing, optim, parallel
 from mvit.training.distributed import ALONE, Ranks
 from mvit.training.hardware import Hardware
 from mvit.training.mixing import UNMIXED, Mix
@@ -40,11 +40,14 @@ class Learner:
     model: MViT
     optimizer: torch.optim.Optimizer
     average: AveragedModel | None
+    scaler: torch.amp.GradScaler
     recipe: OptimRecipe
     hardware: Hardware
     preprocessing: Preprocessing
     forward: Callable[[Tensor], Tensor]
-    """What gives logits in a step: the model, or what has gradients averaged over ranks."""
+    """What gives logits in a step: the model, what was compiled of it, or what has gradients averaged over ranks."""
+    accumulate: int = 1
+    """Pieces in which a batch is computed."""
     ranks: Ranks = ALONE
     sharded: bool = False
     """Whether each rank holds a part of every tensor only."""
@@ -58,29 +61,95 @@ class Learner:
     def step(self, batch: Batch, rate: float, mix: Mix = UNMIXED, together: int | None = None) -> Outcome:
         """Learn from one batch at a learning rate, or skip it where the loss or the gradient is not finite.
 
-        ``together`` is how many clips the batches of all ranks have; one without any takes part all the same.
+        ``together`` is how many clips the batches of all ranks have; one without any takes part all the same. In fp16 a
+        gradient that is not finite may be one that was scaled too far: the batch is computed again with half the scale,
+        until its gradient is finite or was not scaled at all.
         """
         self.model.train()
         together = len(batch.labels) if together is None else together
-        share = len(batch.labels) / together  # of the loss, which is the mean over the clips of all ranks
-        clips, labels = self._prepared(batch if share else self._nothing(batch))  # (B, 3, T, S, S), (B,) or (B, K)
-        with self.hardware.autocast():
-            logits = self.forward(mixing.mixed(clips, mix))  # (B, K)
-        loss = mixing.loss(logits.float(), labels, mix, self.recipe.label_smoothing)
-        (loss * (share * self.ranks.count)).backward()  # gradients are averaged over ranks
-        limit = self.recipe.clip_norm if self.recipe.clip_norm is not None else float("inf")
-        norm = parallel.put_together(torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit))
-        right = mixing.right(logits, labels)
-        facts = torch.stack([loss.detach(), norm, right]).tolist()  # one wait for the device, not three
-        facts[0], facts[2] = self.ranks.totals([facts[0] * share, facts[2] * bool(share)])
+        clips, labels = self._on_device(batch)  # (B, 3, T, S, S) uint8, (B,) or (B, K)
+        scale = self.scaler.get_scale()
+        facts = self._gradient(clips, labels, mix, together)
+        while not np.isfinite(facts[1]) and np.isfinite(facts[0]) and self._scaled_less():
+            facts = self._gradient(clips, labels, mix, together)
         moved = bool(np.isfinite(facts[:2]).all())
         if moved:
             optim.set_rate(self.optimizer, rate)
-            self.optimizer.step()
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
             if self.average is not None:
                 self.average.update_parameters(self.model)
+        elif self.scaler.is_enabled():
+            self.scaler.update(scale)  # it was not the scale's fault
         self.optimizer.zero_grad()
         return Outcome(loss=facts[0], gradient_norm=facts[1], right=int(facts[2]), clips=together, moved=moved)
+
+    def _gradient(self, clips: Tensor, labels: Tensor, mix: Mix, together: int) -> list[float]:
+        """Compute and clip the gradient of a batch; gives its loss, the gradient's norm, and how many were right.
+
+        All three are of all ranks.
+        """
+        facts = []
+        for loss, right in self._losses(clips, labels, mix, together):
+            self.scaler.scale(loss * self.ranks.count).backward()  # gradients are averaged over ranks
+            facts.append(torch.stack([loss.detach(), right]))
+        self.scaler.unscale_(self.optimizer)
+        limit = self.recipe.clip_norm if self.recipe.clip_norm is not None else float("inf")
+        norm = parallel.put_together(torch.nn.utils.clip_grad_norm_(self.model.parameters(), limit))
+        loss, right = torch.stack(facts).sum(dim=0)
+        loss, norm, right = torch.stack([loss, norm, right]).tolist()  # one wait for the device, not three
+        loss, right = self.ranks.totals([loss, right])
+        return [loss, norm, right]
+
+    def _losses(self, clips: Tensor, labels: Tensor, mix: Mix, together: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The share of the loss of all ranks' clips that each piece of a batch has, and how many of a piece are right.
+
+        Ranks take as many pieces as each other: one that lacks clips goes through the motions, so that none waits.
+        """
+        count = min(self.accumulate, len(labels)) if self.ranks.count == 1 else self.accumulate
+        whole = (clips, clips.flip(0) if mix.share < 1.0 else clips, labels, labels.flip(0))
+        pieces = zip(*(torch.tensor_split(each, count) for each in whole), strict=True)
+        for number, (piece, opposite, own, other) in enumerate(pieces, start=1):
+            share = len(own) / together
+            if not len(own):
+                piece = opposite = clips.new_zeros(1, 3, *self.model.config.clip)
+                own = other = labels.new_zeros(1, *labels.shape[1:])
+            seen = self._normalised(piece)
+            if mix.share < 1.0:
+                seen = mixing.mixed(seen, self._normalised(opposite), mix)
+            with parallel.averaging(self.forward, last=number == count):
+                with self.hardware.autocast():
+                    logits = self.forward(seen)  # (b, K)
+                logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+                loss = mixing.loss(logits, own, other, mix, self.recipe.label_smoothing)
+                yield loss * share, mixing.right(logits, own) * bool(share)
+
+    def _scaled_less(self) -> bool:
+        """Halve the scale of the loss and forget its gradient, if there is a scale that is more than 1."""
+        before = self.scaler.get_scale()
+        if before <= 1:
+            return False
+        self.scaler.update()  # halves it, where it has seen a gradient that is not finite
+        self.optimizer.zero_grad()
+        return self.scaler.get_scale() < before
+
+    def first_not_finite(self, batch: Batch, mix: Mix = UNMIXED) -> str | None:
+        """Compute a batch that was skipped again, learning nothing, and say in words what was not finite first.
+
+        Nothing is said of a batch without clips, nor of a model in shards.
+        """
+        if self.sharded or not len(batch.labels):
+            return None
+        # By modules of their own, which a compiled model has no more, and for this rank alone.
+        plain = replace(self, forward=self.model, ranks=ALONE)
+        losses = (loss for loss, _ in plain._losses(*self._on_device(batch), mix, len(batch.labels)))
+        found = faults.first_not_finite(self.model, losses)
+        self.optimizer.zero_grad()
+        return found
+
+    def weights_norm(self) -> float:
+        """The length of all weights together."""
+        return float(parallel.put_together(torch.nn.utils.get_total_norm(self.model.parameters())))
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that a later process needs to go on exactly here, by name; to be asked of all ranks.
@@ -91,13 +160,14 @@ class Learner:
             "model": self.model.state_dict(),
             "optimizer": optim.state_tensors(self.model, self.optimizer),
             "average": self.average.state_dict() if self.average is not None else {},
+            "scaler": {name: torch.tensor(self.scaler.state_dict()[name]) for name in self._scale_names},
         }
         named = {f"{part}/{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
         return parallel.whole(named, kept=self.ranks.leads) if self.sharded else named
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Take up what ``tensors`` gave."""
-        parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "average": {}}
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "average": {}, "scaler": {}}
         for name, tensor in tensors.items():
             part, _, rest = name.partition("/")
             parts[part][rest] = tensor
@@ -109,17 +179,19 @@ class Learner:
         optim.load_state_tensors(self.model, self.optimizer, parts["optimizer"])
         if self.average is not None:
             self.average.load_state_dict(parts["average"])
+        scale = {name: parts["scaler"][name].item() for name in self._scale_names}
+        self.scaler.load_state_dict(self.scaler.state_dict() | scale)
 
-    def _nothing(self, like: Batch) -> Batch:
-        """A clip to go through the motions with, where the others wait for gradients."""
-        clips = torch.zeros(1, 3, *self.model.config.clip, dtype=torch.uint8)
-        return Batch(clips, like.labels.new_zeros(1, *like.labels.shape[1:]), [])
+    @property
+    def _scale_names(self) -> tuple[str, ...]:
+        return ("scale", "_growth_tracker") if self.scaler.is_enabled() else ()
 
-    def _prepared(self, batch: Batch) -> tuple[Tensor, Tensor]:
+    def _on_device(self, batch: Batch) -> tuple[Tensor, Tensor]:
         device = self.hardware.device
-        clips = batch.clips_on(device)
-        labels = batch.labels.to(device, non_blocking=True)
-        return normalise(clips, self.preprocessing.mean, self.preprocessing.std, torch.float32), labels
+        return batch.clips_on(device), batch.labels.to(device, non_blocking=True)
+
+    def _normalised(self, clips: Tensor) -> Tensor:
+        return normalise(clips, self.preprocessing.mean, self.preprocessing.std, torch.float32)
 
 
 def learner(
@@ -128,19 +200,28 @@ def learner(
     hardware: Hardware,
     preprocessing: Preprocessing,
     *,
+    accumulate: int = 1,
+    compiled: bool = False,
     ranks: Ranks = ALONE,
     sharded: bool = False,
 ) -> Learner:
-    """A model on its device with a fresh optimiser; on several ranks in copies, or ``sharded`` among them."""
+    """A model on its device with a fresh optimiser; on several ranks in copies, or ``sharded`` among them.
+
+    Raises ``ValueError`` for a compiled model on several ranks.
+    """
+    if compiled and ranks.count > 1:
+        raise ValueError("train.compile is for one process, and has not been tried on several: leave it off")
     model = model.to(hardware.device)
     average = optim.weight_average(model, recipe.ema_decay) if recipe.ema_decay is not None else None
     sharded = sharded and ranks.count > 1
     if sharded:
         for one in (model, average.module) if average is not None else (model,):
             parallel.shard(cast(MViT, one), hardware.device, ranks.count)
-    forward = parallel.replicated(model) if ranks.count > 1 and not sharded else model
+    copied = ranks.count > 1 and not sharded
+    forward = parallel.replicated(model) if copied else torch.compile(model) if compiled else model
     return Learner(
-        *(model, optim.optimizer(model, recipe), average, recipe, hardware, preprocessing, forward, ranks, sharded)
+        *(model, optim.optimizer(model, recipe), average, hardware.scaler(), recipe, hardware, preprocessing, forward),
+        *(accumulate, ranks, sharded),
     )
 
 
@@ -151,7 +232,7 @@ def predictor(model: MViT, hardware: Hardware, *, exact: bool) -> Callable[[np.n
     @torch.no_grad()
     def predict(clips: np.ndarray) -> np.ndarray:
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=not exact):
-            with torch.autocast(hardware.device.type, torch.bfloat16, enabled=hardware.bf16 and not exact):
+            with hardware.autocast(enabled=not exact):
                 logits = model(torch.from_numpy(clips).to(hardware.device))
             return logits.float().cpu().numpy()
 

@@ -15,9 +15,9 @@ from mvit.data.loader import TrainLoader
 from mvit.data.resources import available_cores
 from mvit.data.transforms import Augmentation
 from mvit.model.mvit import MViT
-from mvit.training import checkpoint, distributed, events, hardware, optim
+from mvit.training import batch, checkpoint, distributed, events, hardware, optim
 from mvit.training import recipe as recipes
-from mvit.training.course import Course, Position
+from mvit.training.course import Course
 from mvit.training.distributed import ALONE, Ranks
 from mvit.training.interruption import Interrupted, Interruption
 from mvit.training.learner import learner
@@ -25,6 +25,7 @@ from mvit.training.lock import locked
 from mvit.training.memory import fitted
 from mvit.training.origin import changes, origin
 from mvit.training.parts import Limit, divide, look_through
+from mvit.training.position import Position
 from mvit.training.progress import Feeding, StatusLine, Watch
 from mvit.training.recipe import Recipe
 from mvit.training.run import Run
@@ -57,6 +58,8 @@ def train(
     if tensorboard:
         events.require_tensorboard()
     run, machine = Run(Path(out)), hardware.choose(recipe.train)
+    if resume:
+        recipe = ranks.from_first(lambda: batch.as_begun(recipe, run.recipe))
     distributed.settle(machine.device, ranks)
     now = origin(listing, machine.device.type, ranks.count, run_id)
     ranks.require_alike(
@@ -66,7 +69,7 @@ def train(
             for key, value in keys.items()
         }
         | {f"the version of {name}": str(version) for name, version in now["environment"]["versions"].items()}
-        | {"their videos": now["data"]["sha256"], "their processors": "bf16" if machine.bf16 else "float32"}
+        | {"their videos": now["data"]["sha256"], "their processors": machine.precision}
     )
 
     def require_folder() -> None:
@@ -122,13 +125,16 @@ def _train(
             videos = len(listing.train) + len(listing.val)
             echo(f"{len(unreadable):,} of {videos:,} videos unreadable, listed in {run.unreadable}")
     parts = divide(listing, unreadable, recipe.train)
-    whole = whole_batches(known, len(parts.train), recipe.train.batch, ranks.count) if resume else None
+    recipe = settled(
+        recipe, ranks, lambda: batch.resolved(recipe, config, len(parts.train) // ranks.count, machine, echo)
+    )
+    whole = whole_batches(known, len(parts.train), recipe.train.clips_per_step, ranks.count) if resume else None
     loader = TrainLoader(
         parts.train,
         parts.classes,
         preprocessing,
         augmentation,
-        batch=recipe.train.batch,
+        batch=recipe.train.clips_per_step,
         seed=recipe.train.seed,
         workers=machine.workers,
         fewer=recipe.train.workers == "auto",
@@ -137,6 +143,7 @@ def _train(
         whole=whole,
         backend=backend,
         multi_label=parts.multi_label,
+        timeout_seconds=recipe.train.timeout_seconds,
     )
     machine = replace(machine, workers=loader.workers)
 
@@ -144,15 +151,19 @@ def _train(
         # ---- model: from scratch, from weights, or from the last checkpoint ----
         torch.manual_seed(recipe.train.seed)
         model = MViT(config)
-        saved = _last(run, ranks, echo) if resume else None
+        saved = checkpoint.handed(ranks, lambda: checkpoint.load_latest(run.checkpoints, echo)) if resume else None
         if start is not None:
             _, state, report = start
             echo(str(weights.fit(model, state, report, recipe.model.inflate)))
         model.freeze(recipe.model.freeze)
-        mine = replace(recipe, train=replace(recipe.train, batch=recipe.train.batch // ranks.count))
+        mine = replace(recipe, train=replace(recipe.train, batch=recipe.train.clips_per_step // ranks.count))
         plan = fitted(model, mine, machine) if recipe.train.memory is not None else None
         pupil = learner(
-            *(model, recipe.optim, machine, preprocessing), ranks=ranks, sharded=recipe.train.parallel == "fsdp"
+            *(model, recipe.optim, machine, preprocessing),
+            accumulate=recipe.train.accumulate,
+            compiled=recipe.train.compile,
+            ranks=ranks,
+            sharded=recipe.train.parallel == "fsdp",
         )
         if saved is not None:
             pupil.restore(saved.tensors)
@@ -172,7 +183,8 @@ def _train(
         echo(f"computing with {machine}")
         if ranks.count > 1:
             holding = "an equal part of the model (fsdp)" if pupil.sharded else "a copy of the model (ddp)"
-            echo(f"{ranks.count} processes, {recipe.train.batch // ranks.count} clips of a step and {holding} on each")
+            clips = recipe.train.clips_per_step // ranks.count
+            echo(f"{ranks.count} processes, {clips} clips of a step and {holding} on each")
         elif recipe.train.parallel == "fsdp":
             echo("note: there is one process, so nothing is sharded (train.parallel)")
         for note in loader.notes:
@@ -229,16 +241,12 @@ def whole_batches(known: Mapping[str, Any], videos: int, batch: int, ranks: int)
     return False
 
 
-def _last(run: Run, ranks: Ranks, echo: Callable[[str], None]) -> checkpoint.Checkpoint | None:
-    """The last checkpoint, which rank 0 reads and hands to the others."""
-    read: list[checkpoint.Checkpoint | None] = [None]
-
-    def kept() -> checkpoint.Checkpoint | None:
-        read[0] = saved = checkpoint.load_latest(run.checkpoints, echo)
-        return replace(saved, tensors={}) if saved else None
-
-    bare = ranks.from_first(kept)
-    return bare and replace(bare, tensors=ranks.tensors_from_first(read[0].tensors if read[0] else {}))
+def settled(recipe: Recipe, ranks: Ranks, of_one: Callable[[], Recipe]) -> Recipe:
+    """The recipe with its batch as a number: that which ``of_one`` says for a process, times their number."""
+    if recipe.train.batch != "auto":
+        return recipe
+    one = ranks.from_first(of_one)
+    return replace(one, train=replace(one.train, batch=one.train.clips_per_step * ranks.count))
 
 
 def _unheard(_: str) -> None:

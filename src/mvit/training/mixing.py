@@ -7,6 +7,7 @@ cutmix, arXiv 1905.04899.
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -48,41 +49,44 @@ def cut(height: int, width: int, share: float, y: int, x: int) -> Box:
     return top, min(y + (rows + 1) // 2, height), left, min(x + (columns + 1) // 2, width)
 
 
-def mixed(clips: Tensor, mix: Mix) -> Tensor:
+def mixed(clips: Tensor, opposite: Tensor, mix: Mix) -> Tensor:
     """Clips (B, 3, T, H, W) with their opposites: blended, or with the same box of all frames cut from them."""
     if mix.share == 1.0:
         return clips
     if mix.box is None:
-        return clips.flip(0).lerp_(clips, mix.share)
+        return torch.lerp(opposite, clips, mix.share)
     top, bottom, left, right = mix.box
     result = clips.clone()
-    result[..., top:bottom, left:right] = clips.flip(0)[..., top:bottom, left:right]
+    result[..., top:bottom, left:right] = opposite[..., top:bottom, left:right]
     return result
 
 
-def targets(labels: Tensor, classes: int, mix: Mix, smoothing: float) -> Tensor:
-    """What the labels (B,) become: (B, K), with ``smoothing`` of each spread over all classes.
+def targets(labels: Tensor, opposite: Tensor, classes: int, mix: Mix, smoothing: float) -> Tensor:
+    """What the labels (B,) of clips and of their opposites become: (B, K), ``smoothing`` spread over all classes.
 
     Of labels (B, K), for clips of several classes, it is spread over being of a class and not being of it: 0 and 1 move
     towards a half. Source: timm, loss/binary_cross_entropy.py (``smooth_dense``).
     """
-    if labels.ndim == 1:
-        own = F.one_hot(labels, classes) * (1.0 - smoothing) + smoothing / classes
-    else:
-        own = labels * (1.0 - smoothing) + smoothing / 2
-    return own * mix.share + own.flip(0) * (1.0 - mix.share)
+    own, other = (_smoothed(each, classes, smoothing) for each in (labels, opposite))
+    return own * mix.share + other * (1.0 - mix.share)
 
 
-def loss(logits: Tensor, labels: Tensor, mix: Mix, smoothing: float) -> Tensor:
+def loss(logits: Tensor, labels: Tensor, opposite: Tensor, mix: Mix, smoothing: float) -> Tensor:
     """Mean cross-entropy of logits (B, K) with ``targets``; of labels (B, K) the binary one, over all classes."""
     if labels.ndim == 2:
-        return F.binary_cross_entropy_with_logits(logits, targets(labels, logits.shape[1], mix, smoothing))
+        return F.binary_cross_entropy_with_logits(logits, targets(labels, opposite, logits.shape[1], mix, smoothing))
     if mix.share == 1.0:
         return F.cross_entropy(logits, labels, label_smoothing=smoothing)
-    return F.cross_entropy(logits, targets(labels, logits.shape[1], mix, smoothing))
+    return F.cross_entropy(logits, targets(labels, opposite, logits.shape[1], mix, smoothing))
 
 
 def right(logits: Tensor, labels: Tensor) -> Tensor:
     """How many clips have their highest logit in their class (B,), or in one of their classes (B, K)."""
     best = logits.argmax(dim=1)
     return (best == labels).sum() if labels.ndim == 1 else labels.gather(1, best[:, None]).sum()
+
+
+def _smoothed(labels: Tensor, classes: int, smoothing: float) -> Tensor:
+    if labels.ndim == 1:
+        return F.one_hot(labels, classes) * (1.0 - smoothing) + smoothing / classes
+    return labels * (1.0 - smoothing) + smoothing / 2

@@ -79,7 +79,7 @@ def _many(count: int, what: str) -> str:
 def schedule(recipe: Recipe, steps_per_epoch: int) -> Schedule:
     """The recipe's learning rates scaled to its batch, and its warm-up in steps."""
     optim = recipe.optim
-    peak = optim.lr * recipe.train.batch / optim.reference_batch
+    peak = optim.lr * recipe.train.clips_per_step / optim.reference_batch
     floor = peak * optim.min_lr_ratio
     steps = recipe.train.epochs * steps_per_epoch
     warmup = optim.warmup_fraction * steps if optim.warmup_epochs is None else optim.warmup_epochs * steps_per_epoch
@@ -87,10 +87,12 @@ def schedule(recipe: Recipe, steps_per_epoch: int) -> Schedule:
         epochs=recipe.train.epochs,
         steps_per_epoch=steps_per_epoch,
         warmup_steps=min(round(warmup), steps - 1),
-        start=floor if optim.warmup_lr is None else optim.warmup_lr * recipe.train.batch / optim.reference_batch,
+        start=floor
+        if optim.warmup_lr is None
+        else optim.warmup_lr * recipe.train.clips_per_step / optim.reference_batch,
         peak=peak,
         floor=floor,
-        batch=recipe.train.batch,
+        batch=recipe.train.clips_per_step,
     )
 
 

@@ -5,6 +5,7 @@ Sources: torch.nn.parallel.DistributedDataParallel; torch.distributed.fsdp.fully
 
 import warnings
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -31,6 +32,11 @@ def replicated(model: MViT) -> DistributedDataParallel:
         copies(_nothing(model)).sum().backward()
     model.zero_grad()
     return copies
+
+
+def averaging(forward: object, *, last: bool) -> AbstractContextManager[object]:
+    """Average gradients over ranks after the last piece of a batch alone, where copies do that."""
+    return forward.no_sync() if isinstance(forward, DistributedDataParallel) and not last else nullcontext()
 
 
 def shard(model: MViT, device: torch.device, ranks: int) -> None:

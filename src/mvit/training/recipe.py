@@ -38,10 +38,15 @@ class Recipe:
     train: TrainRecipe = field(default_factory=TrainRecipe)
 
     def __post_init__(self) -> None:
-        if self.train.batch % self.augment.copies:
+        if self.train.batch != "auto" and self.train.batch % self.augment.copies:
             raise ValueError(
                 f"train.batch is {self.train.batch} and augment.copies {self.augment.copies}: a batch must hold all "
                 "copies of its videos, so make it a multiple"
+            )
+        if self.train.batch != "auto" and self.train.accumulate > self.train.batch:
+            raise ValueError(
+                f"train.accumulate is {self.train.accumulate} and train.batch {self.train.batch}: a batch has no more "
+                "pieces than clips"
             )
         if self.augment.jitter is not None and self.augment.jitter[0] < self.data.crop:
             raise ValueError(

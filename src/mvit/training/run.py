@@ -13,7 +13,7 @@ from mvit.training import recipe as recipes
 from mvit.training.lock import LOCK
 from mvit.training.recipe import Recipe
 
-MACHINE_KEYS = ("train.workers", "train.memory", "train.max_bad", "train.parallel")
+MACHINE_KEYS = ("train.workers", "train.memory", "train.max_bad", "train.timeout_seconds", "train.parallel")
 """What may change when a run goes on, as no weight depends on it (on ``parallel`` its last bits)."""
 
 UNREADABLE = "unreadable.csv"

@@ -168,15 +168,15 @@ class TrainRecipe:
 
     epochs: int = 30
     """Times that every training video is seen."""
-    batch: int = 32
-    """Clips in one step, of all processes together."""
+    batch: int | Literal["auto"] = 32
+    """Clips in one step, of all processes together. auto: the largest that fits into memory, by powers of two."""
     seed: int = 0
     """Everything random follows from it: initial weights, order, augmentation, what is held out."""
     workers: int | Literal["auto"] = "auto"
     """Processes that decode. auto: by the processors this process may use."""
     device: Literal["auto", "cuda", "mps", "cpu"] = "auto"
     """auto: the first of cuda and mps that is there, else cpu."""
-    precision: Literal["auto", "bf16", "float32"] = "auto"
+    precision: Literal["auto", "bf16", "fp16", "float32"] = "auto"
     """auto: bf16 where the processor multiplies it faster. Weights and final evaluation are float32 always."""
     memory: str | None = None
     """What a step may take, such as "16GB": norms, GELU and blocks are computed again to fit it; false: no limit."""
@@ -188,11 +188,20 @@ class TrainRecipe:
     """Epochs between evaluations with a single view; the last epoch is always evaluated with all views."""
     checkpoint_every: int = 1
     """Epochs between checkpoints; the last epoch and an interruption write one too."""
+    accumulate: int = 1
+    """Pieces in which the batch of a step is computed, one after the other; the gradient is that of the whole batch."""
+    compile: bool = False
+    """Have torch.compile make the forward and backward pass, for minutes before the first step."""
+    timeout_seconds: float | None = 1200.0
+    """Without a batch for so long, or twice as long in a step, the run ends, and says at what; false: it waits."""
     parallel: Literal["ddp", "fsdp"] = "ddp"
     """Of several processes: ddp gives each a copy of the model, fsdp an equal part of weights, gradients, optimiser."""
 
     def __post_init__(self) -> None:
-        _positive("train", self, "epochs", "batch", "evaluate_every", "checkpoint_every")
+        _positive("train", self, "epochs", "evaluate_every", "checkpoint_every", "accumulate")
+        _positive("train", self, *(["timeout_seconds"] if self.timeout_seconds is not None else []))
+        if self.batch != "auto":
+            _positive("train", self, "batch")
         _within("train", self, "seed", least=0)
         _within("train", self, "holdout", least=0, below=1)
         if not 0 <= self.max_bad <= 1:
@@ -204,6 +213,21 @@ class TrainRecipe:
                 budget.in_bytes(self.memory)
             except ValueError as why:
                 raise ValueError(f"train.memory: {why}") from why
+            if self.compile:
+                raise ValueError(
+                    "train.compile is true and train.memory is set: a compiler chooses for itself what to compute "
+                    "again, so leave one of them out"
+                )
+
+    @property
+    def clips_per_step(self) -> int:
+        """The batch as a number; raises ``ValueError`` where it is still to be settled."""
+        if self.batch == "auto":
+            raise ValueError(
+                'train.batch is "auto", which training settles by the memory of its machine: give a number here, such '
+                "as train.batch=32"
+            )
+        return self.batch
 
 
 def _positive(section: str, recipe: Any, *names: str) -> None:

@@ -1,0 +1,223 @@
+"""Numbers that are not finite: put in on purpose at chosen steps, found, skipped, written down, gone back from."""
+
+import json
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+
+from mvit import create_model
+from mvit.commandline import users_fault
+from mvit.data.dataset import Listing
+from mvit.training import checkpoint, course, loop, mixing
+from mvit.training.course import MEASURED, Course
+from mvit.training.faults import DivergedError, first_not_finite
+from mvit.training.recipe import Recipe
+
+Step = tuple[int, int]  # epoch and batch, from 0 on
+
+
+def silent(_: str) -> None:
+    pass
+
+
+# ---- where it was first ----------------------------------------------------------------------------------------------
+
+
+def with_weight(model: torch.nn.Module, name: str, value: float) -> None:
+    with torch.no_grad():
+        model.get_parameter(name).view(-1)[0] = value
+
+
+def without_end_at_zero(x: torch.Tensor) -> torch.Tensor:
+    return (x * 0).sqrt() * 0 + x.detach()  # finite itself, with a gradient of 0 * inf
+
+
+BREAKS: dict[str, Callable[[Any], object]] = {
+    "the output of blocks.1.mlp.fc1": lambda model: with_weight(model, "blocks.1.mlp.fc1.weight", float("inf")),
+    "the output of stem": lambda model: with_weight(model, "stem.bias", float("nan")),
+    "the gradient of the output of norm": lambda model: model.dropout.register_forward_hook(
+        lambda module, inputs, output: without_end_at_zero(output)
+    ),
+    "the gradient of stem.weight": lambda model: model.stem.weight.register_hook(lambda gradient: gradient / 0),
+}
+
+
+@pytest.mark.parametrize("words", [*BREAKS, "the loss", None])
+@pytest.mark.parametrize("recomputed", [(), (0, 1)])
+def test_what_was_not_finite_first_is_named(words: str | None, recomputed: tuple[int, ...]):
+    model = create_model("mvit_test_4x32", num_classes=3)
+    model.checkpoint(recomputed, elementwise=not recomputed)
+    BREAKS.get(words or "", lambda _: None)(model)
+    hooks = [len(module._forward_hooks) for module in model.modules()]
+    factor = float("nan") if words == "the loss" else 1.0
+    clips = torch.randn(2, 3, 4, 32, 32)
+    assert first_not_finite(model, (model(clip).sum() * factor for clip in clips.split(1))) == words
+    assert [len(module._forward_hooks) for module in model.modules()] == hooks
+
+
+def test_a_reversible_model_is_looked_through():
+    model = create_model("mvit_test_4x32", num_classes=3, reversible="mlp", widen_in="attention")
+    clips = torch.randn(2, 3, 4, 32, 32)
+    assert first_not_finite(model, (model(clips).sum() for _ in range(1))) is None
+    with_weight(model, "head.weight", float("inf"))
+    assert first_not_finite(model, (model(clips).sum() for _ in range(1))) == "the output of head"
+
+
+# ---- in a run --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Breaks the loss, or the gradient of the head, in these steps, each time that they are computed."""
+    at: list[Step] = []
+
+    def breaking(*steps: Step, gradient: bool = False) -> None:
+        real_learn, real_loss = Course.learn, mixing.loss
+
+        def learn(self: Course, batch: Any) -> None:
+            at[:] = [(self.position.epoch, self.position.batch)]
+            real_learn(self, batch)
+
+        def loss(logits: torch.Tensor, *args: Any) -> torch.Tensor:
+            if at[0] not in steps:
+                return real_loss(logits, *args)
+            if not gradient:
+                return real_loss(logits, *args) * float("nan")
+            logits.register_hook(lambda grad: grad * float("inf"))
+            return real_loss(logits, *args)
+
+        monkeypatch.setattr(Course, "learn", learn)
+        monkeypatch.setattr(mixing, "loss", loss)
+
+    return breaking
+
+
+def skipped(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "skipped.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def metrics(run: Path) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [{name: value for name, value in line.items() if name not in MEASURED} for line in lines]
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return safetensors.torch.load_file(run / "model.safetensors")
+
+
+def assert_same(run: Path, other: Path) -> None:
+    assert metrics(run) == metrics(other)
+    one, two = weights(run), weights(other)
+    assert all(torch.equal(one[name], two[name]) for name in two)
+
+
+@pytest.mark.parametrize("gradient", [False, True], ids=["nan in the loss", "inf in a gradient"])
+def test_a_step_that_is_not_finite_is_skipped_counted_and_written_down(
+    tmp_path: Path, recipe: Recipe, listing: Listing, finished: Path, broken: Callable[..., None], gradient: bool
+):
+    broken((1, 2), gradient=gradient)
+    run = loop.train(recipe, listing, tmp_path / "run", echo=silent)
+    assert [line["skipped"] for line in metrics(run)] == [0, 1, 0, 0]
+    assert metrics(run)[0] == metrics(finished)[0]
+    (line,) = skipped(run)
+    assert (line["epoch"], line["batch"]) == (2, 2)
+    assert line["lr"] == metrics(finished)[1]["lr"]
+    assert line["first_not_finite"] == ("the gradient of the output of dropout" if gradient else "the loss")
+    assert (line["loss"] == "nan") is not gradient
+    assert line["norm"] == "nan"
+    assert 1 < float(line["weights_norm"]) < 100
+    assert len(line["videos"]) == len(line["labels"]) == 2  # the last batch of eighteen in eights
+    assert {Path(name).parent.name for name in line["videos"]} == set(line["labels"])
+    assert set(line["videos"]) <= {str(sample.id) for sample in listing.train}
+
+
+def test_many_in_a_row_have_the_run_go_back_leave_them_out_and_learn_at_half_the_rate(
+    tmp_path: Path,
+    recipe: Recipe,
+    listing: Listing,
+    finished: Path,
+    broken: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(course, "MOST_SKIPPED_IN_A_ROW", 3)
+    broken((1, 2), (2, 0), (2, 1))
+    said, restored, real = list[str](), list[dict[str, torch.Tensor]](), Course.roll_back
+
+    def watched(self: Course, *args: Any) -> None:
+        real(self, *args)
+        restored.append({name: tensor.clone() for name, tensor in self.pupil.tensors().items()})
+        saved = checkpoint.load(self.run.checkpoints / "00000004")  # after the first epoch of three steps
+        assert saved.tensors.keys() == restored[0].keys()
+        assert all(torch.equal(restored[0][name], tensor) for name, tensor in saved.tensors.items())
+
+    monkeypatch.setattr(Course, "roll_back", watched)
+    run = loop.train(recipe, listing, tmp_path / "run", echo=said.append)
+    assert len(restored) == 1
+    (warning,) = [line for line in said if line.startswith("warning: 3 steps in a row")]
+    assert "not finite first: the loss" in warning
+    assert warning.endswith(
+        "going back to the beginning of epoch 2, leaving out the 3 steps that were skipped, "
+        "and learning at 0.5 times the rate"
+    )
+    assert skipped(run)[-1] == {"went_back_to": {"epoch": 2, "batch": 0}, "lr_factor": 0.5}
+    assert [line["epoch"] for line in metrics(run)] == [1, 2, 3, 4]
+    assert [line["skipped"] for line in metrics(run)] == [0, 1, 2, 0]
+    for line, undisturbed, factor in zip(metrics(run), metrics(finished), (1, 0.5, 0.5, 0.5), strict=True):
+        assert line["lr"] == undisturbed["lr"] * factor
+
+
+@pytest.mark.parametrize("stop", [(1, 8), (2, 2), (3, 1)], ids=["before", "in the row", "after going back"])
+def test_a_run_that_is_stopped_goes_back_to_the_same_place(
+    tmp_path: Path,
+    recipe: Recipe,
+    listing: Listing,
+    broken: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    stop: Step,
+):
+    """Nine steps an epoch, and so many signals that the last two checkpoints are all of one epoch."""
+    recipe = replace(recipe, train=replace(recipe.train, batch=2, evaluate_every=4))
+    monkeypatch.setattr(course, "MOST_SKIPPED_IN_A_ROW", 4)
+    broken((1, 6), (1, 7), (2, 1), (2, 2), (2, 3), (2, 4))
+    loop.train(recipe, listing, tmp_path / "undisturbed", echo=silent)
+    assert metrics(tmp_path / "undisturbed")[-1]["lr"] < metrics(tmp_path / "undisturbed")[0]["lr"]
+    assert [line["skipped"] for line in metrics(tmp_path / "undisturbed")] == [0, 2, 4, 0]
+    real, run = Course.learn, tmp_path / "run"
+    signals = [stop, (stop[0], stop[1] + 1)] if stop[1] < 8 else [(1, 5), (1, 6), (1, 7), stop]
+
+    def interrupted(self: Course, batch: Any) -> None:
+        if signals and (self.position.epoch, self.position.batch) == signals[0]:
+            signals.pop(0)
+            signal.raise_signal(signal.SIGINT)
+        real(self, batch)
+
+    monkeypatch.setattr(Course, "learn", interrupted)
+    expected = len(signals)
+    for attempt in range(expected):
+        with pytest.raises(KeyboardInterrupt):
+            loop.train(recipe, listing, run, resume=attempt > 0, echo=silent)
+    loop.train(recipe, listing, run, resume=True, echo=silent)
+    assert not signals
+    assert_same(run, tmp_path / "undisturbed")
+
+
+def test_the_second_time_the_run_stops_with_the_reason(
+    tmp_path: Path, recipe: Recipe, listing: Listing, broken: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(course, "MOST_SKIPPED_IN_A_ROW", 3)
+    broken(*((epoch, batch) for epoch in (1, 2) for batch in range(3)))
+    run = tmp_path / "run"
+    for resume in (False, True):  # it is the same reason when it goes on
+        with pytest.raises(DivergedError, match=r"3 steps in a row .* \(epoch 3, .* not finite first: the loss") as why:
+            loop.train(recipe, listing, run, resume=resume, echo=silent)
+        assert "also after going back and learning at 0.5 times the rate: lower optim.lr" in users_fault(why.value)
+    saved = checkpoint.load_latest(run / "checkpoints", silent)
+    assert saved is not None
+    assert (saved.meta["epoch"], saved.meta["rollbacks"]) == (2, 1)
+    assert all(tensor.isfinite().all() for tensor in saved.tensors.values())
