@@ -119,7 +119,9 @@ def test_a_batch_in_pieces_has_the_gradient_of_the_whole(recipe: Recipe, pieces:
         ours.model.double()
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(Learner, "_normalised", lambda self, clips: clips.double() / 255)
-            facts = ours._gradient(given.clips, given.labels.double() if several else given.labels, mix)
+            facts = ours._gradient(
+                given.clips, given.labels.double() if several else given.labels, mix, len(given.labels)
+            )
         return facts, [parameter.grad for parameter in ours.model.parameters()]
 
     (whole, gradients), (parts, sums) = computed(1), computed(pieces)
