@@ -19,7 +19,7 @@ from mvit.model.mvit import MViT
 from mvit.training import course, loop
 from mvit.training.hardware import choose
 from mvit.training.learner import Learner
-from mvit.training.memory import too_little
+from mvit.training.memory import on_each, step_of, too_little
 from mvit.training.recipe import Recipe, dumps, load
 
 
@@ -163,3 +163,10 @@ def test_another_error_of_torch_stays_one_of_ours(
     monkeypatch.setattr(Learner, "step", raising(RuntimeError("shapes do not match")))
     with pytest.raises(RuntimeError, match="shapes do not match"):
         loop.train(recipe, listing, tmp_path / "run", echo=lambda _: None)
+
+
+def test_of_several_processes_each_takes_its_share_of_a_batch():
+    recipe = load(None, ["model.name=mvit_b_16x4", "train.batch=8", "train.device=cpu", "train.precision=float32"])
+    config, machine = recipe.model_config(400), choose(recipe.train)
+    assert step_of(config, on_each(recipe, 4), machine).batch == 2
+    assert "a step with 2 clips of" in too_little(config, on_each(recipe, 4), machine)

@@ -98,6 +98,11 @@ def test_the_defaults_of_load_and_of_the_dataclasses_are_the_same():
     assert load() == recipes.Recipe()
 
 
+def test_fp16_in_shards_is_refused():
+    with pytest.raises(ValueError, match=r'precision is "fp16" and train.parallel "fsdp".*take bf16, or ddp'):
+        load(None, ["train.precision=fp16", "train.parallel=fsdp"])
+
+
 def test_a_file_is_read_and_overridden(tmp_path: Path):
     file = tmp_path / "recipe.toml"
     file.write_text('[model]\nname = "mvit_b_16x4"\ndrop_path = 0.3\n\n[train]\nepochs = 7\nbatch = 4\n')

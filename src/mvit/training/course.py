@@ -26,7 +26,7 @@ from mvit.training.faults import MOST_ROLLBACKS, MOST_SKIPPED_IN_A_ROW, Diverged
 from mvit.training.hardware import peak_memory
 from mvit.training.interruption import Interruption
 from mvit.training.learner import Learner, Outcome, predictor
-from mvit.training.memory import is_lack_of_memory, too_little
+from mvit.training.memory import is_lack_of_memory, on_each, too_little
 from mvit.training.parts import Limit, Parts
 from mvit.training.position import Position, step_seed
 from mvit.training.progress import Meter, StatusLine, Watch, duration
@@ -152,7 +152,8 @@ class Course:
         except RuntimeError as why:
             if not is_lack_of_memory(why):
                 raise
-            raise ValueError(too_little(self.pupil.model.config, self.recipe, self.pupil.hardware)) from why
+            recipe, config = on_each(self.recipe, self.ranks.count), self.pupil.model.config
+            raise ValueError(too_little(config, recipe, self.pupil.hardware)) from why
         self.epoch_meter.clips += outcome.clips
         if outcome.moved:
             here.loss += outcome.loss * outcome.clips

@@ -22,7 +22,7 @@ from mvit.training.distributed import ALONE, Ranks
 from mvit.training.interruption import Interrupted, Interruption
 from mvit.training.learner import learner
 from mvit.training.lock import locked
-from mvit.training.memory import fitted
+from mvit.training.memory import fitted, on_each
 from mvit.training.origin import changes, origin
 from mvit.training.parts import Limit, divide, look_through
 from mvit.training.position import Position
@@ -156,8 +156,7 @@ def _train(
             _, state, report = start
             echo(str(weights.fit(model, state, report, recipe.model.inflate)))
         model.freeze(recipe.model.freeze)
-        mine = replace(recipe, train=replace(recipe.train, batch=recipe.train.clips_per_step // ranks.count))
-        plan = fitted(model, mine, machine) if recipe.train.memory is not None else None
+        plan = fitted(model, on_each(recipe, ranks.count), machine) if recipe.train.memory is not None else None
         pupil = learner(
             *(model, recipe.optim, machine, preprocessing),
             accumulate=recipe.train.accumulate,

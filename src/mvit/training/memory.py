@@ -38,6 +38,11 @@ def fitted(model: MViT, recipe: Recipe, hardware: Hardware) -> budget.Plan:
     return plan
 
 
+def on_each(recipe: Recipe, ranks: int) -> Recipe:
+    """The recipe with the share of its batch that one of so many processes computes."""
+    return replace(recipe, train=replace(recipe.train, batch=recipe.train.clips_per_step // ranks))
+
+
 def step_of(config: MViTConfig, recipe: Recipe, hardware: Hardware) -> budget.Step:
     """What is in memory at once: one of the pieces in which a step computes its batch."""
     return budget.Step(

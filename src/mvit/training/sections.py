@@ -208,6 +208,11 @@ class TrainRecipe:
             raise ValueError(f"train.max_bad is {self.max_bad}: expected a share from 0 to 1, such as 0.01")
         if self.workers != "auto":
             _within("train", self, "workers", least=0)
+        if self.precision == "fp16" and self.parallel == "fsdp":
+            raise ValueError(
+                'train.precision is "fp16" and train.parallel "fsdp", where each process would scale the loss by its '
+                "own share of the gradients: take bf16, or ddp"
+            )
         if self.memory is not None:
             try:
                 budget.in_bytes(self.memory)
