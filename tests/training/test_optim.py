@@ -68,7 +68,7 @@ def test_a_run_of_one_step_has_a_rate(fraction: float):
     recipe = load(None, ["train.epochs=1", f"optim.warmup_fraction={fraction}"])
     schedule = optim.schedule(recipe, steps_per_epoch=1)
     assert schedule.rate(0) == schedule.peak
-    assert "1 steps are few" in schedule.remarks()[0]
+    assert "1 step is few" in schedule.remarks()[0]
 
 
 @pytest.mark.parametrize("name", ["mvit_test_4x32", "mvit_b_16x4", "mvit_b_16_image", "vit_b_8x8"])

@@ -48,6 +48,7 @@ def settle(
             found |= from_run(given) or model_for(listing, given)
             echo(f"model: {found['model.name'].value}, from {found['model.name'].reason} (--model names another)")
     model = (_values(found) | given).get("model.name", recipes.DEFAULT_MODEL)
+    get_config(model)  # a model that does not exist has no weights to speak of
     if auto or (by_data and named != "scratch" and "model.weights" not in given):
         given.pop("model.weights", None)
         entry = released(model, given, echo)

@@ -67,7 +67,7 @@ class Schedule:
         if self.steps >= FEW_STEPS:
             return []
         return [
-            f"{self.steps} steps are few for a model that starts from scratch: "
+            f"{_many(self.steps, 'step')} {'is' if self.steps == 1 else 'are'} few for a model that starts from scratch: "
             "raise train.epochs or lower train.batch, or start from model.weights"
         ]
 

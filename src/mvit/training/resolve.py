@@ -76,7 +76,7 @@ def settings(kind: Kind, videos: int, width: int, given: Mapping[str, Any]) -> d
         "optim.ema_decay": Resolved(ema_decay(steps), f"{steps:,} steps"),
     }
     if not {"optim.lr", "optim.reference_batch"} & set(given):
-        found["optim.lr"] = Resolved(learning_rate(way, width, clips), f"{clips} clips a step, {width} channels")
+        found["optim.lr"] = Resolved(learning_rate(way, width, clips), f"{width} channels, for reference_batch clips")
         found["optim.reference_batch"] = Resolved(way.reference_batch, kind)
     if way.layer_decay < 1:
         found["optim.layer_decay"] = Resolved(way.layer_decay, kind)
