@@ -67,8 +67,8 @@ class Schedule:
         if self.steps >= FEW_STEPS:
             return []
         return [
-            f"{_many(self.steps, 'step')} {'is' if self.steps == 1 else 'are'} few for a model that starts from scratch: "
-            "raise train.epochs or lower train.batch, or start from model.weights"
+            f"{_many(self.steps, 'step')} {'is' if self.steps == 1 else 'are'} few for a model that starts from scratch"
+            ": raise train.epochs or lower train.batch, or start from model.weights"
         ]
 
 
