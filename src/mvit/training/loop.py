@@ -101,7 +101,7 @@ def _train(
 
     # ---- data ----
     backend = choose_backend(recipe.data.backend)
-    start = None
+    start = saved = None
     limit = Limit(frozenset(sample.id for sample in listing.train), recipe.train.max_bad, run.unreadable)
     known: dict[str, Any] = {}
     if resume:
@@ -110,11 +110,12 @@ def _train(
             lambda: (run.known, run.left_out(found_in="scan"), run.left_out())
         )
         limit.check(left_out)
-    else:
-        if recipe.model.weights:
-            start = ranks.from_first(  # one download, if it is one
-                lambda: weights.read(hub.located(recipe.model.name, recipe.model.weights), config=config)
-            )
+        saved = checkpoint.handed(ranks, lambda: checkpoint.load_latest(run.checkpoints, echo))
+    if saved is None and recipe.model.weights:
+        start = ranks.from_first(  # one download, if it is one
+            lambda: weights.read(hub.located(recipe.model.name, recipe.model.weights), config=config)
+        )
+    if not resume:
         unreadable = ranks.from_first(
             lambda: look_through(listing, preprocessing.sampling, echo, recipe.train.workers, index)
         )
@@ -151,7 +152,6 @@ def _train(
         # ---- model: from scratch, from weights, or from the last checkpoint ----
         torch.manual_seed(recipe.train.seed)
         model = MViT(config)
-        saved = checkpoint.handed(ranks, lambda: checkpoint.load_latest(run.checkpoints, echo)) if resume else None
         if start is not None:
             _, state, report = start
             echo(str(weights.fit(model, state, report, recipe.model.inflate)))
@@ -166,7 +166,8 @@ def _train(
         )
         if saved is not None:
             pupil.restore(saved.tensors)
-        position = Position(**saved.meta) if saved is not None else Position()
+        # Earlier versions wrote down no good checkpoint: it is the one that such a run goes on from.
+        position = Position(**{"good": saved.serial} | saved.meta) if saved is not None else Position()
 
         # ---- what it comes to, before the first step ----
         schedule = optim.schedule(recipe, len(loader))
