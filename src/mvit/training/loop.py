@@ -126,9 +126,9 @@ def _train(
             videos = len(listing.train) + len(listing.val)
             echo(f"{len(unreadable):,} of {videos:,} videos unreadable, listed in {run.unreadable}")
     parts = divide(listing, unreadable, recipe.train)
-    recipe = settled(
-        recipe, ranks, lambda: batch.resolved(recipe, config, len(parts.train) // ranks.count, machine, echo)
-    )
+    if recipe.train.batch == "auto":
+        videos = len(parts.train)
+        recipe = ranks.from_first(lambda: batch.resolved(recipe, config, videos, machine, echo, ranks.count))
     whole = whole_batches(known, len(parts.train), recipe.train.clips_per_step, ranks.count) if resume else None
     loader = TrainLoader(
         parts.train,
@@ -239,14 +239,6 @@ def whole_batches(known: Mapping[str, Any], videos: int, batch: int, ranks: int)
             "videos, which several processes would leave out: go on with one, or begin anew"
         )
     return False
-
-
-def settled(recipe: Recipe, ranks: Ranks, of_one: Callable[[], Recipe]) -> Recipe:
-    """The recipe with its batch as a number: that which ``of_one`` says for a process, times their number."""
-    if recipe.train.batch != "auto":
-        return recipe
-    one = ranks.from_first(of_one)
-    return replace(one, train=replace(one.train, batch=one.train.clips_per_step * ranks.count))
 
 
 def _unheard(_: str) -> None:
