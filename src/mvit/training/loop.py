@@ -104,6 +104,7 @@ def _train(
     start = saved = None
     limit = Limit(frozenset(sample.id for sample in listing.train), recipe.train.max_bad, run.unreadable)
     known: dict[str, Any] = {}
+    unreadable: Mapping[Path, str] = {}
     if resume:
         # Not what can be read today: the order of batches hangs on what was left out at the start.
         known, unreadable, left_out = ranks.from_first(
@@ -167,7 +168,8 @@ def _train(
         if saved is not None:
             pupil.restore(saved.tensors)
         # Earlier versions wrote down no good checkpoint: it is the one that such a run goes on from.
-        position = Position(**{"good": saved.serial} | saved.meta) if saved is not None else Position()
+        reached: dict[str, Any] = {"good": saved.serial, **saved.meta} if saved is not None else {}
+        position = Position(**reached)
 
         # ---- what it comes to, before the first step ----
         schedule = optim.schedule(recipe, len(loader))
