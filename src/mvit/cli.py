@@ -124,8 +124,9 @@ def train(
 
             def resolve() -> Any:
                 if goes_on:
-                    return recipes.load(file, overrides)
-                return defaults.settle(recipe, overrides, listing, auto=weights == "auto")
+                    return defaults.as_begun(file, overrides, folder / "recipe.toml", auto=weights == "auto")
+                count = ranks.count if ranks else 1
+                return defaults.settle(recipe, overrides, listing, auto=weights == "auto", ranks=count)
 
             resolved = ranks.from_first(resolve) if ranks else resolve()
             together: dict[str, Any] = {"ranks": ranks} if ranks else {}

@@ -77,3 +77,17 @@ def test_a_slow_worker_is_waited_for(samples, tmp_path, monkeypatch):
     pairs = zip(slow.epoch(0), loader(samples).epoch(0), strict=True)
     assert [torch.equal(one.clips, other.clips) for one, other in pairs] == [True, True, True]
     assert slow.clips.at_work() == {}
+
+
+def test_what_slow_workers_still_have_of_an_epoch_that_was_left_is_waited_for(samples, tmp_path, monkeypatch):
+    stub = STUB.replace("if path == {video!r}", "if True").replace("600", "0.5")
+    (tmp_path / "slower_backend.py").write_text(stub, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(loader_module, "LOOK_SECONDS", 0.2)
+    backend = Backend("torchcodec", "cpu", "0", importlib.import_module("slower_backend").read)
+    slow = loader(samples, workers=1, batch=1, backend=backend)
+    left = slow.epoch(0)
+    next(left)
+    again = slow.epoch(0, start_batch=8)
+    pairs = zip(again, loader(samples, batch=1).epoch(0, start_batch=8), strict=True)
+    assert [torch.equal(one.clips, other.clips) for one, other in pairs] == [True] * 3

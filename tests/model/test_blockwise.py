@@ -109,3 +109,11 @@ def test_max_pooling_without_kept_indices_has_the_gradients_of_torch(kind, autoc
     assert torch.equal(ours, theirs)
     spread = torch.randn(theirs.shape).to(kind)
     assert torch.equal(*(torch.autograd.grad(pooled, clip, spread)[0] for pooled in (ours, theirs)))
+
+
+def test_a_compiled_model_is_traced_past_it_in_one_piece(monkeypatch):
+    monkeypatch.setattr(blockwise, "LEAST_WEIGHTS", 1)
+    model = create_model("mvit_test_4x32").eval()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        logits = torch.compile(model, backend="eager", fullgraph=True)(torch.randn(1, 3, 4, 32, 32))
+    assert logits.shape == (1, 400)

@@ -177,3 +177,16 @@ def test_the_key_is_read_strictly():
         load(None, ["train.batch=8", "train.accumulate=9"])
     with pytest.raises(ValueError, match=r"train.compile is true and train.memory is set: a compiler chooses"):
         load(None, ["train.compile=true", "train.memory=16GB"])
+
+
+def test_each_of_several_processes_takes_what_fits(room: Any, listing: Listing):
+    room(peak(8))
+    recipe, said = load(None, KEYS), list[str]()
+    config = recipe.model_config(400)
+    found = batch.resolved(recipe, config, 100_000, choose(recipe.train), said.append, 4)
+    assert found.train.batch == 32
+    assert said[0].startswith("train.batch is 32, 8 on each of 4 processes: the largest by powers of two of which")
+    room(peak(1000))
+    assert batch.resolved(recipe, config, 10**6, choose(recipe.train), said.append, 4).train.batch == 512
+    keys = ("model.name=mvit_test_4x32", "model.weights=", "train.device=cpu", "train.precision=float32")
+    assert settle(None, [*keys, "train.batch=auto"], listing, ranks=4, echo=said.append).train.batch == 4

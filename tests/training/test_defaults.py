@@ -14,7 +14,7 @@ from mvit.data.dataset import Listing, Sample
 from mvit.data.sampling import ClipSampling
 from mvit.data.views import Preprocessing
 from mvit.training import hardware, recipe, resolve
-from mvit.training.defaults import settle
+from mvit.training.defaults import as_begun, settle
 from mvit.training.recipe import load, path_of
 from mvit.weights import hub, published
 from mvit.weights.published import Protocol, Published
@@ -194,6 +194,18 @@ def test_a_named_recipe_starts_from_published_weights_where_asked(
     file.write_text(f'[model]\nname = "{TEST}"\nweights = "elsewhere.pyth"\n')
     assert settle(str(file), (), listing, echo=told.append).model.weights == "elsewhere.pyth"
     assert settle(str(file), (), listing, auto=True, echo=told.append).model.weights == "k400_slowfast"
+
+
+def test_a_run_goes_on_with_the_weights_that_were_found_when_it_began(
+    cached: Published, listing: Listing, tmp_path: Path, told: list[str]
+):
+    file, begun = tmp_path / "own.toml", tmp_path / "recipe.toml"
+    file.write_text(f'[model]\nname = "{TEST}"\n')
+    settled = settle(str(file), CPU, listing, auto=True, echo=told.append)
+    begun.write_text(recipe.dumps(settled))
+    hub.cached(cached).unlink()
+    assert as_begun(file, CPU, begun, auto=True) == settled
+    assert as_begun(file, CPU, begun).model.weights == ""
 
 
 def test_overrides_win_and_every_key_is_told(listing: Listing, told: list[str], tmp_path: Path):

@@ -1,6 +1,7 @@
 """Numbers that are not finite: put in on purpose at chosen steps, found, skipped, written down, gone back from."""
 
 import json
+import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,6 +15,7 @@ import torch
 from mvit import create_model
 from mvit.commandline import users_fault
 from mvit.data.dataset import Listing
+from mvit.evaluation import evaluate as evaluation
 from mvit.training import checkpoint, course, loop, mixing
 from mvit.training.course import MEASURED, Course
 from mvit.training.faults import DivergedError, first_not_finite
@@ -205,6 +207,51 @@ def test_a_run_that_is_stopped_goes_back_to_the_same_place(
     loop.train(recipe, listing, run, resume=True, echo=silent)
     assert not signals
     assert_same(run, tmp_path / "undisturbed")
+
+
+def test_going_back_keeps_the_best_model_and_says_of_which_epoch_it_is(
+    tmp_path: Path, recipe: Recipe, listing: Listing, broken: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+):
+    """The second epoch is the best, and no checkpoint was written since the first when the third fails."""
+    monkeypatch.setattr(course, "MOST_SKIPPED_IN_A_ROW", 2)
+    recipe = replace(recipe, train=replace(recipe.train, holdout=0.25, checkpoint_every=3, epochs=4))
+    broken((2, 0), (2, 1))
+    run, said, real, judged = tmp_path / "run", list[str](), evaluation.result, list[float]()
+
+    def dictated(outcome: evaluation.Evaluation) -> dict[str, Any]:
+        if outcome.samples[0].path.parts[-3] == "val":
+            return real(outcome)
+        judged.append(0.9 if len(judged) == 1 else 0.4)
+        return {"top1": judged[-1], "unreadable": {}}
+
+    monkeypatch.setattr(evaluation, "result", dictated)
+    loop.train(recipe, listing, run, echo=said.append)
+    assert len(judged) == 6
+    assert said[-1].endswith("epoch 2, the best on the holdout")
+
+
+def test_a_run_that_an_earlier_version_began_goes_back_to_where_it_went_on(
+    tmp_path: Path,
+    recipe: Recipe,
+    listing: Listing,
+    finished: Path,
+    broken: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """Its checkpoints know of no good one, and none from before the first step is there."""
+    monkeypatch.setattr(course, "MOST_SKIPPED_IN_A_ROW", 2)
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    saved = checkpoint.load(run / "checkpoints" / "00000012")
+    later = ("moved", "norms", "norm_max", "good", "suspects", "rollbacks", "left_out")
+    shutil.rmtree(run / "checkpoints")
+    known = {name: value for name, value in saved.meta.items() if name not in later}
+    checkpoint.save(run / "checkpoints", saved.serial, saved.tensors, known)
+    broken((3, 0), (3, 1))
+    said = list[str]()
+    loop.train(recipe, listing, run, resume=True, echo=said.append)
+    assert any("going back to the beginning of epoch 4" in line for line in said)
+    assert [line["skipped"] for line in metrics(run)] == [0, 0, 0, 2]
 
 
 def test_the_second_time_the_run_stops_with_the_reason(

@@ -170,3 +170,9 @@ def test_of_several_processes_each_takes_its_share_of_a_batch():
     config, machine = recipe.model_config(400), choose(recipe.train)
     assert step_of(config, on_each(recipe, 4), machine).batch == 2
     assert "a step with 2 clips of" in too_little(config, on_each(recipe, 4), machine)
+
+
+def test_a_share_of_fewer_clips_than_pieces_is_computed_clip_by_clip():
+    recipe = load(None, ["model.name=mvit_b_16x4", "train.batch=8", "train.accumulate=4", "train.device=cpu"])
+    share = on_each(recipe, 4)
+    assert (share.train.batch, step_of(recipe.model_config(400), share, choose(recipe.train)).batch) == (2, 1)

@@ -72,6 +72,25 @@ def test_four_epochs_are_two_and_two(tmp_path: Path, finished: Path, recipe: Rec
         assert (tmp_path / "run" / name).read_bytes() == (finished / name).read_bytes()
 
 
+def test_a_run_that_ended_before_its_first_checkpoint_starts_from_its_weights_again(
+    tmp_path: Path, finished: Path, recipe: Recipe, listing: Listing
+):
+    chosen = replace(
+        recipe,
+        model=replace(recipe.model, weights=str(finished), freeze="all"),
+        train=replace(recipe.train, epochs=1),
+    )
+    loop.train(chosen, listing, tmp_path / "undisturbed", echo=silent)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint, "save", lambda *_, **__: die())
+        with pytest.raises(StoppedError):
+            loop.train(chosen, listing, tmp_path / "run", echo=silent)
+    assert (tmp_path / "run" / "recipe.toml").is_file()
+    loop.train(chosen, listing, tmp_path / "run", resume=True, echo=silent)
+    assert same_weights(tmp_path / "run", tmp_path / "undisturbed")
+    assert timeless(tmp_path / "run") == timeless(tmp_path / "undisturbed")
+
+
 def test_a_run_in_fp16_and_in_pieces_goes_on_too(tmp_path: Path, recipe: Recipe, listing: Listing):
     reduced = replace(recipe, train=replace(recipe.train, precision="fp16", accumulate=3, epochs=2))
     loop.train(reduced, listing, tmp_path / "undisturbed", echo=silent)

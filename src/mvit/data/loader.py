@@ -90,6 +90,7 @@ class TrainLoader:
         self.timeout_seconds = timeout_seconds
         self._look_seconds = min(LOOK_SECONDS, timeout_seconds or LOOK_SECONDS) if workers else 0
         self._steps = _Steps(order)
+        self._batches: Iterator[Batch] | None = None
         with _unwarned():
             self._loader: DataLoader[Any] = DataLoader(
                 self.clips,
@@ -136,11 +137,12 @@ class TrainLoader:
 
     def epoch(self, number: int, start_batch: int = 0) -> Iterator[Batch]:
         """Give the batches of an epoch from `start_batch` on; raises ValueError where a worker dies or hangs."""
-        self._steps.epoch, self._steps.start = number, start_batch
         awaited = start_batch
         try:
+            self._leave(number, start_batch)
+            self._steps.epoch, self._steps.start, self._steps.left = number, start_batch, False
             with _unwarned():
-                batches = iter(self._loader)
+                self._batches = batches = iter(self._loader)
             for awaited in range(start_batch, len(self)):
                 yield self._awaited(batches, number, awaited)
         except (RuntimeError, ConnectionError, EOFError) as error:
@@ -154,6 +156,15 @@ class TrainLoader:
                 f"awaited, which begins with {first}: memory may be too small, or a file crashes the decoder "
                 "(train.workers=0 shows which)"
             ) from error
+
+    def _leave(self, epoch: int, number: int) -> None:
+        """Await what the workers still have of an epoch that was left early: torch would look for it only once."""
+        self._steps.left = True
+        while self._batches is not None:
+            try:
+                self._awaited(self._batches, epoch, number)
+            except StopIteration:
+                self._batches = None
 
     def _awaited(self, batches: Iterator[Batch], epoch: int, number: int) -> Batch:
         """The next batch; between looks, torch finds out whether a worker has died."""
@@ -180,11 +191,12 @@ class TrainLoader:
 
 
 class _Steps:
-    """What this rank draws in each step of the epoch that is set, from the step that is set."""
+    """What this rank draws in each step of the epoch that is set, from the step that is set until it is left."""
 
     def __init__(self, order: Order) -> None:
         self.order = order
         self.epoch = self.start = 0
+        self.left = False
 
     def __len__(self) -> int:
         return len(self.order)
@@ -192,6 +204,8 @@ class _Steps:
     def __iter__(self) -> Iterator[list[Draw]]:
         number, epoch = self.epoch, self.order.epoch(self.epoch)
         for step in range(self.start, len(self.order)):
+            if self.left:
+                return
             yield [(number, index) for index in self.order.share(epoch, step)]
 
 

@@ -22,11 +22,11 @@ LEAST_WEIGHTS = 2**17
 def serves(q: Tensor, k: Tensor) -> bool:
     """Whether attention in blocks is the faster way for these."""
     return (
-        q.device.type == "cpu"
+        not torch.compiler.is_compiling()  # first: what follows cannot be traced
+        and q.device.type == "cpu"
         and q.dtype == k.dtype == torch.bfloat16
         and q.shape[-2] * k.shape[-2] >= LEAST_WEIGHTS
         and torch.cpu._is_avx512_bf16_supported()
-        and not torch.compiler.is_compiling()
     )
 
 

@@ -38,17 +38,17 @@ def as_begun(recipe: Recipe, begun_with: Path) -> Recipe:
 
 
 def resolved(
-    recipe: Recipe, config: MViTConfig, videos: int, hardware: Hardware, echo: Callable[[str], None]
+    recipe: Recipe, config: MViTConfig, videos: int, hardware: Hardware, echo: Callable[[str], None], ranks: int = 1
 ) -> Recipe:
     """The recipe with its batch as a number, and that number and its reason said; as it is where it has one.
 
-    On a GPU, steps are tried; elsewhere, and within ``train.memory``, they are reckoned. Raises ``ValueError`` where
-    the smallest batch does not fit.
+    Each of so many ``ranks`` takes as much as fits, and the batch is that of all. On a GPU, steps are tried; elsewhere,
+    and within ``train.memory``, they are reckoned. Raises ``ValueError`` where the smallest batch does not fit.
     """
     if recipe.train.batch != "auto":
         return recipe
     smallest = recipe.augment.copies * recipe.train.accumulate
-    most = max(smallest, min(MOST_CLIPS, videos * recipe.augment.copies // LEAST_STEPS))
+    most = max(smallest, min(MOST_CLIPS, videos * recipe.augment.copies // LEAST_STEPS) // ranks)
     sizes = takewhile(lambda size: size <= most, (smallest * 2**power for power in range(MOST_CLIPS.bit_length())))
     candidates = [replace(recipe, train=replace(recipe.train, batch=size)) for size in sizes]
     if recipe.train.memory is None and hardware.device.type == "cuda":
@@ -65,12 +65,14 @@ def resolved(
     chosen = fitting[-1]
     if len(fitting) < len(candidates):
         reason = f"the largest by powers of two of which a step fits into {where}"
-    elif most < MOST_CLIPS:
+    elif most < MOST_CLIPS // ranks:
         reason = f"more would fit into {where}, but an epoch of {videos} videos is to have {LEAST_STEPS} steps or more"
     else:
         reason = f"more would fit into {where}, but no more than {MOST_CLIPS} are taken unasked"
-    echo(f"train.batch is {chosen.train.batch}: {reason}")
-    return chosen
+    whole = chosen.train.clips_per_step * ranks
+    each = f", {chosen.train.batch} on each of {ranks} processes" if ranks > 1 else ""
+    echo(f"train.batch is {whole}{each}: {reason}")
+    return replace(chosen, train=replace(chosen.train, batch=whole))
 
 
 def _limit(recipe: Recipe) -> int:

@@ -29,6 +29,7 @@ def settle(
     listing: Listing,
     *,
     auto: bool = False,
+    ranks: int = 1,
     echo: Callable[[str], None] = print,
 ) -> Recipe:
     """The recipe of a run on these videos, which is told in full, with what was resolved from what.
@@ -36,8 +37,8 @@ def settle(
     ``named`` is the file or name of a recipe, or one that follows from the data: "scratch", "finetune", or None, which
     is "finetune" where there are weights to start from. ``overrides`` hold in any case. ``auto`` starts from weights
     that are published for the model, as None and "finetune" do where no weights are named; where they cannot be had, it
-    is told why, and the model starts from scratch. Raises ``ValueError`` for "finetune" without weights, and as
-    ``recipe.load`` does.
+    is told why, and the model starts from scratch. ``ranks`` are the processes that train together. Raises
+    ``ValueError`` for "finetune" without weights, and as ``recipe.load`` does.
     """
     file = recipes.path_of(named)
     by_data, given = file is None, recipes.given(file, overrides)
@@ -66,7 +67,7 @@ def settle(
         if known.get("train.batch") == "auto":  # rates and averages follow from the number
             open_ = recipes.make(known)
             config, machine = open_.model_config(len(listing.classes)), hardware.choose(open_.train)
-            chosen = batch.resolved(open_, config, len(listing.train), machine, echo)
+            chosen = batch.resolved(open_, config, len(listing.train), machine, echo, ranks)
             given["train.batch"] = known["train.batch"] = chosen.train.batch
         width = known.get("model.widths", get_config(model).widths)[-1]
         found |= resolve.settings(kind, len(listing.train), width, known)
@@ -77,6 +78,13 @@ def settle(
     for remark in resolve.remarks(len(listing.train), weights):
         echo(f"warning: {remark}")
     return recipe
+
+
+def as_begun(file: Path | None, overrides: Sequence[str], begun_with: Path, *, auto: bool = False) -> Recipe:
+    """The recipe of a run that goes on; ``auto`` takes the weights that were found when it began."""
+    if auto:
+        overrides = [*overrides, *recipes.as_overrides({"model.weights": recipes.load(begun_with).model.weights})]
+    return recipes.load(file, overrides)
 
 
 def for_images(listing: Listing) -> dict[str, Resolved]:

@@ -101,20 +101,22 @@ def _train(
 
     # ---- data ----
     backend = choose_backend(recipe.data.backend)
-    start = None
+    start = saved = None
     limit = Limit(frozenset(sample.id for sample in listing.train), recipe.train.max_bad, run.unreadable)
     known: dict[str, Any] = {}
+    unreadable: Mapping[Path, str] = {}
     if resume:
         # Not what can be read today: the order of batches hangs on what was left out at the start.
         known, unreadable, left_out = ranks.from_first(
             lambda: (run.known, run.left_out(found_in="scan"), run.left_out())
         )
         limit.check(left_out)
-    else:
-        if recipe.model.weights:
-            start = ranks.from_first(  # one download, if it is one
-                lambda: weights.read(hub.located(recipe.model.name, recipe.model.weights), config=config)
-            )
+        saved = checkpoint.handed(ranks, lambda: checkpoint.load_latest(run.checkpoints, echo))
+    if saved is None and recipe.model.weights:
+        start = ranks.from_first(  # one download, if it is one
+            lambda: weights.read(hub.located(recipe.model.name, recipe.model.weights), config=config)
+        )
+    if not resume:
         unreadable = ranks.from_first(
             lambda: look_through(listing, preprocessing.sampling, echo, recipe.train.workers, index)
         )
@@ -125,9 +127,9 @@ def _train(
             videos = len(listing.train) + len(listing.val)
             echo(f"{len(unreadable):,} of {videos:,} videos unreadable, listed in {run.unreadable}")
     parts = divide(listing, unreadable, recipe.train)
-    recipe = settled(
-        recipe, ranks, lambda: batch.resolved(recipe, config, len(parts.train) // ranks.count, machine, echo)
-    )
+    if recipe.train.batch == "auto":
+        videos = len(parts.train)
+        recipe = ranks.from_first(lambda: batch.resolved(recipe, config, videos, machine, echo, ranks.count))
     whole = whole_batches(known, len(parts.train), recipe.train.clips_per_step, ranks.count) if resume else None
     loader = TrainLoader(
         parts.train,
@@ -151,7 +153,6 @@ def _train(
         # ---- model: from scratch, from weights, or from the last checkpoint ----
         torch.manual_seed(recipe.train.seed)
         model = MViT(config)
-        saved = checkpoint.handed(ranks, lambda: checkpoint.load_latest(run.checkpoints, echo)) if resume else None
         if start is not None:
             _, state, report = start
             echo(str(weights.fit(model, state, report, recipe.model.inflate)))
@@ -166,7 +167,9 @@ def _train(
         )
         if saved is not None:
             pupil.restore(saved.tensors)
-        position = Position(**saved.meta) if saved is not None else Position()
+        # Earlier versions wrote down no good checkpoint: it is the one that such a run goes on from.
+        reached: dict[str, Any] = {"good": saved.serial, **saved.meta} if saved is not None else {}
+        position = Position(**reached)
 
         # ---- what it comes to, before the first step ----
         schedule = optim.schedule(recipe, len(loader))
@@ -238,14 +241,6 @@ def whole_batches(known: Mapping[str, Any], videos: int, batch: int, ranks: int)
             "videos, which several processes would leave out: go on with one, or begin anew"
         )
     return False
-
-
-def settled(recipe: Recipe, ranks: Ranks, of_one: Callable[[], Recipe]) -> Recipe:
-    """The recipe with its batch as a number: that which ``of_one`` says for a process, times their number."""
-    if recipe.train.batch != "auto":
-        return recipe
-    one = ranks.from_first(of_one)
-    return replace(one, train=replace(one.train, batch=one.train.clips_per_step * ranks.count))
 
 
 def _unheard(_: str) -> None:

@@ -39,8 +39,9 @@ def fitted(model: MViT, recipe: Recipe, hardware: Hardware) -> budget.Plan:
 
 
 def on_each(recipe: Recipe, ranks: int) -> Recipe:
-    """The recipe with the share of its batch that one of so many processes computes."""
-    return replace(recipe, train=replace(recipe.train, batch=recipe.train.clips_per_step // ranks))
+    """The recipe with the share of its batch that one of so many processes computes, in pieces of a clip or more."""
+    batch = recipe.train.clips_per_step // ranks
+    return replace(recipe, train=replace(recipe.train, batch=batch, accumulate=min(recipe.train.accumulate, batch)))
 
 
 def step_of(config: MViTConfig, recipe: Recipe, hardware: Hardware) -> budget.Step:
