@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from mvit.model import blockwise
@@ -138,7 +139,8 @@ class _MaxPool3d(torch.autograd.Function):
         return _max_pool3d(clip, pool)
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor, None]:
+    @once_differentiable
+    def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor, None]:  # type: ignore[override]
         clip = ctx.saved_tensors[0].detach().requires_grad_()
         with torch.enable_grad():
             output = _max_pool3d(clip, ctx.pool)

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 WEIGHTS_IN_A_BLOCK = 2**20
 """Of one head: 2 MiB that stay in the cache between the two products."""
@@ -49,7 +50,8 @@ class _BlockwiseAttention(torch.autograd.Function):
         return output
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor, Tensor, Tensor, None]:
+    @once_differentiable
+    def backward(ctx: Any, *grad_outputs: Any) -> tuple[Tensor, Tensor, Tensor, None]:  # type: ignore[override]
         (grad,) = grad_outputs
         q, k, v = ctx.saved_tensors
         for_q, for_k, for_v = (_like_tokens(x, x.shape[-1]) for x in (q, k, v))

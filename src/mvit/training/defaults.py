@@ -44,9 +44,10 @@ def settle(
     by_data, given = file is None, recipes.given(file, overrides)
     found: dict[str, Resolved] = {}
     if by_data:
-        found |= for_images(listing)
         if "model.name" not in given:
             found |= from_run(given) or model_for(listing, given)
+        found |= for_images(listing)
+        if "model.name" not in given:
             echo(f"model: {found['model.name'].value}, from {found['model.name'].reason} (--model names another)")
     model = (_values(found) | given).get("model.name", recipes.DEFAULT_MODEL)
     get_config(model)  # a model that does not exist has no weights to speak of
