@@ -6,6 +6,7 @@ Both take their turn in every round, forward and backward, on one thread; times 
 the machine does counts little. It says where `mvit.model.blockwise` is to be taken.
 """
 
+import argparse
 import shlex
 import sys
 import time
@@ -79,4 +80,6 @@ def main(record: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("record", type=Path)
+    main(**vars(parser.parse_args()))

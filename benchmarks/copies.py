@@ -6,6 +6,7 @@ The tables name the source of each video in a column group. Different videos are
 are made of about 40 videos, evenly spread over each table, by `mvit prepare`'s encoder in the ways named below.
 """
 
+import argparse
 import shlex
 import sys
 import tempfile
@@ -97,4 +98,7 @@ def main(record: Path, tables: list[Path]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), [Path(name) for name in sys.argv[2:]])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("record", type=Path)
+    parser.add_argument("tables", type=Path, nargs="+")
+    main(**vars(parser.parse_args()))

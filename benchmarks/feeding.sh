@@ -5,6 +5,7 @@
 #
 #   sh benchmarks/feeding.sh GESTURES ACTIONS
 set -eu
+: "${1:?a folder of gestures with a train.csv}" "${2:?a folder of actions with a train.csv}"
 results=$(cd "$(dirname "$0")" && pwd)/results
 mkdir -p "$results"
 

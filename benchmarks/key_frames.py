@@ -8,6 +8,7 @@ place all distances take their turn, in random order, so that what else the mach
 the processor's, of one thread; ratios are of one round's sums.
 """
 
+import argparse
 import random
 import shlex
 import statistics
@@ -74,4 +75,7 @@ def main(record: Path, sources: list[Path]) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), [Path(name) for name in sys.argv[2:]])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("record", type=Path)
+    parser.add_argument("sources", type=Path, nargs="+")
+    main(**vars(parser.parse_args()))

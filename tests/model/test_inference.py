@@ -67,3 +67,9 @@ def test_the_model_itself_goes_on_training():
     model(torch.randn(1, 3, *CLIP)).sum().backward()
     assert all(parameter.grad is not None for parameter in model.parameters())
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
+def test_a_packed_model_is_not_packed_again():
+    fast = MViT(get_config("mvit_test_4x32")).optimize_for_inference()
+    with pytest.raises(ValueError, match="already"):
+        fast.optimize_for_inference()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mvit.studies.plan import largest
+from mvit.studies.plan import largest, rate
 from mvit.studies.spread import Line, Spread, line, ratios, spread
 
 
@@ -55,3 +55,11 @@ def test_the_largest_batch(room, batch):
 def test_memory_that_does_not_grow_foretells_nothing():
     with pytest.raises(ValueError, match="did not grow"):
         largest(100, Line(at_zero=10, slope=0))
+
+
+@pytest.mark.parametrize(
+    ("at_zero", "slope", "clips_per_second"),
+    [(100, 10, 50), (0, 10, 100), (12.8, -4.2, None), (5, 0, None), (-200, 10, None)],
+)
+def test_a_time_that_does_not_grow_foretells_no_speed(at_zero, slope, clips_per_second):
+    assert rate(10, Line(at_zero=at_zero, slope=slope)) == clips_per_second

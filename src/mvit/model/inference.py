@@ -42,7 +42,12 @@ class PackedMLP(nn.Module):
 
 
 def packed(model: Model) -> Model:
-    """A copy of a model whose linear layers on the CPU are packed, where oneDNN computes in their type."""
+    """A copy of a model whose linear layers on the CPU are packed, where oneDNN computes in their type.
+
+    Raises ``ValueError`` for such a copy: what oneDNN has laid out cannot be copied.
+    """
+    if any(isinstance(module, PackedLinear) for module in model.modules()):
+        raise ValueError("this model is optimised for inference already: use it as it is, or pack the one it came from")
     twins: dict[int, nn.Module] = {}  # by the identity of what they replace, which is how deepcopy asks for them
     mlps = [module for module in model.modules() if isinstance(module, MLP) and _packs(module.fc1)]
     within = {linear for mlp in mlps for linear in (mlp.fc1, mlp.fc2)}

@@ -76,6 +76,7 @@ class MViT(nn.Module):
 
         Pack last: after the weights are loaded, moved and cast. The copy cannot be trained, saved or moved, and what it
         computes differs from the model's own by rounding. On a GPU there is nothing to lay out, and it is a plain copy.
+        Raises ``ValueError`` for a model that is packed already.
         """
         return packed(self).eval().requires_grad_(False)
 

@@ -82,7 +82,7 @@ def plan(
         "batch": batch,
         "bytes": round(fixed + memory.at(batch)) if batch else None,
         "bytes_of_one_clip": round(fixed + memory.at(1)),
-        "clips_per_second": 1e3 * batch / duration.at(batch) if batch else None,
+        "clips_per_second": rate(batch, duration) if batch else None,
     }
 
 
@@ -96,6 +96,11 @@ def largest(room: float, memory: Line) -> int:
     return max(floor((room - memory.at_zero) / memory.slope), 0)
 
 
+def rate(batch: int, duration: Line) -> float | None:
+    """Clips/s at a batch, by its milliseconds; None where these do not grow with it: larger ones do not follow then."""
+    return 1e3 * batch / duration.at(batch) if duration.slope > 0 and duration.at(batch) > 0 else None
+
+
 def describe(record: dict[str, Any]) -> str:
     """The plan in sentences."""
     case, machine = record["case"], record["hardware"]
@@ -106,9 +111,14 @@ def describe(record: dict[str, Any]) -> str:
         f"{record['what']}: {case['name']}, clips of {clip}, {case['dtype']}; {name}, {machine['threads']} threads"
     ]
     if record["batch"]:
+        speed = record["clips_per_second"]
         lines.append(
             f"{record['batch']} clips fit into {_giga(record['limit_bytes'])} and take {_giga(record['bytes'])}: "
-            f"expect {record['clips_per_second']:.3g} clips/s"
+            + (
+                f"expect {speed:.3g} clips/s"
+                if speed
+                else "how fast is unknown, for time did not grow from batch to batch: name larger --batches"
+            )
         )
     else:
         lines.append(
