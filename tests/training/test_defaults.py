@@ -101,6 +101,8 @@ def test_from_a_run_its_model_and_what_it_sees_are_taken(finished: Path, listing
     file = finished / "model.safetensors"
     smaller = settle(None, (*CPU, f"model.weights={file}", "data.crop=28"), listing, echo=told.append)
     assert (smaller.model.name, smaller.data.crop, smaller.data.short_side) == (TEST, 28, 32)
+    of_images = settle(None, (*CPU, f"model.weights={finished}"), pictures(listing), echo=told.append)
+    assert (of_images.data.frames, of_images.data.views, of_images.data.crop) == (1, (1, 1), 32)
 
 
 # ---- the weights ---------------------------------------------------------------------------------------------------

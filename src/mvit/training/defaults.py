@@ -46,9 +46,8 @@ def settle(
     if by_data:
         if "model.name" not in given:
             found |= from_run(given) or model_for(listing, given)
-        found |= for_images(listing)
-        if "model.name" not in given:
             echo(f"model: {found['model.name'].value}, from {found['model.name'].reason} (--model names another)")
+        found |= for_images(listing)  # last, as a run on videos says otherwise
     model = (_values(found) | given).get("model.name", recipes.DEFAULT_MODEL)
     get_config(model)  # a model that does not exist has no weights to speak of
     if auto or (by_data and named != "scratch" and "model.weights" not in given):
