@@ -29,8 +29,9 @@ import numpy as np
 from mvit import cli
 from mvit.data import video
 from mvit.data.loader import TrainLoader
+from mvit.distributed import group
 from mvit.provenance import provenance, require_writable, write
-from mvit.training import checkpoint, distributed, loop
+from mvit.training import checkpoint, loop
 from mvit.training.course import MEASURED
 from mvit.training.learner import Learner
 
@@ -61,7 +62,7 @@ class Fault:
     rank: int
     step: int
     victim: Literal["rank", "decoder", "hanging"] = "rank"
-    patience_seconds: float = distributed.HANG_SECONDS
+    patience_seconds: float = group.HANG_SECONDS
 
 
 def write_videos(folder: Path) -> Path:
@@ -114,7 +115,7 @@ def _rank(rank: int, ranks: int, port: int, arguments: Sequence[str], log: Path,
     place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": ranks, "LOCAL_WORLD_SIZE": ranks, "MASTER_PORT": port}
     os.environ.update({name: str(value) for name, value in place.items()} | {"MASTER_ADDR": "127.0.0.1"})
     if fault is not None:
-        distributed.HANG_SECONDS = fault.patience_seconds
+        group.HANG_SECONDS = fault.patience_seconds
         prepare(fault, rank)
     code = cli.main(["train", *arguments])
     sys.stdout.flush()

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import mvit
 from mvit.data import dataset
-from mvit.training import defaults, loop, recipe
+from mvit.recipes import recipe
+from mvit.training import defaults, loop
 
 
 def main(data: str, out: str, *overrides: str) -> None:

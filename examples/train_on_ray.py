@@ -16,11 +16,11 @@ from ray.train.collective import broadcast_from_rank_zero
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from mvit.data.dataset import find
+from mvit.distributed.group import joined
+from mvit.distributed.launch import Place
+from mvit.recipes.recipe import how_to_split, load
 from mvit.training.defaults import settle
-from mvit.training.distributed import joined
-from mvit.training.launch import Place
 from mvit.training.loop import train
-from mvit.training.recipe import how_to_split, load
 from mvit.training.run import Run
 
 

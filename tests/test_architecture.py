@@ -153,7 +153,7 @@ def test_every_preset_is_documented():
 
 @pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.toml")), ids=lambda path: path.stem)
 def test_recipes_load_and_say_how_they_are_run(path: Path):
-    from mvit.training.recipe import load
+    from mvit.recipes.recipe import load
 
     load(path).model_config(classes=8)
     head = path.read_text(encoding="utf-8").split("\n[")[0]
@@ -209,7 +209,7 @@ sys.modules["torch"] = sys.modules["torchvision"] = None  # from now on, importi
 import numpy as np, mvit
 from mvit.data import video, views
 from mvit.data.sampling import ClipSampling
-import mvit.evaluation.evaluate, mvit.evaluation.probes, mvit.training.recipe, mvit.model.presets
+import mvit.evaluation.evaluate, mvit.evaluation.probes, mvit.recipes.recipe, mvit.model.presets
 video.write(sys.argv[1], np.zeros((12, 48, 64, 3), np.uint8))
 assert mvit.data.video.read(sys.argv[1]).shape == (12, 48, 64, 3)
 preprocessing = views.Preprocessing(sampling=ClipSampling(frames=4, spacing=2), short_side=32, crop=32)

@@ -159,8 +159,8 @@ def bench_data(
     """
     from mvit.data.dataset import find
     from mvit.provenance import require_writable
+    from mvit.recipes import recipe as recipes
     from mvit.studies.feeding import describe, measure
-    from mvit.training import recipe as recipes
 
     if out:
         require_writable(out)

@@ -13,7 +13,7 @@ from mvit.curate import prepare, scan, shard, split
 from mvit.describe import complexity, info, report, runs
 
 if TYPE_CHECKING:
-    from mvit.training.distributed import Ranks
+    from mvit.distributed.group import Ranks
 
 # ---- the commands --------------------------------------------------------------------------------------------------
 # Each one's docstring is its help: the first line in `mvit --help`, all of it in `mvit COMMAND --help`.
@@ -98,9 +98,9 @@ def train(
     from mvit import runs
     from mvit.curation.index import place
     from mvit.data.dataset import find
-    from mvit.training import launch
-    from mvit.training import recipe as recipes
-    from mvit.training.interruption import TerminatedError
+    from mvit.distributed import launch
+    from mvit.distributed.interruption import TerminatedError
+    from mvit.recipes import recipe as recipes
 
     options: dict[str, Any] = {"model.name": model, "train.memory": memory}
     options["train.max_bad"] = None if max_bad is None else share(max_bad)
@@ -310,13 +310,13 @@ def doctor() -> int:
 @contextmanager
 def _together() -> Iterator["Ranks | None"]:
     """Meet the other processes where torchrun or srun started several, before anything can go wrong in one of them."""
-    from mvit.training import launch
+    from mvit.distributed import launch
 
     place = launch.place()
     if place.ranks == 1:
         yield None
         return
-    from mvit.training.distributed import joined
+    from mvit.distributed.group import joined
 
     with joined(place) as ranks:
         yield ranks

@@ -109,8 +109,8 @@ def _compute() -> str:
     import torch
     from torch.nn import functional as F
 
+    from mvit.recipes.sections import TrainRecipe
     from mvit.training import hardware
-    from mvit.training.sections import TrainRecipe
 
     chosen = hardware.choose(TrainRecipe())
     with torch.inference_mode(), chosen.autocast():

@@ -13,10 +13,10 @@ from mvit.analysis.complexity import Complexity, Counted, complexity
 from mvit.baselines import BASELINES
 from mvit.data.dataset import Sample, find_all, split_file
 from mvit.data.manifests import read_manifest
+from mvit.distributed import launch
 from mvit.model.config import MViTConfig, Triple
 from mvit.model.mvit import MViT
 from mvit.model.presets import get_config
-from mvit.training import launch
 from mvit.training.run import Run, only_listed_unreadable
 from mvit.weights import hub
 from mvit.weights.published import Published, published_for

@@ -250,7 +250,7 @@ def test_quickstart_shows_the_commands_it_runs(mvit, tmp_path, monkeypatch):
     monkeypatch.setattr(demo, "make", lambda folder: made(folder, train=8, val=8, size=32))
     short = tmp_path / "short.toml"
     short.write_text('[model]\nname = "mvit_test_4x32"\n[train]\nepochs = 1\nbatch = 4\nworkers = 0\n')
-    monkeypatch.setattr("mvit.training.recipe.path_of", lambda name: short)
+    monkeypatch.setattr("mvit.recipes.recipe.path_of", lambda name: short)
     out, times = tmp_path / "quickstart", []
     for n in (1, 2):
         code, printed, err = mvit("quickstart", "--out", out)

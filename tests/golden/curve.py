@@ -24,9 +24,9 @@ import torch
 from mvit import provenance
 from mvit.data.dataset import find
 from mvit.evaluation.evaluate import as_json
+from mvit.recipes.recipe import load
 from mvit.training import loop
 from mvit.training.learner import Learner
-from mvit.training.recipe import load
 from pictures import save_picture
 
 HERE = Path(__file__).parent

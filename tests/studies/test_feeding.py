@@ -7,8 +7,8 @@ import pytest
 
 from mvit.data import video
 from mvit.data.dataset import find
+from mvit.recipes.recipe import load
 from mvit.studies.feeding import describe, measure, verdict
-from mvit.training.recipe import load
 
 SMALL = ("model.name=mvit_test_4x32", "train.workers=0", "data.spacing=2", "train.batch=4", "train.device=cpu")
 

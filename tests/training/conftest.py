@@ -7,8 +7,8 @@ import pytest
 
 from mvit.data import video
 from mvit.data.dataset import Listing, find
+from mvit.recipes.recipe import Recipe, load
 from mvit.training import loop
-from mvit.training.recipe import Recipe, load
 
 TINY = (
     "model.name=mvit_test_4x32",

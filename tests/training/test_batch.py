@@ -13,12 +13,12 @@ from mvit.cli import COMMANDS
 from mvit.commandline import main
 from mvit.data import resources
 from mvit.data.dataset import Listing
+from mvit.recipes import recipe as recipes
+from mvit.recipes.recipe import Recipe, load
 from mvit.training import batch, loop
-from mvit.training import recipe as recipes
 from mvit.training.defaults import settle
 from mvit.training.hardware import Hardware, choose
 from mvit.training.learner import Learner
-from mvit.training.recipe import Recipe, load
 
 KEYS = ("model.name=mvit_b_16x4", "train.batch=auto", "train.device=cpu", "train.precision=float32")
 

@@ -13,9 +13,10 @@ import mvit
 from mvit.data.dataset import Listing, Sample
 from mvit.data.sampling import ClipSampling
 from mvit.data.views import Preprocessing
-from mvit.training import hardware, recipe, resolve
+from mvit.recipes import recipe, resolve
+from mvit.recipes.recipe import load, path_of
+from mvit.training import hardware
 from mvit.training.defaults import as_begun, settle
-from mvit.training.recipe import load, path_of
 from mvit.weights import hub, published
 from mvit.weights.published import Protocol, Published
 

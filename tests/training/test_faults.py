@@ -16,10 +16,10 @@ from mvit import create_model
 from mvit.commandline import users_fault
 from mvit.data.dataset import Listing
 from mvit.evaluation import evaluate as evaluation
+from mvit.recipes.recipe import Recipe
 from mvit.training import checkpoint, course, loop, mixing
 from mvit.training.course import MEASURED, Course
 from mvit.training.faults import DivergedError, first_not_finite
-from mvit.training.recipe import Recipe
 
 Step = tuple[int, int]  # epoch and batch, from 0 on
 

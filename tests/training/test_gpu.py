@@ -7,11 +7,11 @@ import torch
 
 from mvit import create_model
 from mvit.data.clips import Batch
+from mvit.recipes.recipe import Recipe, load
 from mvit.training import batch
 from mvit.training.hardware import choose
 from mvit.training.learner import Learner, learner
 from mvit.training.memory import is_lack_of_memory
-from mvit.training.recipe import Recipe, load
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU: benchmarks/gpu.sh runs it")
 

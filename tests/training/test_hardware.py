@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from mvit.data.resources import available_cores
+from mvit.recipes.sections import TrainRecipe
 from mvit.training.hardware import choose
-from mvit.training.sections import TrainRecipe
 
 
 def test_a_recipe_is_followed():

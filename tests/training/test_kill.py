@@ -16,9 +16,9 @@ import safetensors.torch
 import torch
 
 from mvit.data.dataset import Listing
+from mvit.recipes import recipe as recipes
+from mvit.recipes.recipe import Recipe
 from mvit.training import loop
-from mvit.training import recipe as recipes
-from mvit.training.recipe import Recipe
 
 EPOCHS = 12
 PROGRAM = """
@@ -26,7 +26,7 @@ import sys
 from pathlib import Path
 from mvit.data.dataset import find
 from mvit.training.loop import train
-from mvit.training.recipe import load
+from mvit.recipes.recipe import load
 
 if __name__ == "__main__":
     data, recipe, out = map(Path, sys.argv[1:])

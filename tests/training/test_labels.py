@@ -13,8 +13,8 @@ import mvit
 from mvit import cli
 from mvit.data import video
 from mvit.data.dataset import find
+from mvit.recipes.recipe import load
 from mvit.training import course, loop
-from mvit.training.recipe import load
 
 COLOURS = {"blue": 2, "red": 0}
 COMBINATIONS = [(), ("blue",), ("red",), ("blue", "red")]

@@ -9,14 +9,14 @@ from torch.nn import functional as F
 from alive import Alive
 from mvit import create_model
 from mvit.data.clips import Batch
+from mvit.distributed.group import Ranks
+from mvit.distributed.launch import Place
+from mvit.recipes.recipe import Recipe, load
+from mvit.recipes.sections import OptimRecipe
 from mvit.training import mixing
-from mvit.training.distributed import Ranks
 from mvit.training.hardware import choose
-from mvit.training.launch import Place
 from mvit.training.learner import Learner, Outcome, learner, predictor
 from mvit.training.mixing import UNMIXED, Mix
-from mvit.training.recipe import Recipe, load
-from mvit.training.sections import OptimRecipe
 
 
 def pupil(recipe: Recipe, accumulate: int = 1, **optim: object) -> Learner:

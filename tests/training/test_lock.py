@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 
 from mvit.data.dataset import Listing
+from mvit.distributed.lock import LOCK, locked
+from mvit.recipes.recipe import Recipe
 from mvit.training import loop
-from mvit.training.lock import LOCK, locked
-from mvit.training.recipe import Recipe
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has no such lock")
 HOLD = """
 import sys, time
 from pathlib import Path
-from mvit.training.lock import locked
+from mvit.distributed.lock import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)

@@ -17,11 +17,11 @@ from mvit.data import video
 from mvit.data.dataset import Listing, Sample, find
 from mvit.evaluation import evaluate as evaluation
 from mvit.model.mvit import MViT
+from mvit.recipes import recipe as recipes
+from mvit.recipes.recipe import Recipe
 from mvit.training import checkpoint, course, faults, loop, progress
-from mvit.training import recipe as recipes
 from mvit.training.hardware import choose
 from mvit.training.learner import predictor
-from mvit.training.recipe import Recipe
 from pictures import save_picture
 
 

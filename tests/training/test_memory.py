@@ -16,11 +16,11 @@ from mvit.cli import COMMANDS
 from mvit.commandline import main
 from mvit.data.dataset import Listing
 from mvit.model.mvit import MViT
+from mvit.recipes.recipe import Recipe, dumps, load
 from mvit.training import course, loop
 from mvit.training.hardware import choose
 from mvit.training.learner import Learner
 from mvit.training.memory import on_each, step_of, too_little
-from mvit.training.recipe import Recipe, dumps, load
 
 
 def within(recipe: Recipe, memory: str) -> Recipe:

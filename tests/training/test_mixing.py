@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from mvit.recipes.sections import OptimRecipe
 from mvit.training import mixing
 from mvit.training.mixing import UNMIXED, Mix, cut, draw, loss, mixed, right, targets
-from mvit.training.sections import OptimRecipe
 
 PAPER = OptimRecipe(mixup=0.8, cutmix=1.0)
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from mvit import create_model
+from mvit.recipes.recipe import load
 from mvit.training import optim
-from mvit.training.recipe import load
 
 # FACTS of the paper's recipe for Kinetics: 1.6e-3 after 30 of 200 epochs, from and to 1.6e-5.
 PAPER = {"steps": 200, "warmup_steps": 30, "start": 1.6e-5, "peak": 1.6e-3, "floor": 1.6e-5}

@@ -14,9 +14,9 @@ from mvit.data.transforms import Augmentation
 from mvit.model.config import MViTConfig
 from mvit.model.mvit import MViT
 from mvit.model.presets import get_config
+from mvit.recipes.recipe import Recipe, load, path_of
 from mvit.training import hardware, mixing, optim
 from mvit.training.learner import learner
-from mvit.training.recipe import Recipe, load, path_of
 from mvit.weights import LoadingReport, fit, hub
 
 RECIPES = {path.stem: path for path in sorted(path_of("quickstart").parent.glob("*.toml"))}

@@ -13,10 +13,10 @@ import torch
 
 from mvit.data.dataset import Listing
 from mvit.evaluation import evaluate as evaluation
+from mvit.recipes.recipe import Recipe
 from mvit.training import checkpoint, loop
 from mvit.training.course import MEASURED
 from mvit.training.learner import Learner, Outcome
-from mvit.training.recipe import Recipe
 
 
 def silent(_: str) -> None:

@@ -13,9 +13,9 @@ import pytest
 
 from mvit.data.backend import Backend
 from mvit.data.dataset import Listing, find
+from mvit.recipes import recipe as recipes
+from mvit.recipes.recipe import Recipe, load
 from mvit.training import loop
-from mvit.training import recipe as recipes
-from mvit.training.recipe import Recipe, load
 from mvit.training.watchdog import Watchdog
 
 LIMIT_SECONDS = 30.0
@@ -35,7 +35,7 @@ from pathlib import Path
 from mvit.data.dataset import find
 from mvit.training.learner import Learner
 from mvit.training.loop import train
-from mvit.training.recipe import load
+from mvit.recipes.recipe import load
 
 Learner.step = lambda *_: time.sleep(600)
 data, recipe, out = map(Path, sys.argv[1:])

@@ -19,11 +19,11 @@ from mvit.data.transforms import Augmentation
 from mvit.data.video import UnreadableVideo, Video
 from mvit.model.mvit import MViT
 from mvit.provenance import provenance
+from mvit.recipes.recipe import Recipe
 from mvit.studies.spread import Spread, spread
 from mvit.training import hardware
 from mvit.training.learner import Learner, learner
 from mvit.training.progress import LARGE_WAIT, Feeding, Meter
-from mvit.training.recipe import Recipe
 
 VIDEOS = 16  # read in a round, with augment.copies clips made of each
 PARTS = ("decode", "augment", "model")

@@ -16,11 +16,11 @@ from mvit.data.capacity import USED_SHARE
 from mvit.data.clips import Batch
 from mvit.model.config import MViTConfig
 from mvit.model.mvit import MViT
-from mvit.training import recipe as recipes
+from mvit.recipes import recipe as recipes
+from mvit.recipes.recipe import Recipe
 from mvit.training.hardware import Hardware
 from mvit.training.learner import learner
 from mvit.training.memory import is_lack_of_memory, step_of
-from mvit.training.recipe import Recipe
 
 MOST_CLIPS = 512
 """The paper's batch: what is known of learning rates ends here."""

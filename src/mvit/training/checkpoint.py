@@ -18,8 +18,8 @@ from typing import Any
 import safetensors.torch
 from torch import Tensor
 
+from mvit.distributed.group import Ranks
 from mvit.files import blaming
-from mvit.training.distributed import Ranks
 
 TENSORS = "tensors.safetensors"
 MANIFEST = "manifest.json"

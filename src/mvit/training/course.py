@@ -15,22 +15,22 @@ from mvit.data.loader import TrainLoader
 from mvit.data.order import evaluated
 from mvit.data.samples import named
 from mvit.data.views import Preprocessing, describe
+from mvit.distributed.group import ALONE, Ranks
+from mvit.distributed.interruption import Interruption
 from mvit.evaluation import evaluate as evaluation
 from mvit.evaluation.evaluate import Evaluation
 from mvit.evaluation.scoring import Scoring
 from mvit.model.mvit import MViT
+from mvit.recipes.recipe import Recipe
 from mvit.training import checkpoint, mixing, optim
-from mvit.training.distributed import ALONE, Ranks
 from mvit.training.events import Plot
 from mvit.training.faults import MOST_ROLLBACKS, MOST_SKIPPED_IN_A_ROW, DivergedError
 from mvit.training.hardware import peak_memory
-from mvit.training.interruption import Interruption
 from mvit.training.learner import Learner, Outcome, predictor
 from mvit.training.memory import is_lack_of_memory, on_each, too_little
 from mvit.training.parts import Limit, Parts
 from mvit.training.position import Position, step_seed
 from mvit.training.progress import Meter, StatusLine, Watch, duration
-from mvit.training.recipe import Recipe
 from mvit.training.run import Run
 from mvit.training.watchdog import Watchdog
 

@@ -7,10 +7,11 @@ from typing import Any
 from mvit.data.dataset import Listing
 from mvit.data.samples import IMAGE_EXTENSIONS
 from mvit.model.presets import get_config
-from mvit.training import batch, hardware, resolve
-from mvit.training import recipe as recipes
-from mvit.training.recipe import Recipe
-from mvit.training.resolve import Kind, Resolved
+from mvit.recipes import recipe as recipes
+from mvit.recipes import resolve
+from mvit.recipes.recipe import Recipe
+from mvit.recipes.resolve import Kind, Resolved
+from mvit.training import batch, hardware
 from mvit.weights import hub
 from mvit.weights.hub import DownloadError
 from mvit.weights.published import Published, published_for

@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 
 from mvit.data.resources import available_cores
-from mvit.training.sections import TrainRecipe
+from mvit.recipes.sections import TrainRecipe
 
 try:
     import resource

@@ -14,12 +14,13 @@ from torch.optim.swa_utils import AveragedModel
 
 from mvit.data.clips import Batch, normalise
 from mvit.data.views import Preprocessing
+from mvit.distributed import parallel
+from mvit.distributed.group import ALONE, Ranks
 from mvit.model.mvit import MViT
-from mvit.training import faults, mixing, optim, parallel
-from mvit.training.distributed import ALONE, Ranks
+from mvit.recipes.sections import OptimRecipe
+from mvit.training import faults, mixing, optim
 from mvit.training.hardware import Hardware
 from mvit.training.mixing import UNMIXED, Mix
-from mvit.training.sections import OptimRecipe
 
 
 @dataclass(frozen=True)

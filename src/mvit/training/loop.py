@@ -14,20 +14,20 @@ from mvit.data.dataset import Listing
 from mvit.data.loader import TrainLoader
 from mvit.data.resources import available_cores
 from mvit.data.transforms import Augmentation
+from mvit.distributed.group import ALONE, Ranks, settle
+from mvit.distributed.interruption import Interrupted, Interruption
+from mvit.distributed.lock import locked
 from mvit.model.mvit import MViT
-from mvit.training import batch, checkpoint, distributed, events, hardware, optim
-from mvit.training import recipe as recipes
+from mvit.recipes import recipe as recipes
+from mvit.recipes.recipe import Recipe
+from mvit.training import batch, checkpoint, events, hardware, optim
 from mvit.training.course import Course
-from mvit.training.distributed import ALONE, Ranks
-from mvit.training.interruption import Interrupted, Interruption
 from mvit.training.learner import learner
-from mvit.training.lock import locked
 from mvit.training.memory import fitted, on_each
 from mvit.training.origin import changes, origin
 from mvit.training.parts import Limit, divide, look_through
 from mvit.training.position import Position
 from mvit.training.progress import Feeding, StatusLine, Watch
-from mvit.training.recipe import Recipe
 from mvit.training.run import Run
 from mvit.weights import hub
 
@@ -49,7 +49,7 @@ def train(
     ``resume`` goes on from the last checkpoint, and ends at the very weights that an undisturbed run would have (bit
     for bit on the same processor). ``index`` is a file that keeps what was seen of the videos; ``tensorboard`` writes
     the metrics for TensorBoard too, which changes nothing of the run. ``ranks`` are the processes that call this
-    together, each with the same arguments (``distributed.joined``); ``run_id`` is by what they know the run when they
+    together, each with the same arguments (``group.joined``); ``run_id`` is by what they know the run when they
     are started anew. A signal (SIGINT, SIGTERM) is answered by saving and ``KeyboardInterrupt``. Raises ``ValueError``
     for a folder in use, a changed recipe, too many unreadable videos, a training that diverges.
     """
@@ -60,7 +60,7 @@ def train(
     run, machine = Run(Path(out)), hardware.choose(recipe.train)
     if resume:
         recipe = ranks.from_first(lambda: batch.as_begun(recipe, run.recipe))
-    distributed.settle(machine.device, ranks)
+    settle(machine.device, ranks)
     now = origin(listing, machine.device.type, ranks.count, run_id)
     ranks.require_alike(
         {

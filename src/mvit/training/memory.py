@@ -12,8 +12,8 @@ from mvit.analysis import budget
 from mvit.analysis.complexity import complexity
 from mvit.model.config import MViTConfig
 from mvit.model.mvit import MViT
+from mvit.recipes.recipe import Recipe
 from mvit.training.hardware import Hardware
-from mvit.training.recipe import Recipe
 
 MMAP_THRESHOLD_OPTION = -3  # M_MMAP_THRESHOLD of malloc.h
 LARGE_BYTES = 2**20

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mvit.training.sections import OptimRecipe
+from mvit.recipes.sections import OptimRecipe
 
 Box = tuple[int, int, int, int]  # top, bottom, left, right
 

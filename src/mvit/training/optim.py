@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from mvit.distributed import parallel
 from mvit.model.mvit import MViT
-from mvit.training import parallel
-from mvit.training.recipe import Recipe
-from mvit.training.sections import OptimRecipe
+from mvit.recipes.recipe import Recipe
+from mvit.recipes.sections import OptimRecipe
 
 FUSED_DEVICES = ("cpu", "cuda")
 """Where an optimiser updates all tensors in one kernel."""

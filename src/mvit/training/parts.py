@@ -10,8 +10,8 @@ from mvit.curation.index import Index
 from mvit.data.dataset import Listing, Sample, split
 from mvit.data.sampling import ClipSampling
 from mvit.data.scan import scan, summary
+from mvit.recipes.sections import TrainRecipe
 from mvit.training.progress import StatusLine
-from mvit.training.sections import TrainRecipe
 
 
 @dataclass(frozen=True)

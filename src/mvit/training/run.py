@@ -9,9 +9,9 @@ from typing import Any
 
 from mvit import files
 from mvit.data.dataset import Listing, read_split, split_file, split_table
-from mvit.training import recipe as recipes
-from mvit.training.lock import LOCK
-from mvit.training.recipe import Recipe
+from mvit.distributed.lock import LOCK
+from mvit.recipes import recipe as recipes
+from mvit.recipes.recipe import Recipe
 
 MACHINE_KEYS = ("train.workers", "train.memory", "train.max_bad", "train.timeout_seconds", "train.parallel")
 """What may change when a run goes on, as no weight depends on it (on ``parallel`` its last bits)."""

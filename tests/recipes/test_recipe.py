@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from mvit.data import augmentation
 from mvit.model.presets import get_config, list_models
-from mvit.training import recipe as recipes
-from mvit.training import sections
-from mvit.training.recipe import load
+from mvit.recipes import recipe as recipes
+from mvit.recipes import sections
+from mvit.recipes.recipe import load
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from typing import Any, get_type_hints
 
 from mvit.model.config import MViTConfig
 from mvit.model.presets import get_config, nearest
-from mvit.training import toml
-from mvit.training.sections import (
+from mvit.recipes import toml
+from mvit.recipes.sections import (
     DEFAULT_MODEL,
     AugmentRecipe,
     DataRecipe,

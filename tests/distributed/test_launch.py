@@ -3,7 +3,7 @@
 import pytest
 
 from mvit.data.resources import available_cores, available_memory
-from mvit.training.launch import Place, first_host, place, restarted, run_id
+from mvit.distributed.launch import Place, first_host, place, restarted, run_id
 
 TORCHRUN = {
     "RANK": "3",

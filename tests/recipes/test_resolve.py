@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mvit.training import optim, recipe, resolve
-from mvit.training.resolve import WAYS
+from mvit.recipes import recipe, resolve
+from mvit.recipes.resolve import WAYS
+from mvit.training import optim
 
 
 @pytest.mark.parametrize(

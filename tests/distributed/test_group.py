@@ -1,4 +1,4 @@
-"""How ranks meet, agree and end: by itself, without a training. ``test_ranks`` has real processes that train."""
+"""How ranks meet, agree and end, without a training; ``training.test_several_processes`` has processes that train."""
 
 import signal
 import socket
@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch.distributed as dist
 
-from mvit.training import distributed
-from mvit.training.distributed import ALONE, Ranks, joined
-from mvit.training.interruption import Interrupted, Interruption, TerminatedError
-from mvit.training.launch import Place
+from mvit.distributed import group
+from mvit.distributed.group import ALONE, Ranks, joined
+from mvit.distributed.interruption import Interrupted, Interruption, TerminatedError
+from mvit.distributed.launch import Place
 from mvit.training.loop import whole_batches
 
 
@@ -32,7 +32,7 @@ def sigterm() -> Iterator[None]:
 @pytest.fixture
 def two(monkeypatch: pytest.MonkeyPatch, sigterm: None) -> tuple[Ranks, Ranks]:
     """Two ranks that share what two processes would, and have not been connected any further."""
-    monkeypatch.setattr(distributed, "LAST_WORDS_SECONDS", 0.2)
+    monkeypatch.setattr(group, "LAST_WORDS_SECONDS", 0.2)
     store = dist.HashStore()
     for rank in (0, 1):
         store.set(f"here {rank}", f"process {100 + rank} on node{rank}")

@@ -20,8 +20,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from mvit.training.interruption import TerminatedError
-from mvit.training.launch import Place
+from mvit.distributed.interruption import TerminatedError
+from mvit.distributed.launch import Place
 
 Value = TypeVar("Value")
 JOIN_SECONDS = 600.0

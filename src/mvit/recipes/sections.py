@@ -9,7 +9,7 @@ from mvit.analysis import budget
 from mvit.data.augmentation import Augmentation
 from mvit.data.sampling import ClipSampling
 from mvit.data.views import Preprocessing
-from mvit.training import toml
+from mvit.recipes import toml
 
 DEFAULT_MODEL = "mvit_tiny_16x64"
 

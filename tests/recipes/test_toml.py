@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mvit.training import toml
+from mvit.recipes import toml
 
 ACCEPTED: list[tuple[Any, Any, Any]] = [
     (3, int, 3),
