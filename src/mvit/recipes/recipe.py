@@ -89,7 +89,7 @@ _KEYS["model"] = {key: hint for key, hint in _KEYS["model"].items() if key != "f
 
 
 def path_of(name: str | None) -> Path | None:
-    """A recipe by path, or by name among those that come with the package: in this folder, or beside src/ in a checkout.
+    """A recipe by path, or by name among those that come with the package (in a checkout, beside src/).
 
     None for no name, and for those that follow from the data. Raises ``ValueError`` for a name that is none of them,
     and ``FileNotFoundError`` for a path where there is no file.
