@@ -16,7 +16,7 @@ def test_class_folders_are_split_by_class(tmp_path):
     assert Counter(sample.label for sample in listing.val) == {"wave": 2, "clap": 1, "jump": 1}
     assert len(listing.train) == 13
     assert all(sample.path.is_absolute() and sample.path.parent.name == sample.label for sample in listing.train)
-    assert "4 of 17 held out by seed 0" in listing.how
+    assert "4 of 17 videos held out by seed 0" in listing.how
     assert dataset.find(tmp_path) == listing
     assert dataset.find(tmp_path, seed=1) != listing
 

@@ -64,8 +64,8 @@ def find(data: Path, *, val: Path | None = None, val_fraction: float = 0.2, seed
         kept, tested = split(train, val_fraction, seed)
         groups = {sample.group for sample in train if sample.group is not None}
         medium = medium_of(train)
-        by = f"whole groups of {len(groups)}" if groups else medium
-        how = f"{len(tested)} of {len(train)} held out by seed {seed}, about {val_fraction:.0%} of each class, {by}"
+        of = f"{len(train)} {medium}" + (f", whole groups of {len(groups)}," if groups else "")
+        how = f"{len(tested)} of {of} held out by seed {seed}, about {val_fraction:.0%} of each class"
         if not tested:
             how = f"none of {len(train)} {medium} can be held out without emptying a class"
         elif not groups:

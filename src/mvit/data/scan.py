@@ -189,7 +189,7 @@ def _per_class(name: str, samples: Sequence[Sample], medium: str) -> str:
     counts = Counter(label for sample in samples for label in sample.labels).most_common() or [("none", 0)]
     (most, largest), (fewest, smallest) = counts[0], counts[-1]
     if largest == smallest:
-        return f"{name}: {largest:,} {medium} a class"
+        return f"{name}: {largest:,} {medium if largest != 1 else medium.removesuffix('s')} a class"
     return f"{name}: {smallest:,} ({fewest}) to {largest:,} ({most}) {medium} a class"
 
 

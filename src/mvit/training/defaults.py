@@ -59,7 +59,7 @@ def settle(
         found |= for_images(medium)  # last, as a run on videos says otherwise
     model = (_values(found) | given).get("model.name", recipes.DEFAULT_MODEL)
     get_config(model)  # a model that does not exist has no weights to speak of
-    lacking = Lacking("there are none")
+    lacking = Lacking("none are named")
     if auto or (by_data and named != "scratch" and "model.weights" not in given):
         given.pop("model.weights", None)
         entry = released(model, given)
@@ -75,6 +75,8 @@ def settle(
             echo(f"weights: {lacking.why}, so the model starts from scratch ({lacking.advice})")
     if by_data or auto or _is_commanded("model.weights", overrides):
         wanted = from_published(hub.named(model, weights) if weights else None)
+        if weights and not wanted and not Path(weights).exists():
+            raise FileNotFoundError(f"{weights} does not exist: --weights takes a run, a checkpoint, or a name")
         for key, entry in wanted.items():
             if given.get(key, entry.value) != entry.value:
                 ours, theirs = toml.written(given[key]), toml.written(entry.value)
@@ -217,16 +219,16 @@ def released(model: str, given: Mapping[str, Any]) -> Published | Lacking:
 
 def refuse_without_weights(named: str | None, given: Mapping[str, Any], lacking: Lacking) -> None:
     """Raise ``ValueError`` where a recipe makes no sense without the weights that are lacking."""
-    advice = f" ({lacking.advice})" if lacking.advice else ""
+    why = lacking.why + (f"; {lacking.advice}" if lacking.advice else "")
     if named == "finetune":
         raise ValueError(
-            f"the recipe finetune starts from trained weights, and {lacking.why}{advice}: name some with --weights, or "
+            f"the recipe finetune starts from trained weights, which are lacking ({why}): name some with --weights, or "
             "take --recipe scratch"
         )
     if freeze := given.get("model.freeze"):
         raise ValueError(
-            f"model.freeze is {freeze!r}, but of weights to start from {lacking.why}{advice}: what is frozen would "
-            "stay as chance made it, so name some with --weights, or freeze nothing"
+            f"model.freeze is {freeze!r}, but trained weights are lacking ({why}): what is frozen would stay as chance "
+            "made it, so name some with --weights, or freeze nothing"
         )
 
 
