@@ -340,7 +340,7 @@ def test_a_word_that_is_wrong_is_refused(listing: Listing, tmp_path: Path):
         ),
         ((), "scrach", "did you mean 'scratch'?"),
     ):
-        with pytest.raises(ValueError, match=words):
+        with pytest.raises((ValueError, FileNotFoundError), match=words):
             settle(named, overrides, listing, echo=lambda line: None)
 
 

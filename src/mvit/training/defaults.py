@@ -46,7 +46,8 @@ def settle(
     is "finetune" where there are weights to start from. ``overrides`` hold in any case. ``auto`` starts from weights
     that are published for the model, as None and "finetune" do where no weights are named; where they cannot be had, it
     is told why, and the model starts from scratch. ``ranks`` are the processes that train together. Raises
-    ``ValueError`` for "finetune" without weights, and as ``recipe.load`` does.
+    ``ValueError`` for what makes no sense without weights, ``FileNotFoundError`` for a path that leads to none, and as
+    ``recipe.load`` does.
     """
     file = recipes.path_of(named)
     by_data, given = file is None, recipes.given(file, overrides)
