@@ -105,8 +105,8 @@ def train(
     options: dict[str, Any] = {"model.name": model, "train.memory": memory}
     options["train.max_bad"] = None if max_bad is None else share(max_bad)
     options["model.weights"] = {"auto": None, "none": ""}.get(weights or "auto", weights)
-    options["model.freeze"] = int(freeze) if freeze and freeze.isdecimal() else freeze
-    options["train.batch"] = int(batch) if batch and batch.isdecimal() else batch
+    options["model.freeze"] = _whole(freeze)
+    options["train.batch"] = _whole(batch)
     overrides = (*recipes.as_overrides(options), *overrides)
 
     def begin() -> tuple[Path, bool, Path | None, dict[str, Any]]:
@@ -320,6 +320,11 @@ def _together() -> Iterator["Ranks | None"]:
 
     with joined(place) as ranks:
         yield ranks
+
+
+def _whole(text: str | None) -> int | str | None:
+    """A whole number as one, for the recipe to judge; words as they are."""
+    return int(text) if text and text.removeprefix("-").isdecimal() else text
 
 
 def _name_left_out(unreadable: Mapping[Any, str]) -> None:

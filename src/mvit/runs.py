@@ -13,6 +13,7 @@ from mvit.analysis.complexity import Complexity, Counted, complexity
 from mvit.baselines import BASELINES
 from mvit.data.dataset import Sample, find_all, split_file
 from mvit.data.manifests import read_manifest
+from mvit.data.samples import medium_of
 from mvit.distributed import launch
 from mvit.model.config import MViTConfig, Triple
 from mvit.model.mvit import MViT
@@ -34,7 +35,8 @@ def to_train(data: Path, out: Path | None, resume: bool | Literal["auto"]) -> tu
 
     True goes on with the run in ``out``. "auto" goes on with the run that this one's processes have begun, known by
     the id that torchrun or Slurm gave them, in ``out`` or under runs/, and begins it where there is none; so does a
-    process that they have started again. Raises ``ValueError`` where there is nothing to go on with, or no id.
+    process that they have started again. Raises ``ValueError`` where there is nothing to go on with, no id, or a
+    folder in use.
     """
     run_id = launch.run_id()
     if resume is True:
@@ -52,6 +54,8 @@ def to_train(data: Path, out: Path | None, resume: bool | Literal["auto"]) -> tu
         known = (out,) if out else sorted(folder.glob(f"{name}-*"))
         if begun := next((path for path in known if Run(path).is_of(run_id)), None):
             return begun, True
+    if out is not None:
+        Run(out).require_new()  # said before anything is looked at or downloaded
     return out or fresh(folder, name), False
 
 
@@ -195,8 +199,13 @@ def to_judge(run: Path, data: Path, classes: Sequence[str], several: bool) -> tu
     if named == held_out:
         return samples, home
     if held_out and named == parts.keys():
-        print(f"The run split {data} itself: it is judged on the {len(held_out)} videos that it held out.")
+        print(
+            f"The run split {data} itself: it is judged on the {len(held_out)} {medium_of(samples)} that it held out."
+        )
         return tuple(sample for sample in samples if sample.id.resolve() in held_out), home
     if learned := named & (parts.keys() - held_out):
-        print(f"Beware: the model was trained on {len(learned)} of these {len(named)} videos.", file=sys.stderr)
+        print(
+            f"Beware: the model was trained on {len(learned)} of these {len(named)} {medium_of(samples)}.",
+            file=sys.stderr,
+        )
     return samples, home / f"on-{name_of(data)}"

@@ -60,9 +60,13 @@ def test_an_unknown_recipe_names_the_nearest(refused, videos):
 def test_what_cannot_be_frozen_or_started_from(refused, videos, run, tmp_path):
     test = ("train", videos, "--out", tmp_path / "none", "--model", "mvit_test_4x32")
     assert "model.freeze is 'some': expected a whole number or \"all\"" in refused(*test, "--freeze", "some")
-    assert "model.freeze is 1, but model.weights is empty" in refused(*test, "--freeze", "1", "--weights", "none")
+    lacking = "model.freeze is 1, but trained weights are lacking (none are named)"
+    assert lacking in refused(*test, "--freeze", "1", "--weights", "none")
+    assert "model.freeze is -1: expected at least 0" in refused(*test, "--freeze", "-1", "--weights", run)
     assert "mvit_test_4x32 has 2 blocks" in refused(*test, "--freeze", "3", "--weights", run)
-    assert "no weights are published for mvit_test_4x32" in refused(*test, "--weights", "k400")
+    named = refused(*test, "--weights", "k400")
+    assert "no weights are published for mvit_test_4x32: give a path, or another model, as mvit_b_16x4 and " in named
+    assert f"{tmp_path}/gone does not exist: --weights takes" in refused(*test, "--weights", tmp_path / "gone")
     assert "finetune starts from trained weights" in refused(*test, "--recipe", "finetune")
     assert "the warm-up must end before the run does" in refused(*test, "optim.warmup_epochs=5", "train.epochs=5")
     assert not (tmp_path / "none").exists()
@@ -125,8 +129,10 @@ def test_resume_without_a_run(refused, videos, tmp_path):
     assert "recipe.toml" in refused("train", videos, "--resume", "--out", tmp_path / "none")
 
 
-def test_a_run_goes_on_only_as_it_began(run, videos, refused, tmp_path, write_videos, small):
-    assert "exists already" in refused("train", videos, "--out", run, *small)
+def test_a_run_goes_on_only_as_it_began(run, videos, refused, mvit, tmp_path, write_videos, small):
+    code, printed, said = mvit("train", videos, "--out", run, *small)
+    assert (code, printed) == (2, ""), "before anything is settled or downloaded"
+    assert "exists already: go on with it by --resume" in said
     assert "another recipe" in refused("train", videos, "--out", run, "--resume", "optim.lr=1")
     others = write_videos(tmp_path / "others")
     assert "another train" in refused("train", others, "--out", run, "--resume")

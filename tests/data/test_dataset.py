@@ -16,7 +16,7 @@ def test_class_folders_are_split_by_class(tmp_path):
     assert Counter(sample.label for sample in listing.val) == {"wave": 2, "clap": 1, "jump": 1}
     assert len(listing.train) == 13
     assert all(sample.path.is_absolute() and sample.path.parent.name == sample.label for sample in listing.train)
-    assert "4 of 17 held out by seed 0" in listing.how
+    assert "4 of 17 videos held out by seed 0" in listing.how
     assert dataset.find(tmp_path) == listing
     assert dataset.find(tmp_path, seed=1) != listing
 
@@ -24,7 +24,7 @@ def test_class_folders_are_split_by_class(tmp_path):
 def test_three_classes_of_one_video_train_without_val(tmp_path):
     listing = dataset.find(tree(tmp_path, "a/x.mp4", "b/x.mp4", "c/x.mp4"))
     assert (len(listing.train), len(listing.val)) == (3, 0)
-    assert any("no video is held out" in note for note in listing.notes)
+    assert any("nothing is held out" in note for note in listing.notes)
 
 
 def test_one_class_is_allowed_and_remarked(tmp_path):

@@ -58,6 +58,7 @@ def test_labels_may_be_several_in_json_lines(tmp_path: Path):
         ("[1]", r"line 2 is no JSON object with a path and a label"),
         ('{"label": "a"}', r"line 2 has no path"),
         ('{"path": "1.mp4"}', r"line 2 has no label"),
+        ('{"path": "1.mp4", "labels": ["a"]}', r"line 2 has labels, but the name is label, also for a list"),
         ('{"path": "1.mp4", "label": ["a", " "]}', r"line 2 has no label"),
         ('{"path": "1.mp4", "label": 3}', r"line 2 has a label that is no text: '3'"),
         ('{"path": ["1.mp4"], "label": "a"}', r"line 2 has a path that is no text"),

@@ -92,7 +92,7 @@ def test_summary_tells_what_there_is(tmp_path):
     lines = "\n".join(summary(listing, Scan(facts, {val[1].path: "it is empty"}), ClipSampling(frames=16, spacing=1)))
     assert "2 classes: 6 videos in train, 2 in val" in lines
     assert "train: 2 (b) to 4 (a) videos a class" in lines
-    assert "val: 1 videos a class" in lines
+    assert "val: 1 video a class" in lines
     assert "frames a video: 8 to 32, median 20" in lines
     assert "frames a second: 30 (6), 25 (1)" in lines
     assert "pixels: 64x48 (6), 32x32 (1)" in lines

@@ -91,6 +91,8 @@ def test_a_block_that_cannot_be_checkpointed_is_named():
         model.checkpoint([0])
     with pytest.raises(ValueError, match=r"block 2 cannot be checkpointed: the blocks that can are \[0, 1\]"):
         create_model("mvit_test_4x32").checkpoint([1, 2])
+    with pytest.raises(ValueError, match=r"blocks is 'all': expected some of \[0, 1\], in a list, which may be all"):
+        create_model("mvit_test_4x32").checkpoint("all")
 
 
 def test_a_compiled_step_has_no_graph_break():

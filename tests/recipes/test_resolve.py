@@ -125,3 +125,33 @@ def test_few_videos_without_weights_are_warned_of():
     (remark,) = resolve.remarks(999, "")
     assert re.match("999 videos are few for a model that starts from scratch", remark)
     assert resolve.remarks(1_000, "") == resolve.remarks(5, "k400") == []
+
+
+@pytest.mark.parametrize(
+    ("videos", "ranks", "copies", "batch"),
+    [
+        (2070, 1, 1, 16),
+        (2070, 3, 1, 18),
+        (2070, 32, 1, 32),
+        (300, 3, 1, 9),
+        (300, 3, 2, 12),
+        (7, 2, 1, 6),
+        (2, 4, 1, 4),
+    ],
+)
+def test_processes_divide_the_batch_equally_and_the_rate_follows(videos: int, ranks: int, copies: int, batch: int):
+    given = {"augment.copies": copies, "optim.reference_batch": 16} if copies > 1 else {}
+    found = resolve.settings("scratch", videos, 512, given, ranks=ranks)
+    assert found["train.batch"].value == batch
+    unasked = resolve.batch(videos)
+    if batch != unasked:
+        assert found["train.batch"].reason.startswith(f"{videos:,} videos, for {ranks} processes")
+    steps = found["train.epochs"].value * -(-videos * copies // batch)
+    assert found["optim.ema_decay"].reason == f"{steps:,} steps"
+    assert "train.batch" not in resolve.settings("scratch", videos, 512, {"train.batch": 7}, ranks=ranks)
+
+
+def test_the_rate_of_a_batch_that_processes_made_larger_stays_below_the_highest():
+    alone, many = (resolve.settings("scratch", 2070, 256, {}, ranks=ranks) for ranks in (1, 32))
+    assert alone["optim.lr"].value == 1e-3
+    assert many["optim.lr"].value * many["train.batch"].value / 16 == pytest.approx(1.6e-3)

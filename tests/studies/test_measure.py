@@ -87,8 +87,10 @@ def test_ours_packed_stand_beside_the_others():
         ("swin_t", "eager"),
         (NAME, "packed"),
     ]
-    with pytest.raises(ValueError, match="presets of ours that infer on a CPU"):
+    with pytest.raises(ValueError, match="--packed is for inference and --train measures training: leave one of them"):
         cases([NAME], device="cpu", packed=True, train=True)
+    with pytest.raises(ValueError, match="--packed is for presets of ours, and swin_t has none"):
+        cases(["swin_t"], device="cpu", packed=True)
 
 
 def test_ours_stand_beside_the_others_with_parts_computed_again():
@@ -106,8 +108,10 @@ def test_ours_stand_beside_the_others_with_parts_computed_again():
         assert not any(block.recompute or block.checkpointed for block in plain)
         assert all(block.recompute for block in elementwise)
         assert all(block.checkpointed for block in checkpointed)
-    with pytest.raises(ValueError, match="presets of ours in training: leave it out, or add --train"):
+    with pytest.raises(ValueError, match="--recompute is for training: leave it out, or add --train"):
         cases([NAME], device="cpu", recompute=True)
+    with pytest.raises(ValueError, match="--recompute is for presets of ours, and swin_t has none"):
+        cases(["swin_t"], device="cpu", train=True, recompute=True)
 
 
 def test_what_is_reversible_is_not_checkpointed():

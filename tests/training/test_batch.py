@@ -179,7 +179,7 @@ def test_the_key_is_read_strictly():
         load(None, ["train.compile=true", "train.memory=16GB"])
 
 
-def test_each_of_several_processes_takes_what_fits(room: Any, listing: Listing):
+def test_each_of_several_processes_takes_what_fits(room: Any, listing: Listing, monkeypatch: pytest.MonkeyPatch):
     room(peak(8))
     recipe, said = load(None, KEYS), list[str]()
     config = recipe.model_config(400)
@@ -188,5 +188,11 @@ def test_each_of_several_processes_takes_what_fits(room: Any, listing: Listing):
     assert said[0].startswith("train.batch is 32, 8 on each of 4 processes: the largest by powers of two of which")
     room(peak(1000))
     assert batch.resolved(recipe, config, 10**6, choose(recipe.train), said.append, 4).train.batch == 512
+    monkeypatch.undo()
+    monkeypatch.setattr(resources, "_machines_memory", lambda: int(4 * peak(8) / batch.USED_SHARE) + 8)
+    monkeypatch.setattr(resources, "_groups_memory", lambda: iter(()))
+    for started, clips in (("1", 32), ("4", 8)):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", started)
+        assert chosen(100_000)[0] == clips, "a process has its share of the machine"
     keys = ("model.name=mvit_test_4x32", "model.weights=", "train.device=cpu", "train.precision=float32")
     assert settle(None, [*keys, "train.batch=auto"], listing, ranks=4, echo=said.append).train.batch == 4

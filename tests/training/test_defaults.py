@@ -1,24 +1,31 @@
 """What a run is where nobody told, and that it is told."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
 
 import mvit
-from mvit.data.dataset import Listing, Sample
+from mvit.data.dataset import Listing, Sample, find
 from mvit.data.sampling import ClipSampling
 from mvit.data.views import Preprocessing
+from mvit.model.mvit import MViT
+from mvit.model.presets import PRESETS, get_config
 from mvit.recipes import recipe, resolve
 from mvit.recipes.recipe import load, path_of
-from mvit.training import hardware
-from mvit.training.defaults import as_begun, settle
+from mvit.training import hardware, loop
+from mvit.training.defaults import as_begun, for_clips, settle
 from mvit.weights import hub, published
+from mvit.weights.fit import fit
 from mvit.weights.published import Protocol, Published
+from mvit.weights.read import LoadingReport
+from pictures import save_picture
 
 TEST = "mvit_test_4x32"
 NOWHERE = "https://127.0.0.1:9/weights.pyth"
@@ -106,6 +113,70 @@ def test_from_a_run_its_model_and_what_it_sees_are_taken(finished: Path, listing
     assert (of_images.data.frames, of_images.data.views, of_images.data.crop) == (1, (1, 1), 32)
 
 
+def test_videos_after_a_run_on_images_have_the_frames_of_the_preset(
+    finished: Path, listing: Listing, told: list[str], tmp_path: Path
+):
+    run = tmp_path / "run"
+    run.mkdir()
+
+    def ran(*keys: str) -> tuple[str, ...]:
+        (run / "recipe.toml").write_text(recipe.dumps(load(None, ("data.frames=1", *keys))))
+        return (*CPU, f"model.weights={run}")
+
+    weights = ran(f"model.name={TEST}", "data.mean=[0.5, 0.4, 0.3]")
+    settled = settle(None, weights, listing, echo=told.append)
+    assert (settled.model.name, settled.data.frames, settled.data.mean) == (TEST, 4, (0.5, 0.4, 0.3))
+    assert settle(None, weights, pictures(listing), echo=told.append).data.frames == 1
+    other = settle(None, (*weights, "model.name=mvit_tiny_16x64"), listing, echo=told.append)
+    assert (other.data.frames, other.data.crop, other.data.mean) == (16, 64, (0.5, 0.4, 0.3))
+
+    image = ran("model.name=mvitv2_t_image")
+    advice = "start a model for clips from it, such as --model mvitv2_s_16x4 'model.depths=[1, 2, 5, 2]'"
+    sentence = f"{run} is a run on images, and mvitv2_t_image sees one frame of a video: {advice}"
+    with pytest.raises(ValueError, match=f"^{re.escape(sentence)}$"):
+        settle(None, image, listing, echo=told.append)
+    assert settle(None, image, pictures(listing), echo=told.append).model.inflate is None
+    clips = settle(None, (*image, "model.name=mvitv2_s_16x4", "model.depths=[1, 2, 5, 2]"), listing, echo=told.append)
+    assert (clips.data.frames, clips.model.inflate) == (16, "centre")
+    assert f'inflate = "centre"  # from the run {run}, of images' in told[-1]
+
+
+def test_images_are_learned_and_then_videos_from_their_run(listing: Listing, tmp_path: Path, told: list[str]):
+    rng = np.random.default_rng(0)
+    for label, level in (("bright", 200), ("dark", 50), ("middle", 125)):
+        for number in range(4):
+            noise = rng.normal(level, 25, (32, 40, 3)).clip(0, 255).astype(np.uint8)
+            save_picture(tmp_path / "images" / label / f"{number}.png", noise)
+    tiny = (*CPU, "train.epochs=1", "train.workers=0", "model.stem_kernel=[1,7,7]", "model.stem_padding=[0,3,3]")
+    images = find(tmp_path / "images")
+    settled = settle(None, (*tiny, f"model.name={TEST}", "model.weights="), images, echo=told.append)
+    run = loop.train(settled, images, tmp_path / "of_images", echo=told.append)
+    assert any("9 images to learn from, 3 to report on" in line for line in told)
+    assert any("train: 3 images a class" in line for line in told)
+    assert any(" 3 of 3 images)" in line for line in told)
+    assert not any(re.search(r"\d videos", line) for line in told)
+
+    asked = (*CPU, "train.epochs=1", "train.workers=0", f"model.weights={run}", "data.views=[1,1]")
+    same = settle(None, asked, listing, echo=told.append)
+    assert (same.data.frames, same.model.fields["stem_kernel"], same.model.inflate) == (4, (1, 7, 7), None)
+    over_time = settle(None, (*asked, f"model.name={TEST}", "model.stem_kernel=[3,7,7]"), listing, echo=told.append)
+    assert over_time.model.inflate == "centre"
+    for number, recipe_ in enumerate((same, over_time)):
+        loop.train(recipe_, listing, tmp_path / str(number), echo=told.append)
+        assert mvit.load(tmp_path / str(number)).protocol.startswith("1x1 views, 4 ")
+    assert any("stem.weight (1 to 3 frames, centre)" in line for line in told)
+
+
+@pytest.mark.parametrize("name", [name for name, config in PRESETS.items() if config.clip[0] == 1])
+def test_the_model_for_clips_that_is_named_takes_the_weights_of_the_one_for_images(name: str):
+    with torch.device("meta"):
+        images = MViT(get_config(name))
+        clips, *fields = for_clips(images.config)
+        given = [f"model.name={clips}", *(field.strip("'") for field in fields)]
+        model = MViT(load(None, given).model_config(5))
+    fit(model, images.state_dict(), LoadingReport(source=Path(name), dialect="mvit"), "centre")
+
+
 # ---- the weights ---------------------------------------------------------------------------------------------------
 
 
@@ -136,7 +207,7 @@ def test_a_download_that_is_impossible_is_told_and_the_model_starts_from_scratch
 ):
     settled = settle(None, (*CPU, f"model.name={TEST}"), listing, echo=told.append)
     assert told[0].startswith(
-        f"weights: k400_slowfast cannot be had, so {TEST} starts from scratch. {NOWHERE}: the ser"
+        f"weights: k400_slowfast cannot be had, so the model starts from scratch ({NOWHERE}: the ser"
     )
     assert str(hub.cached(released)) in told[0], "where to put the file by hand"
     assert settled.model.weights == ""
@@ -146,7 +217,7 @@ def test_a_download_that_is_impossible_is_told_and_the_model_starts_from_scratch
 
 def test_where_none_are_published_it_is_told(listing: Listing, told: list[str]):
     settled = settle(None, (*CPU, "model.name=mvit_s_16x4"), listing, echo=told.append)
-    assert told[0].startswith("weights: none are published for mvit_s_16x4, so it starts from scratch")
+    assert told[0].startswith("weights: none are published for mvit_s_16x4, so the model starts from scratch")
     assert settled.model.weights == ""
 
 
@@ -154,7 +225,8 @@ def test_weights_of_another_architecture_are_not_tried(cached: Published, listin
     changed = (*CPU, f"model.name={TEST}", "model.depths=[1, 2]", "model.drop_path=0.1")
     settled = settle(None, changed, listing, echo=told.append)
     assert told[0] == (
-        f"weights: those published for {TEST} do not fit with another model.depths, so it starts from scratch"
+        f"weights: those published for {TEST} do not fit with another model.depths, so the model starts from scratch "
+        "(--weights names others)"
     )
     assert settled.model.weights == ""
 
@@ -170,16 +242,24 @@ def test_weights_that_are_given_are_taken_also_where_they_are_none(
 
 
 def test_finetune_without_weights_is_refused(released: Published, listing: Listing, told: list[str]):
-    with pytest.raises(ValueError, match="the recipe finetune starts from trained weights, and there are none"):
+    refused = r"the recipe finetune starts from trained weights, which are lacking \("
+    with pytest.raises(ValueError, match=rf"{refused}k400_slowfast cannot be had; {NOWHERE}: .*, or take --recipe scr"):
         settle("finetune", (*CPU, f"model.name={TEST}"), listing, echo=told.append)
+    with pytest.raises(ValueError, match=f"{refused}none are published for mvit_s_16x4; "):
+        settle("finetune", (*CPU, "model.name=mvit_s_16x4"), listing, echo=told.append)
+    with pytest.raises(ValueError, match=rf"{refused}none are named\): name some"):
+        settle("finetune", (*CPU, f"model.name={TEST}", "model.weights="), listing, echo=told.append)
+    assert not told, "nothing is said of a start from scratch that is then refused"
 
 
 def test_nothing_is_frozen_at_random_where_a_download_is_impossible(
     released: Published, listing: Listing, told: list[str]
 ):
-    with pytest.raises(ValueError, match=r"model\.freeze is 'all', but model\.weights is empty"):
+    with pytest.raises(
+        ValueError, match=r"model\.freeze is 'all', but trained weights are lacking \(k400_slowfast cann"
+    ):
         settle(None, (*CPU, f"model.name={TEST}", "model.freeze=all"), listing, echo=told.append)
-    assert "cannot be had" in told[0]
+    assert not told
 
 
 # ---- the recipe ----------------------------------------------------------------------------------------------------
@@ -196,7 +276,29 @@ def test_a_named_recipe_starts_from_published_weights_where_asked(
     file = tmp_path / "own.toml"
     file.write_text(f'[model]\nname = "{TEST}"\nweights = "elsewhere.pyth"\n')
     assert settle(str(file), (), listing, echo=told.append).model.weights == "elsewhere.pyth"
-    assert settle(str(file), (), listing, auto=True, echo=told.append).model.weights == "k400_slowfast"
+    settled = settle(str(file), (), listing, auto=True, echo=told.append)
+    assert (settled.model.weights, settled.model.fields) == ("k400_slowfast", {"positions": "joint"})
+    assert settled.data.mean == (0.5, 0.4, 0.3)
+    assert 'positions = "joint"  # from the weights k400_slowfast' in "".join(told)
+    by_name = settle(str(file), ("model.weights=k400",), listing, echo=told.append)
+    assert (by_name.model.fields, by_name.data.mean) == (settled.model.fields, settled.data.mean)
+
+
+def test_what_a_recipe_says_otherwise_than_published_weights_want_holds_and_is_told(
+    cached: Published, listing: Listing, tmp_path: Path, told: list[str]
+):
+    file = tmp_path / "own.toml"
+    file.write_text(f'[model]\nname = "{TEST}"\npositions = "joint"\n\n[data]\nmean = [0.1, 0.1, 0.1]\n')
+    settled = settle(str(file), CPU, listing, auto=True, echo=told.append)
+    assert (settled.model.weights, settled.data.mean) == ("k400_slowfast", (0.1, 0.1, 0.1))
+    assert told[1] == (
+        "note: data.mean is [0.1, 0.1, 0.1], as it was given; the weights k400_slowfast were trained with "
+        "[0.5, 0.4, 0.3]"
+    )
+    file.write_text(f'[model]\nname = "{TEST}"\npositions = "space"\n')
+    settled = settle(str(file), CPU, listing, auto=True, echo=told.append)
+    assert (settled.model.weights, settled.model.fields) == ("", {"positions": "space"})
+    assert any("do not fit with another model.positions, so the model starts" in line for line in told)
 
 
 def test_a_run_goes_on_with_the_weights_that_were_found_when_it_began(
@@ -207,6 +309,7 @@ def test_a_run_goes_on_with_the_weights_that_were_found_when_it_began(
     settled = settle(str(file), CPU, listing, auto=True, echo=told.append)
     begun.write_text(recipe.dumps(settled))
     hub.cached(cached).unlink()
+    assert settled.data.mean == (0.5, 0.4, 0.3)
     assert as_begun(file, CPU, begun, auto=True) == settled
     assert as_begun(file, CPU, begun).model.weights == ""
 
@@ -225,14 +328,19 @@ def test_overrides_win_and_every_key_is_told(listing: Listing, told: list[str], 
     assert "scale = [0.5, 1.0]  # from 18 videos\n" in whole
 
 
-def test_a_word_that_is_wrong_is_refused(listing: Listing):
+def test_a_word_that_is_wrong_is_refused(listing: Listing, tmp_path: Path):
     for overrides, named, words in (
         (("optim.learning=1",), None, "no key 'learning'"),
         (("model.name=mvit_b",), None, "no model is called 'mvit_b'"),
-        (("model.freeze=9", "model.weights=x.pyth", *CPU), None, "model.freeze is 9, but mvit_tiny_16x64 has 8 blocks"),
+        (("model.weights=x.pyth", *CPU), None, "x.pyth does not exist: --weights takes a run, a checkpoint, or a name"),
+        (
+            ("model.freeze=9", f"model.weights={tmp_path}", *CPU),
+            None,
+            "model.freeze is 9, but mvit_tiny_16x64 has 8 blocks",
+        ),
         ((), "scrach", "did you mean 'scratch'?"),
     ):
-        with pytest.raises(ValueError, match=words):
+        with pytest.raises((ValueError, FileNotFoundError), match=words):
             settle(named, overrides, listing, echo=lambda line: None)
 
 
@@ -247,8 +355,6 @@ def tensors(run: Path) -> dict[str, Any]:
 def test_what_is_frozen_stays_to_the_bit_and_the_rest_learns(
     freeze: str, learn: tuple[str, ...], finished: Path, listing: Listing, tmp_path: Path
 ):
-    from mvit.training import loop
-
     asked = (*CPU, f"model.weights={finished}", f"model.freeze={freeze}", "train.epochs=2", "train.workers=0")
     settled = settle(None, (*asked, "optim.name=sgd", "optim.ema_decay=0.5"), listing, echo=lambda line: None)
     loop.train(settled, listing, tmp_path / "run", echo=lambda line: None)

@@ -334,7 +334,7 @@ def test_without_val_nothing_is_claimed(tmp_path: Path, recipe: Recipe, listing:
     said: list[str] = []
     run = loop.train(with_train(recipe, epochs=1), replace(listing, val=()), tmp_path / "run", echo=said.append)
     assert not (run / "result.json").exists()
-    assert "no video is held out, so its accuracy is unknown" in said[-1]
+    assert "nothing is held out, so its accuracy is unknown" in said[-1]
 
 
 def test_one_image_a_class_is_a_clip_of_one_frame(tmp_path: Path):

@@ -92,6 +92,26 @@ def test_two_processes_learn_what_one_does(train: Any, tmp_path: Path):
         assert list(second.values()) == pytest.approx(list(first.values()), rel=1e-4)
 
 
+def test_a_model_in_shards_is_not_compiled(train: Any, tmp_path: Path):
+    codes, said = train(tmp_path / "run", 2, "train.compile=true", "train.parallel=fsdp")
+    assert codes == [2, 2]
+    assert "train.compile has not been tried on a model in shards" in said_once(said)
+
+
+@pytest.mark.slow  # minutes, for two compilers
+@pytest.mark.timeout(1800)
+def test_compiled_copies_learn_what_plain_ones_do(train: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(faults, "LIMIT_SECONDS", 1500.0)
+    for compiled in ("true", "false"):
+        codes, said = train(tmp_path / compiled, 2, *DETERMINED, f"train.compile={compiled}")
+        assert codes == [0, 0], said
+    one, other = (safetensors.torch.load_file(tmp_path / name / "model.safetensors") for name in ("true", "false"))
+    for name in one:
+        torch.testing.assert_close(one[name], other[name], rtol=0, atol=5e-4, msg=lambda text, n=name: f"{n}: {text}")
+    for first, second in zip(timeless(tmp_path / "true"), timeless(tmp_path / "false"), strict=True):
+        assert list(second.values()) == pytest.approx(list(first.values()), rel=1e-3)
+
+
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
 def test_a_killed_rank_costs_nothing(two: tuple[Path, str], train: Any, tmp_path: Path, parallel: str):
     """Killed in the second step of the second epoch; it goes on as if nothing had been, with the other way too."""

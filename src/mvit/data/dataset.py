@@ -9,7 +9,7 @@ from mvit.data import members
 from mvit.data.folders import read_folder
 from mvit.data.manifests import csv_rows, is_manifest, read_manifest, usable, write_manifest
 from mvit.data.published import contradiction, read_published
-from mvit.data.samples import HEADER, HELD_OUT, MEDIA_EXTENSIONS, Found, Listing, Sample, multi_label, named
+from mvit.data.samples import HEADER, HELD_OUT, MEDIA_EXTENSIONS, Found, Listing, Sample, medium_of, multi_label, named
 from mvit.data.splits import split
 
 __all__ = [
@@ -63,9 +63,12 @@ def find(data: Path, *, val: Path | None = None, val_fraction: float = 0.2, seed
     else:
         kept, tested = split(train, val_fraction, seed)
         groups = {sample.group for sample in train if sample.group is not None}
-        by = f"whole groups of {len(groups)}" if groups else "videos"
-        how = f"{len(tested)} of {len(train)} held out by seed {seed}, about {val_fraction:.0%} of each class, {by}"
-        if not groups:
+        medium = medium_of(train)
+        of = f"{len(train)} {medium}" + (f", whole groups of {len(groups)}," if groups else "")
+        how = f"{len(tested)} of {of} held out by seed {seed}, about {val_fraction:.0%} of each class"
+        if not tested:
+            how = f"none of {len(train)} {medium} can be held out without emptying a class"
+        elif not groups:
             notes.append(
                 "no groups are known, so parts of one recording may be on both sides of the split: "
                 "a CSV with a group column keeps them together"
@@ -269,7 +272,7 @@ def _remarks(classes: Sequence[str], val: Sequence[Sample], several: bool) -> li
     if len(classes) == 1 and not several:
         remarks.append(f"there is one class only ({classes[0]}): every answer will be that class, and right")
     if not val:
-        remarks.append("no video is held out, so nothing can be said of how good the model is")
+        remarks.append("nothing is held out, so nothing can be said of how good the model is")
     elif absent:
         remarks.append(f"{len(absent)} classes have no video in val: {named(absent)}")
     return remarks

@@ -200,6 +200,8 @@ def _sample(values: dict[str, Any], folder: str, where: str) -> tuple[Sample, st
     part = part or "all"
     if part not in ("all", "train", *HELD_OUT):
         raise ValueError(f"{where} has split {printable(part)}, but must have train or val")
+    if "labels" in values and "label" not in values:
+        raise ValueError(f"{where} has labels, but the name is label, also for a list of several classes")
     place = Path(os.path.normpath(os.path.join(folder, usable(path, "path", where))))
     source = intern(usable(group, "group", where)) if group else None
     return Sample(place, _labels(values.get("label", ""), where), source, _part(values, where)), part

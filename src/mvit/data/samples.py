@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from mvit.data.sampling import Part
 
@@ -13,6 +14,7 @@ VIDEO_EXTENSIONS = frozenset(
 IMAGE_EXTENSIONS = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"))
 MEDIA_EXTENSIONS = VIDEO_EXTENSIONS | IMAGE_EXTENSIONS
 HELD_OUT = ("val", "validation", "test")  # parts of a data set that are not learned from; the first that exists is val
+Medium = Literal["images", "videos"]
 HEADER = "path,label or path,label,group"
 
 
@@ -80,6 +82,11 @@ class Found:
 def multi_label(samples: Iterable[Sample]) -> bool:
     """Whether samples are of any number of classes, as one of several, or none, shows."""
     return any(len(sample.labels) != 1 for sample in samples)
+
+
+def medium_of(samples: Iterable[Sample]) -> Medium:
+    """What samples are called: images where all of them are files of images."""
+    return "images" if all(sample.path.suffix.lower() in IMAGE_EXTENSIONS for sample in samples) else "videos"
 
 
 def named(names: Iterable[object], most: int = 5) -> str:

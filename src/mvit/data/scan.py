@@ -16,6 +16,7 @@ from typing import TypeVar
 from mvit.data.dataset import Listing, Sample
 from mvit.data.look import Look, look
 from mvit.data.resources import available_cores
+from mvit.data.samples import medium_of
 from mvit.data.sampling import ClipSampling, Part, padding_share
 from mvit.data.video import VideoFacts
 
@@ -110,8 +111,9 @@ def _of_part(facts: VideoFacts, part: Part | None) -> VideoFacts | str:
 
 def summary(listing: Listing, found: Scan, sampling: ClipSampling | None = None) -> list[str]:
     """What a data set holds, in a few lines for a person: classes, frames, sizes, padding, unreadable files."""
-    lines = [f"{len(listing.classes)} classes: {len(listing.train):,} videos in train, {len(listing.val):,} in val"]
-    lines += [_per_class(name, part) for name, part in (("train", listing.train), ("val", listing.val)) if part]
+    medium = medium_of((*listing.train, *listing.val))
+    lines = [f"{len(listing.classes)} classes: {len(listing.train):,} {medium} in train, {len(listing.val):,} in val"]
+    lines += [_per_class(name, part, medium) for name, part in (("train", listing.train), ("val", listing.val)) if part]
     facts = list(found.facts.values())
     if facts:
         frames = [video.frames for video in facts]
@@ -183,12 +185,12 @@ def _leave_with_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def _per_class(name: str, samples: Sequence[Sample]) -> str:
+def _per_class(name: str, samples: Sequence[Sample], medium: str) -> str:
     counts = Counter(label for sample in samples for label in sample.labels).most_common() or [("none", 0)]
     (most, largest), (fewest, smallest) = counts[0], counts[-1]
     if largest == smallest:
-        return f"{name}: {largest:,} videos a class"
-    return f"{name}: {smallest:,} ({fewest}) to {largest:,} ({most}) videos a class"
+        return f"{name}: {largest:,} {medium if largest != 1 else medium.removesuffix('s')} a class"
+    return f"{name}: {smallest:,} ({fewest}) to {largest:,} ({most}) {medium} a class"
 
 
 def _padding(facts: Sequence[VideoFacts], sampling: ClipSampling) -> str:

@@ -19,15 +19,18 @@ from mvit.model.mvit import MViT
 from mvit.model.reversible import ReversibleBlock
 
 
-def replicated(model: MViT) -> DistributedDataParallel:
+def replicated(model: MViT, computed: nn.Module) -> DistributedDataParallel:
     """What to call in place of a model so that all ranks get the average of their gradients.
+
+    ``computed`` is the model, or what was compiled of it.
 
     DDP sums gradients in buckets, which it sorts anew after its first backward pass; from three ranks on another place
     in a bucket is another order of summation, so that a run that goes on would differ in its last bits from one that
-    was never stopped. One pass over nothing settles them before the first step of either.
+    was never stopped. One pass over nothing, which is not compiled, settles them before the first step of either.
     """
-    copies = DistributedDataParallel(model, gradient_as_bucket_view=True)
-    with warnings.catch_warnings():
+    copies = DistributedDataParallel(computed, gradient_as_bucket_view=True)
+    eagerly = nullcontext() if computed is model else torch.compiler.set_stance("force_eager")
+    with warnings.catch_warnings(), eagerly:
         warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
         copies(_nothing(model)).sum().backward()
     model.zero_grad()

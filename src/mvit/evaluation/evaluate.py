@@ -17,6 +17,7 @@ from mvit import files
 from mvit.data.dataset import Sample
 from mvit.data.opening import why
 from mvit.data.resources import available_cores
+from mvit.data.samples import medium_of
 from mvit.data.video import UnreadableVideo
 from mvit.data.views import Preprocessing, describe, read_views
 from mvit.evaluation.metrics import Ranking, confusion, in_top_k, mean_class, per_class, wilson
@@ -222,7 +223,7 @@ def result(evaluation: Evaluation) -> dict[str, Any]:
         "classes": list(evaluation.classes),
         **tables,
     }
-    return {"headline": headline(content), **content}
+    return {"headline": headline(content, medium_of((*evaluation.samples, *evaluation.left_out))), **content}
 
 
 def _of_one(evaluation: Evaluation) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -279,11 +280,11 @@ def _hits(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return predicted == labels if labels.ndim == 1 else np.take_along_axis(labels, predicted[:, None], axis=1)[:, 0]
 
 
-def headline(content: dict[str, Any]) -> str:
+def headline(content: dict[str, Any], medium: str = "videos") -> str:
     """A result in one line: ``top-1 71.9 % [67.0, 76.4] (5x1 views, ...; 1,990 of 1,990 videos)``, or ``mAP ...``."""
     metric = Scoring(multi_label="map" in content).metric
     low, high = content[f"{metric.key}_interval"]
-    over = f"{content['videos']:,} of {content['listed']:,} videos"
+    over = f"{content['videos']:,} of {content['listed']:,} {medium}"
     if (counted := content.get("map_classes", len(content["classes"]))) < len(content["classes"]):
         over += f", {counted:,} of {len(content['classes']):,} classes have any"
     share = f"{100 * content[metric.key]:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"

@@ -89,6 +89,8 @@ class MViT(nn.Module):
         is not there or is reversible.
         """
         choices = [index for index, block in enumerate(self.blocks) if not isinstance(block, ReversibleBlock)]
+        if isinstance(blocks, str | int):
+            raise ValueError(f"blocks is {blocks!r}: expected some of {choices}, in a list, which may be all of it")
         if wrong := sorted(set(blocks) - set(choices)):
             raise ValueError(f"block {wrong[0]} cannot be checkpointed: the blocks that can are {choices}")
         for index in choices:

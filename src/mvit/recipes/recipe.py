@@ -23,6 +23,7 @@ from mvit.recipes.sections import (
 )
 
 SHORT_SIDE_PER_CROP = 256 / 224
+HERE = Path(__file__).parent
 BY_DATA = ("scratch", "finetune")
 """Recipes without a file, which follow from the data: ``resolve``."""
 
@@ -88,7 +89,7 @@ _KEYS["model"] = {key: hint for key, hint in _KEYS["model"].items() if key != "f
 
 
 def path_of(name: str | None) -> Path | None:
-    """A recipe by path, or by name among those that come with the package (beside src/ in a checkout).
+    """A recipe by path, or by name among those that come with the package (in a checkout, beside src/).
 
     None for no name, and for those that follow from the data. Raises ``ValueError`` for a name that is none of them,
     and ``FileNotFoundError`` for a path where there is no file.
@@ -97,8 +98,8 @@ def path_of(name: str | None) -> Path | None:
         return None
     if Path(name).is_file():
         return Path(name)
-    inside, beside = Path(__file__).parents[1] / "recipes", Path(__file__).parents[3] / "recipes"
-    known = {path.stem: path for path in sorted((inside if inside.is_dir() else beside).glob("*.toml"))}
+    inside, beside = (sorted(folder.glob("*.toml")) for folder in (HERE, HERE.parents[2] / "recipes"))
+    known = {path.stem: path for path in inside or beside}
     if name in known:
         return known[name]
     if name.endswith(".toml"):

@@ -58,17 +58,23 @@ class Resolved:
     reason: str
 
 
-def settings(kind: Kind, videos: int, width: int, given: Mapping[str, Any]) -> dict[str, Resolved]:
+def settings(
+    kind: Kind, videos: int, width: int, given: Mapping[str, Any], *, ranks: int = 1, medium: str = "videos"
+) -> dict[str, Resolved]:
     """What is not given, by ``section.key``: batch, epochs, learning rate, average, augmentation, and what comes when.
 
-    ``videos`` are those to learn from, ``width`` the channels of the model's last stage. The rest follows from what is
-    ``given``.
+    ``videos`` are those to learn from, called ``medium``; ``width`` the channels of the model's last stage; ``ranks``
+    the processes that share a batch. The rest follows from what is ``given``.
     """
-    way, counted = WAYS[kind], f"{videos:,} videos"
-    found = {"train.batch": Resolved(batch(videos), counted), "train.epochs": Resolved(epochs(way, videos), counted)}
-    clips = given.get("train.batch", found["train.batch"].value)
+    way, counted = WAYS[kind], f"{videos:,} {medium}"
+    copies = given.get("augment.copies", 1)
+    size, shared = shared_batch(videos, copies, ranks), counted
+    if size != batch(videos):
+        shared += f", for {ranks} processes" * (ranks > 1) + f", in {copies} copies" * (copies > 1)
+    found = {"train.batch": Resolved(size, shared), "train.epochs": Resolved(epochs(way, videos), counted)}
+    clips = given.get("train.batch", size)
     rounds = given.get("train.epochs", found["train.epochs"].value)
-    steps = rounds * -(-videos * given.get("augment.copies", 1) // clips)
+    steps = rounds * -(-videos * copies // clips)
     run = "train.epochs"
     found |= {
         "train.evaluate_every": Resolved(max(1, rounds // 10), run),
@@ -90,6 +96,16 @@ def settings(kind: Kind, videos: int, width: int, given: Mapping[str, Any]) -> d
 def batch(videos: int) -> int:
     """Clips in a step."""
     return BATCH if videos >= BATCH * STEPS_AN_EPOCH else SMALL_BATCH
+
+
+def shared_batch(videos: int, copies: int, ranks: int) -> int:
+    """The batch that so many processes divide equally, all copies of a video on one of them: not below ``batch``.
+
+    Several processes leave out a batch that is incomplete, so it is no larger than all videos, where they suffice.
+    """
+    unit = copies * ranks
+    size = -(-batch(videos) // unit) * unit
+    return min(size, max(videos // ranks, 1) * unit) if ranks > 1 else size
 
 
 def epochs(way: Way, videos: int) -> int:
@@ -120,11 +136,11 @@ def augmentation(videos: int, sampling: str) -> dict[str, Any]:
     return {"augment.scale": (0.08, 1.0)} | varied | {"optim.mixup": 0.8, "optim.cutmix": 1.0}
 
 
-def remarks(videos: int, weights: str) -> list[str]:
+def remarks(videos: int, weights: str, medium: str = "videos") -> list[str]:
     """What is likely to disappoint, in sentences."""
     if weights or videos >= FEW_VIDEOS:
         return []
     return [
-        f"{videos:,} videos are few for a model that starts from scratch, which may learn little more than to guess: "
-        "start from trained weights with --weights NAME (mvit info MODEL lists them) or --weights RUN, or add videos"
+        f"{videos:,} {medium} are few for a model that starts from scratch, which may learn little more than to guess: "
+        f"start from trained weights with --weights NAME (mvit info MODEL lists them) or --weights RUN, or add {medium}"
     ]

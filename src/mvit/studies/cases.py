@@ -90,10 +90,15 @@ def cases(
         if dtype not in get_args(Dtype):
             raise ValueError(f"no type of numbers is called {dtype!r}: there are {', '.join(get_args(Dtype))}")
     chosen = require_device(device)
-    if packed and (train or chosen != "cpu" or not PRESETS.keys() & set(names)):
-        raise ValueError("--packed is for presets of ours that infer on a CPU: leave it out")
-    if recompute and not (train and PRESETS.keys() & set(names)):
-        raise ValueError("--recompute is for presets of ours in training: leave it out, or add --train")
+    if packed and train:
+        raise ValueError("--packed is for inference and --train measures training: leave one of them out")
+    if packed and chosen != "cpu":
+        raise ValueError(f"--packed is for a CPU, and the device is {chosen}: leave it out, or add --device cpu")
+    if recompute and not train:
+        raise ValueError("--recompute is for training: leave it out, or add --train")
+    if (packed or recompute) and not PRESETS.keys() & set(names):
+        asked = "--packed" if packed else "--recompute"
+        raise ValueError(f"{asked} is for presets of ours, and {', '.join(names)} has none: leave it out, or name one")
     ours: list[Way] = [*(["packed"] if packed else []), *(["elementwise", "checkpointed"] if recompute else [])]  # type: ignore[list-item]
     ways: list[Way] = ["eager", *(["compiled"] if compiled else []), *ours]  # type: ignore[list-item]
     settings = product(clips or (None,), batches, dtypes, ways, names)

@@ -310,7 +310,9 @@ class Course:
         mine = evaluated(total, self.ranks.place.rank, ranks)
 
         def progress(done: int, _: int) -> None:
-            self.status.show(lambda: f"evaluating {min(ranks * done, total)} of {total} videos, {clips}x{crops} views")
+            self.status.show(
+                lambda: f"evaluating {min(ranks * done, total)} of {total} {self.parts.medium}, {clips}x{crops} views"
+            )
             self.interruption.check()
 
         predict = predictor(model, self.pupil.hardware, exact=exact)
@@ -358,7 +360,7 @@ class Course:
         if tip := self.watch.at_the_end(self.meter):
             self.echo(tip)
         if not self.parts.val:
-            self.echo(f"wrote {self.run.folder}; no video is held out, so its accuracy is unknown")
+            self.echo(f"wrote {self.run.folder}; nothing is held out, so its accuracy is unknown")
             return
         config, state, _ = self.ranks.from_first(lambda: weights.read(self.run.folder))
         model = MViT(config)
@@ -372,8 +374,8 @@ class Course:
         self.echo(f"{result['headline']}, {which}")
         if idle := no_better_than(result, outcome.samples):
             self.echo(
-                f"warning: {idle}: nothing was learned that holds for other videos. Train longer (train.epochs), or "
-                "start from model.weights"
+                f"warning: {idle}: nothing was learned that holds for other {self.parts.medium}. Train longer "
+                "(train.epochs), or start from model.weights"
             )
 
 

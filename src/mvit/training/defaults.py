@@ -1,14 +1,16 @@
 """What a run is where nobody said: its model, the weights that it starts from, and the settings that follow."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mvit.data.dataset import Listing
-from mvit.data.samples import IMAGE_EXTENSIONS
-from mvit.model.presets import get_config
+from mvit.data.samples import Medium, medium_of
+from mvit.model.config import MViTConfig
+from mvit.model.presets import PRESETS, get_config
 from mvit.recipes import recipe as recipes
-from mvit.recipes import resolve
+from mvit.recipes import resolve, toml
 from mvit.recipes.recipe import Recipe
 from mvit.recipes.resolve import Kind, Resolved
 from mvit.training import batch, hardware
@@ -22,6 +24,11 @@ SAME_TENSORS = ("name", "weights", "inflate", "freeze", "drop_path", "head_dropo
 """Keys of the section [model] that leave a preset with the tensors that were published for it."""
 SEEN = ("frames", "sampling", "spacing", "target_fps", "short_side", "crop", "mean", "std")
 """Keys of the section [data] that say what a model sees, and was trained on."""
+OF_BLOCKS = (
+    *("depths", "widths", "heads", "stride_q", "pool_every_query", "pooling", "widen_in", "relative_positions"),
+    *("residual_pooling", "qkv_bias", "reversible"),
+)
+"""Fields that a model for images and the one for clips that starts from it have alike."""
 
 
 def settle(
@@ -39,31 +46,46 @@ def settle(
     is "finetune" where there are weights to start from. ``overrides`` hold in any case. ``auto`` starts from weights
     that are published for the model, as None and "finetune" do where no weights are named; where they cannot be had, it
     is told why, and the model starts from scratch. ``ranks`` are the processes that train together. Raises
-    ``ValueError`` for "finetune" without weights, and as ``recipe.load`` does.
+    ``ValueError`` for what makes no sense without weights, ``FileNotFoundError`` for a path that leads to none, and as
+    ``recipe.load`` does.
     """
     file = recipes.path_of(named)
     by_data, given = file is None, recipes.given(file, overrides)
-    found: dict[str, Resolved] = {}
+    medium, found = medium_of(listing.train), dict[str, Resolved]()
     if by_data:
+        found |= from_run(given, medium)
         if "model.name" not in given:
-            found |= from_run(given) or model_for(listing, given)
+            found = model_for(medium, given) | found
             echo(f"model: {found['model.name'].value}, from {found['model.name'].reason} (--model names another)")
-        found |= for_images(listing)  # last, as a run on videos says otherwise
+        found |= for_images(medium)  # last, as a run on videos says otherwise
     model = (_values(found) | given).get("model.name", recipes.DEFAULT_MODEL)
     get_config(model)  # a model that does not exist has no weights to speak of
+    lacking = Lacking("none are named")
     if auto or (by_data and named != "scratch" and "model.weights" not in given):
         given.pop("model.weights", None)
-        entry = released(model, given, echo)
-        found |= {"model.weights": Resolved(entry.name, "what is published")} if entry else {}
+        entry = released(model, given)
+        if isinstance(entry, Published):
+            echo(f"weights: {entry.name}, trained on {entry.data.title} (--weights none starts from scratch)")
+            found["model.weights"] = Resolved(entry.name, "what is published")
+        else:
+            lacking = entry
     weights = (_values(found) | given).get("model.weights", "")
-    if named == "finetune" and not weights:
-        raise ValueError(
-            "the recipe finetune starts from trained weights, and there are none: name some with --weights, or take "
-            "--recipe scratch"
-        )
+    if not weights:
+        refuse_without_weights(named, given, lacking)
+        if lacking.advice:
+            echo(f"weights: {lacking.why}, so the model starts from scratch ({lacking.advice})")
+    if by_data or auto or _is_commanded("model.weights", overrides):
+        wanted = from_published(hub.named(model, weights) if weights else None)
+        if weights and not wanted and not Path(weights).exists():
+            raise FileNotFoundError(f"{weights} does not exist: --weights takes a run, a checkpoint, or a name")
+        for key, entry in wanted.items():
+            if given.get(key, entry.value) != entry.value:
+                ours, theirs = toml.written(given[key]), toml.written(entry.value)
+                echo(f"note: {key} is {ours}, as it was given; {entry.reason} were trained with {theirs}")
+        found |= wanted
     if by_data:
+        found |= inflation(model, weights, _values(found) | given) if weights else {}
         kind: Kind = "finetune" if weights and named != "scratch" else "scratch"
-        found |= from_published(hub.named(model, weights) if weights else None)
         known = _values(found) | given
         if known.get("train.batch") == "auto":  # rates and averages follow from the number
             open_ = recipes.make(known)
@@ -71,79 +93,144 @@ def settle(
             chosen = batch.resolved(open_, config, len(listing.train), machine, echo, ranks)
             given["train.batch"] = known["train.batch"] = chosen.train.batch
         width = known.get("model.widths", get_config(model).widths)[-1]
-        found |= resolve.settings(kind, len(listing.train), width, known)
+        found |= resolve.settings(kind, len(listing.train), width, known, ranks=ranks, medium=medium)
         named = kind
     recipe = recipes.make(_values(found) | given)
     reasons = {key: f"from {entry.reason}" for key, entry in found.items() if key not in given}
     echo(f"recipe {named}:\n\n{recipes.dumps(recipe, reasons)}")
-    for remark in resolve.remarks(len(listing.train), weights):
+    for remark in resolve.remarks(len(listing.train), weights, medium):
         echo(f"warning: {remark}")
     return recipe
 
 
 def as_begun(file: Path | None, overrides: Sequence[str], begun_with: Path, *, auto: bool = False) -> Recipe:
     """The recipe of a run that goes on; ``auto`` takes the weights that were found when it began."""
+    given = recipes.given(file, overrides)
     if auto:
-        overrides = [*overrides, *recipes.as_overrides({"model.weights": recipes.load(begun_with).model.weights})]
-    return recipes.load(file, overrides)
+        given["model.weights"] = recipes.load(begun_with).model.weights
+    wanted: dict[str, Resolved] = {}
+    if (auto or _is_commanded("model.weights", overrides)) and given["model.weights"]:
+        wanted = from_published(hub.named(given.get("model.name", recipes.DEFAULT_MODEL), given["model.weights"]))
+    return recipes.make(_values(wanted) | given)
 
 
-def for_images(listing: Listing) -> dict[str, Resolved]:
+def for_images(medium: Medium) -> dict[str, Resolved]:
     """Images are clips of one frame, and every clip of one is the same."""
-    if not _are_images(listing):
+    if medium == "videos":
         return {}
     return {"data.frames": Resolved(1, "images"), "data.views": Resolved((1, 1), "images")}
 
 
-def from_run(given: Mapping[str, Any]) -> dict[str, Resolved]:
-    """The model of a run whose weights are given, and what it sees; nothing where they are not a run's."""
+def from_run(given: Mapping[str, Any], medium: Medium) -> dict[str, Resolved]:
+    """The model of a run whose weights are given, and what it sees; nothing where they are not a run's.
+
+    For another model that is named, the norm of pixels alone. Videos have the preset's frames after a run on images;
+    raises ``ValueError`` where those of a model for images do.
+    """
     weights = Path(given.get("model.weights") or "-")
     file = (weights.parent if weights.is_file() else weights) / "recipe.toml"
     if not file.is_file():
         return {}
-    started = ("model.weights", "model.inflate", "model.freeze")
-    kept = [f"data.{key}" for key in SEEN if key != "short_side" or "data.crop" not in given]
-    return {
-        key: Resolved(value, f"the run {file.parent}")
-        for key, value in recipes.given(file).items()
-        if key in kept or (key.startswith("model.") and key not in started)
+    values = recipes.given(file)
+    name = values.get("model.name", recipes.DEFAULT_MODEL)
+    if given.get("model.name", name) != name:
+        kept = {"data.mean", "data.std"}
+    else:
+        started = ("model.weights", "model.inflate", "model.freeze")
+        kept = {key for key in values if key.startswith("model.") and key not in started}
+        kept |= {f"data.{key}" for key in SEEN if key != "short_side" or "data.crop" not in given}
+        if medium == "videos" and values.get("data.frames") == 1:
+            kept.remove("data.frames")
+            if get_config(name).clip[0] == 1 and "data.frames" not in given:
+                config = recipes.load(file).model_config(1)
+                raise ValueError(
+                    f"{file.parent} is a run on images, and {name} sees one frame of a video: start a model for clips "
+                    f"from it, such as --model {' '.join(for_clips(config))}"
+                )
+    return {key: Resolved(value, f"the run {file.parent}") for key, value in values.items() if key in kept}
+
+
+def for_clips(config: MViTConfig) -> list[str]:
+    """The preset for clips that is most like a model for images, and the fields in which its blocks are others."""
+    differing = {
+        name: [field for field in OF_BLOCKS if getattr(preset, field) != getattr(config, field)]
+        for name, preset in PRESETS.items()
+        if preset.clip[0] > 1
     }
+    name = min(differing, key=lambda name: len(differing[name]))
+    return [name, *(f"'model.{field}={toml.written(getattr(config, field))}'" for field in differing[name])]
 
 
-def model_for(listing: Listing, given: Mapping[str, Any]) -> dict[str, Resolved]:
+def inflation(model: str, weights: str, known: Mapping[str, Any]) -> dict[str, Resolved]:
+    """What becomes over time of the kernels of an image model, if the model for clips has others (``weights.fit``)."""
+    entry, run = hub.named(model, weights), Path(weights)
+    file = (run.parent if run.is_file() else run) / "recipe.toml"
+    if entry is not None:
+        started, source = get_config(entry.preset), f"the weights {entry.name}"
+    elif file.is_file():
+        started, source = recipes.load(file).model_config(1), f"the run {file.parent}"
+    else:
+        return {}
+    spanned = known.get("model.stem_kernel", get_config(model).stem_kernel)[0]
+    if started.stem_kernel[0] > 1 or spanned == 1:
+        return {}
+    return {"model.inflate": Resolved("centre", f"{source}, of images")}
+
+
+def model_for(medium: Medium, given: Mapping[str, Any]) -> dict[str, Resolved]:
     """The model that this machine can train on these videos."""
     asked = recipes.make({key: value for key, value in given.items() if key.startswith("train.")}).train
     device = hardware.choose(asked).device.type
-    images = _are_images(listing)
-    of, on = ("images" if images else "videos"), ("a GPU" if device == "cuda" else f"the processor ({device})")
-    fitting = (OF_IMAGES if images else OF_VIDEOS) if device == "cuda" else SMALL
-    return {"model.name": Resolved(fitting, f"{of} on {on}")}
+    on = "a GPU" if device == "cuda" else f"the processor ({device})"
+    fitting = (OF_IMAGES if medium == "images" else OF_VIDEOS) if device == "cuda" else SMALL
+    return {"model.name": Resolved(fitting, f"{medium} on {on}")}
 
 
-def released(model: str, given: Mapping[str, Any], echo: Callable[[str], None]) -> Published | None:
-    """The weights that are published for a model, in the cache or downloaded; None, and told why, where there are none.
+@dataclass(frozen=True)
+class Lacking:
+    """Why there are no weights, and what can be done about it, as parts of a sentence."""
+
+    why: str
+    advice: str = ""
+
+
+def released(model: str, given: Mapping[str, Any]) -> Published | Lacking:
+    """The weights that are published for a model, in the cache or downloaded, or why there are none.
 
     They are the first of the model's, or others for the same data set that are in the cache. A file there is not looked
     at: where it is not the published one, the run refuses it.
     """
-    other = [key for key in given if key.startswith("model.") and key.removeprefix("model.") not in SAME_TENSORS]
     first = next(iter(published_for(model).values()), None)
-    alike = [entry for entry in published_for(model).values() if first and entry.short_name == first.short_name]
+    if first is None:
+        return Lacking(f"none are published for {model}", "--weights RUN starts from a run's")
+    alike = [entry for entry in published_for(model).values() if entry.short_name == first.short_name]
     entry = next((entry for entry in alike if hub.cached(entry).is_file()), first)
-    if entry is None:
-        echo(f"weights: none are published for {model}, so it starts from scratch (--weights RUN starts from a run's)")
-    elif other:
-        echo(f"weights: those published for {model} do not fit with another {other[0]}, so it starts from scratch")
-        entry = None
-    elif not hub.cached(entry).is_file():
+    config = entry.config(get_config(model))
+    fields = {key: key.removeprefix("model.") for key in given if key.startswith("model.")}
+    other = [k for k, field in fields.items() if field not in SAME_TENSORS and getattr(config, field) != given[k]]
+    if other:
+        return Lacking(f"those published for {model} do not fit with another {other[0]}", "--weights names others")
+    if not hub.cached(entry).is_file():
         try:
             hub.fetch(entry)
         except DownloadError as why:
-            echo(f"weights: {entry.name} cannot be had, so {model} starts from scratch. {why}")
-            entry = None
-    if entry is not None:
-        echo(f"weights: {entry.name}, trained on {entry.data.title} (--weights none starts from scratch)")
+            return Lacking(f"{entry.name} cannot be had", f"{why}")
     return entry
+
+
+def refuse_without_weights(named: str | None, given: Mapping[str, Any], lacking: Lacking) -> None:
+    """Raise ``ValueError`` where a recipe makes no sense without the weights that are lacking."""
+    why = lacking.why + (f"; {lacking.advice}" if lacking.advice else "")
+    if named == "finetune":
+        raise ValueError(
+            f"the recipe finetune starts from trained weights, which are lacking ({why}): name some with --weights, or "
+            "take --recipe scratch"
+        )
+    if freeze := given.get("model.freeze"):
+        raise ValueError(
+            f"model.freeze is {freeze!r}, but trained weights are lacking ({why}): what is frozen would stay as chance "
+            "made it, so name some with --weights, or freeze nothing"
+        )
 
 
 def from_published(entry: Published | None) -> dict[str, Resolved]:
@@ -156,8 +243,9 @@ def from_published(entry: Published | None) -> dict[str, Resolved]:
     return {key: Resolved(value, f"the weights {entry.name}") for key, value in values.items()}
 
 
-def _are_images(listing: Listing) -> bool:
-    return all(sample.path.suffix.lower() in IMAGE_EXTENSIONS for sample in listing.train)
+def _is_commanded(key: str, overrides: Sequence[str]) -> bool:
+    """Whether a key is said beside the recipe's file, and not in it."""
+    return key in recipes.given(None, overrides)
 
 
 def _values(found: Mapping[str, Resolved]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from mvit.data.clips import Batch, normalise
@@ -208,18 +208,19 @@ def learner(
 ) -> Learner:
     """A model on its device with a fresh optimiser; on several ranks in copies, or ``sharded`` among them.
 
-    Raises ``ValueError`` for a compiled model on several ranks.
+    Raises ``ValueError`` for a compiled model in shards.
     """
-    if compiled and ranks.count > 1:
-        raise ValueError("train.compile is for one process, and has not been tried on several: leave it off")
     model = model.to(hardware.device)
     average = optim.weight_average(model, recipe.ema_decay) if recipe.ema_decay is not None else None
     sharded = sharded and ranks.count > 1
+    if compiled and sharded:
+        raise ValueError("train.compile has not been tried on a model in shards: leave it off, or train.parallel=ddp")
     if sharded:
         for one in (model, average.module) if average is not None else (model,):
             parallel.shard(cast(MViT, one), hardware.device, ranks.count)
     copied = ranks.count > 1 and not sharded
-    forward = parallel.replicated(model) if copied else torch.compile(model) if compiled else model
+    computed = cast(nn.Module, torch.compile(model)) if compiled else model
+    forward = parallel.replicated(model, computed) if copied else computed
     return Learner(
         *(model, optim.optimizer(model, recipe), average, hardware.scaler(), recipe, hardware, preprocessing, forward),
         *(accumulate, ranks, sharded),

@@ -13,6 +13,7 @@ from mvit.data.backend import choose as choose_backend
 from mvit.data.dataset import Listing
 from mvit.data.loader import TrainLoader
 from mvit.data.resources import available_cores
+from mvit.data.samples import medium_of
 from mvit.data.transforms import Augmentation
 from mvit.distributed.group import ALONE, Ranks, settle
 from mvit.distributed.interruption import Interrupted, Interruption
@@ -125,7 +126,8 @@ def _train(
         limit.check(unreadable)
         if unreadable:
             videos = len(listing.train) + len(listing.val)
-            echo(f"{len(unreadable):,} of {videos:,} videos unreadable, listed in {run.unreadable}")
+            medium = medium_of((*listing.train, *listing.val))
+            echo(f"{len(unreadable):,} of {videos:,} {medium} unreadable, listed in {run.unreadable}")
     parts = divide(listing, unreadable, recipe.train)
     if recipe.train.batch == "auto":
         videos = len(parts.train)

@@ -8,6 +8,7 @@ from typing import Literal
 
 from mvit.curation.index import Index
 from mvit.data.dataset import Listing, Sample, split
+from mvit.data.samples import Medium, medium_of
 from mvit.data.sampling import ClipSampling
 from mvit.data.scan import scan, summary
 from mvit.recipes.sections import TrainRecipe
@@ -24,6 +25,11 @@ class Parts:
     val: tuple[Sample, ...]
     multi_label: bool = False
 
+    @property
+    def medium(self) -> Medium:
+        """What the samples are called."""
+        return medium_of((*self.train, *self.holdout, *self.val))
+
     def __str__(self) -> str:
         chosen = f", {len(self.holdout)} held out of train to choose the best epoch" if self.holdout else ""
         counts = sorted(len(sample.labels) for part in (self.train, self.holdout, self.val) for sample in part)
@@ -31,7 +37,7 @@ class Parts:
             f" of which a video has {counts[0]} to {counts[-1]}, each learned by itself," if self.multi_label else ""
         )
         return (
-            f"{len(self.classes)} classes,{several} {len(self.train)} videos to learn from{chosen}, "
+            f"{len(self.classes)} classes,{several} {len(self.train)} {self.medium} to learn from{chosen}, "
             f"{len(self.val)} to report on"
         )
 
@@ -51,12 +57,13 @@ def look_through(
     for note in listing.notes:
         echo(f"note: {note}")
     samples = (*listing.train, *listing.val)
+    medium = medium_of(samples)
     with StatusLine(echo) as status, Index(index) if index else nullcontext() as seen:
         processes = None if workers == "auto" else workers
         found = scan(
             samples,
             workers=processes,
-            progress=lambda done, total: status.show(lambda: f"scanning {done} of {total} videos"),
+            progress=lambda done, total: status.show(lambda: f"scanning {done} of {total} {medium}"),
             seen=seen,
         )
     for note in seen.notes if seen is not None else []:

@@ -20,6 +20,7 @@ import mvit
 from mvit.files import blaming
 from mvit.model.config import MViTConfig
 from mvit.model.presets import nearest
+from mvit.weights import published
 from mvit.weights.published import Published, published_for
 
 SCHEMES = ("https",)
@@ -57,7 +58,11 @@ def named(preset: str | MViTConfig, weights: str | Path) -> Published | None:
     if not isinstance(preset, str):
         raise ValueError(f"there is no file {weights!r}, and only the weights of presets go by name: give a path")
     if not known:
-        raise ValueError(f"there is no file {weights!r}, and no weights are published for {preset}: give a path")
+        others = [entry.preset for entry in published.PUBLISHED if weights in (entry.name, entry.short_name)]
+        models = f", or another model, as {' and '.join(dict.fromkeys(others))} have {weights}" if others else ""
+        raise ValueError(
+            f"there is no file {weights!r}, and no weights are published for {preset}: give a path{models}"
+        )
     names = list(dict.fromkeys([*(entry.short_name for entry in known.values()), *known]))
     meant = nearest(weights, names)
     rest = "" if meant.startswith("there are") else f" There are {', '.join(names)}"

@@ -19,8 +19,8 @@ KERNELS = ("pooling", "norm")
 
 
 def chosen(words: str) -> set[str]:
-    """What ``MVIT_KERNELS`` says: all for "1", none for "0", else some by name and comma; ``ValueError`` for others."""
-    names = {"1": set(KERNELS), "0": set()}.get(words, set(words.split(",")))
+    """What ``MVIT_KERNELS`` says: all for "1" or nothing, none for "0", some by name and comma; ``ValueError`` else."""
+    names = {"1": set(KERNELS), "": set(KERNELS), "0": set()}.get(words, set(words.split(",")))
     if unknown := sorted(names - set(KERNELS)):
         known = " and ".join(KERNELS)
         raise ValueError(f"MVIT_KERNELS names {unknown[0]!r}: expected 1 (all), 0 (none), or some of {known}")
