@@ -16,6 +16,7 @@ from mvit import create_model
 from mvit.commandline import users_fault
 from mvit.data.dataset import Listing
 from mvit.evaluation import evaluate as evaluation
+from mvit.evaluation.scoring import NotFiniteError
 from mvit.recipes.recipe import Recipe
 from mvit.training import checkpoint, course, loop, mixing
 from mvit.training.course import MEASURED, Course
@@ -164,10 +165,12 @@ def test_many_in_a_row_have_the_run_go_back_leave_them_out_and_learn_at_half_the
     (warning,) = [line for line in said if line.startswith("warning: 3 steps in a row")]
     assert "not finite first: the loss" in warning
     assert warning.endswith(
-        "going back to the beginning of epoch 2, leaving out the 3 steps that were skipped, "
+        "going back to epoch 2, of which 0 of 3 steps are done, leaving out 3 steps that were skipped, "
         "and learning at 0.5 times the rate"
     )
-    assert skipped(run)[-1] == {"went_back_to": {"epoch": 2, "batch": 0}, "lr_factor": 0.5}
+    last = skipped(run)[-1]
+    assert warning.startswith(f"warning: {last.pop('why')}: going back")
+    assert last == {"went_back_to": {"epoch": 2, "batch": 0}, "lr_factor": 0.5}
     assert [line["epoch"] for line in metrics(run)] == [1, 2, 3, 4]
     assert [line["skipped"] for line in metrics(run)] == [0, 1, 2, 0]
     for line, undisturbed, factor in zip(metrics(run), metrics(finished), (1, 0.5, 0.5, 0.5), strict=True):
@@ -230,8 +233,10 @@ def test_going_back_keeps_the_best_model_and_says_of_which_epoch_it_is(
     assert said[-1].endswith("epoch 2, the best on the holdout")
 
 
+@pytest.mark.parametrize("in_the_middle", [False, True])
 def test_a_run_that_an_earlier_version_began_goes_back_to_where_it_went_on(
     tmp_path: Path,
+    in_the_middle: bool,
     recipe: Recipe,
     listing: Listing,
     finished: Path,
@@ -240,18 +245,60 @@ def test_a_run_that_an_earlier_version_began_goes_back_to_where_it_went_on(
 ):
     """Its checkpoints know of no good one, and none from before the first step is there."""
     monkeypatch.setattr(course, "MOST_SKIPPED_IN_A_ROW", 2)
-    run = tmp_path / "run"
+    run, said = tmp_path / "run", list[str]()
     shutil.copytree(finished, run)
     saved = checkpoint.load(run / "checkpoints" / "00000012")
+    middle = {"epoch": 2, "batch": 2} if in_the_middle else {}
     later = ("moved", "norms", "norm_max", "good", "suspects", "rollbacks", "left_out")
     shutil.rmtree(run / "checkpoints")
-    known = {name: value for name, value in saved.meta.items() if name not in later}
-    checkpoint.save(run / "checkpoints", saved.serial, saved.tensors, known)
+    known = {name: value for name, value in saved.meta.items() if name not in later} | middle
+    checkpoint.save(run / "checkpoints", saved.serial - 2 * in_the_middle, saved.tensors, known)
     broken((3, 0), (3, 1))
-    said = list[str]()
     loop.train(recipe, listing, run, resume=True, echo=said.append)
-    assert any("going back to the beginning of epoch 4" in line for line in said)
+    where = "epoch 3, of which 2 of 3" if in_the_middle else "epoch 4, of which 0 of 3"
+    assert any(f"going back to {where} steps are done" in line for line in said)
     assert [line["skipped"] for line in metrics(run)] == [0, 0, 0, 2]
+
+
+def test_scores_that_are_not_finite_have_the_run_go_back_and_at_last_stop(
+    tmp_path: Path, recipe: Recipe, listing: Listing
+):
+    """The weights are huge, but finite, and the epochs too short for a row of skipped steps."""
+    optim = replace(recipe.optim, lr=1e12, clip_norm=None)
+    wild = replace(recipe, optim=optim, train=replace(recipe.train, holdout=0.25))
+    run, said = tmp_path / "run", list[str]()
+    words = r"the scores of holdout after epoch 1 are not finite \(.*\), also after going back .* at 0.5 times the rate"
+    for resume in (False, True):
+        with pytest.raises(DivergedError, match=words) as why:
+            loop.train(wild, listing, run, resume=resume, echo=said.append)
+        assert "lower optim.lr" in users_fault(why.value)
+    first, *_ = (line for line in said if line.startswith("warning: the scores"))
+    assert "going back to epoch 1, of which 0 of 2 steps are done" in first
+    assert any("went_back_to" in line for line in skipped(run))
+    assert not (run / "metrics.jsonl").exists()
+    assert not (run / "model.safetensors").exists()
+
+
+def test_after_scores_that_are_not_finite_a_run_goes_on_from_the_last_good_epoch(
+    tmp_path: Path, recipe: Recipe, listing: Listing, finished: Path, monkeypatch: pytest.MonkeyPatch
+):
+    real, evaluations = evaluation.score, list[None]()
+
+    def once(*args: Any, **more: Any) -> Any:
+        evaluations.append(None)
+        if len(evaluations) == 3:
+            raise NotFiniteError("no numbers")
+        return real(*args, **more)
+
+    monkeypatch.setattr(evaluation, "score", once)
+    run, said = tmp_path / "run", list[str]()
+    loop.train(recipe, listing, run, echo=said.append)
+    (line,) = skipped(run)
+    assert line["went_back_to"] == {"epoch": 3, "batch": 0}
+    assert "the scores of val after epoch 3 are not finite" in line["why"]
+    assert metrics(run)[:2] == metrics(finished)[:2]
+    assert [line["epoch"] for line in metrics(run)] == [1, 2, 3, 4]
+    assert [line["lr"] for line in metrics(run)[2:]] == [line["lr"] / 2 for line in metrics(finished)[2:]]
 
 
 def test_the_second_time_the_run_stops_with_the_reason(

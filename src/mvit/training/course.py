@@ -1,7 +1,6 @@
 """A run under way: its steps, what ends an epoch, and what is written of both."""
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,23 +9,21 @@ import torch
 
 from mvit import weights
 from mvit.data.clips import Batch
-from mvit.data.dataset import Sample
 from mvit.data.loader import TrainLoader
-from mvit.data.order import evaluated
 from mvit.data.samples import named
 from mvit.data.views import Preprocessing, describe
 from mvit.distributed.group import ALONE, Ranks
 from mvit.distributed.interruption import Interruption
 from mvit.evaluation import evaluate as evaluation
-from mvit.evaluation.evaluate import Evaluation
-from mvit.evaluation.scoring import Scoring
+from mvit.evaluation.scoring import NotFiniteError, Scoring
 from mvit.model.mvit import MViT
 from mvit.recipes.recipe import Recipe
 from mvit.training import checkpoint, mixing, optim
 from mvit.training.events import Plot
 from mvit.training.faults import MOST_ROLLBACKS, MOST_SKIPPED_IN_A_ROW, DivergedError
 from mvit.training.hardware import peak_memory
-from mvit.training.learner import Learner, Outcome, predictor
+from mvit.training.judge import Judge, no_better_than
+from mvit.training.learner import Learner, Outcome
 from mvit.training.memory import is_lack_of_memory, on_each, too_little
 from mvit.training.parts import Limit, Parts
 from mvit.training.position import Position, step_seed
@@ -72,6 +69,14 @@ class Course:
     def scoring(self) -> Scoring:
         """What becomes of logits."""
         return Scoring(multi_label=self.parts.multi_label, aggregate=self.recipe.data.aggregate)
+
+    @property
+    def judge(self) -> Judge:
+        """What evaluates the model."""
+        return Judge(
+            *(self.parts.classes, self.preprocessing, self.scoring, self.pupil.hardware, self.ranks, self.status),
+            *(self.interruption, self.recipe.train.timeout_seconds),
+        )
 
     # ---- learning ----
 
@@ -171,7 +176,11 @@ class Course:
         where = next(filter(None, self.ranks.gathered(self.pupil.first_not_finite(batch, mix))), None)
         self.write_skipped(batch, outcome, rate, where)
         if here.skipped_in_a_row == MOST_SKIPPED_IN_A_ROW:
-            self.roll_back(rate, where)
+            self.roll_back(
+                f"{MOST_SKIPPED_IN_A_ROW} steps in a row had a loss or gradient that is not finite (epoch "
+                f"{here.epoch + 1}, learning rate {rate:.3g}; not finite first: {where or 'nothing, computed again'}; "
+                f"see {self.run.folder / SKIPPED})"
+            )
 
     def write_skipped(self, batch: Batch, outcome: Outcome, rate: float, where: str | None) -> None:
         """A line of skipped.jsonl: a step that was not taken, and what there is to find out why."""
@@ -190,20 +199,15 @@ class Course:
         if self.ranks.leads:
             self.run.append(SKIPPED, record)
 
-    def roll_back(self, rate: float, where: str | None) -> None:
+    def roll_back(self, why: str) -> None:
         """Go back to the last good checkpoint, to leave out the steps that failed since, at lower learning rates.
 
         Raises ``DivergedError`` where the run has done that before.
         """
         here = self.position
-        what = (
-            f"{MOST_SKIPPED_IN_A_ROW} steps in a row had a loss or gradient that is not finite (epoch "
-            f"{here.epoch + 1}, learning rate {rate:.3g}; not finite first: {where or 'nothing, computed again'}; "
-            f"see {self.run.folder / SKIPPED})"
-        )
         if here.rollbacks == MOST_ROLLBACKS:
             raise DivergedError(
-                f"{what}, also after going back and learning at {here.rate_factor:g} times the rate: lower optim.lr, "
+                f"{why}, also after going back and learning at {here.rate_factor:g} times the rate: lower optim.lr, "
                 "lengthen optim.warmup_fraction or set optim.clip_norm"
             )
         path = checkpoint.path_of(self.run.checkpoints, here.good)
@@ -214,10 +218,10 @@ class Course:
         went_back = {"epoch": back.epoch + 1, "batch": back.batch}
         if self.ranks.leads:
             self.run.forget_after(back.epoch)
-            self.run.append(SKIPPED, {"went_back_to": went_back, "lr_factor": back.rate_factor})
+            self.run.append(SKIPPED, {"went_back_to": went_back, "lr_factor": back.rate_factor, "why": why})
         self.echo(
-            f"warning: {what}: going back to the beginning of epoch {back.epoch + 1}, leaving out the "
-            f"{len(here.suspects)} steps that were skipped, and learning at {back.rate_factor:g} times the rate"
+            f"warning: {why}: going back to {back.place(len(self.loader))}, leaving out {len(here.suspects)} steps "
+            f"that were skipped, and learning at {back.rate_factor:g} times the rate"
         )
 
     def leave_out(self, batch: Batch) -> None:
@@ -260,7 +264,10 @@ class Course:
     # ---- the end of an epoch ----
 
     def end_epoch(self) -> None:
-        """Evaluate if it is time, write metrics and, last, the checkpoint: what comes before it can be done again."""
+        """Evaluate if it is time, write metrics and, last, the checkpoint: what comes before it can be done again.
+
+        Goes back, like a row of skipped steps, where the scores of an evaluation are not finite.
+        """
         here, meter, epochs = self.position, self.epoch_meter, self.recipe.train.epochs
         done = here.epoch + 1
         data_wait, peak = self.ranks.largest([meter.data_wait, peak_memory(self.pupil.hardware.device) or 0])
@@ -282,7 +289,14 @@ class Course:
         if done == epochs or done % self.recipe.train.evaluate_every == 0:
             for name, samples in (("holdout", self.parts.holdout), ("val", self.parts.val)):
                 if samples:
-                    result = evaluation.result(self.evaluate(self.pupil.taught, samples, *QUICK_VIEWS))
+                    try:
+                        outcome = self.judge.evaluate(self.pupil.taught, samples, *QUICK_VIEWS)
+                    except NotFiniteError:
+                        self.roll_back(
+                            f"the scores of {name} after epoch {done} are not finite (learning rate {record['lr']:.3g})"
+                        )
+                        return
+                    result = evaluation.result(outcome)
                     key, title = self.scoring.metric
                     record[f"{name}_{key}"] = result[key]
                     line += f"  {name} {title} {result[key]:.1%}"
@@ -301,33 +315,6 @@ class Course:
             if not self.parts.holdout:
                 self.write_model()
             self.save()
-
-    def evaluate(
-        self, model: MViT, samples: Sequence[Sample], clips: int, crops: int, exact: bool = False
-    ) -> Evaluation:
-        """Score videos with the model as it is, each on one of the ranks; every rank has the result."""
-        ranks, total = self.ranks.count, len(samples)
-        mine = evaluated(total, self.ranks.place.rank, ranks)
-
-        def progress(done: int, _: int) -> None:
-            self.status.show(
-                lambda: f"evaluating {min(ranks * done, total)} of {total} {self.parts.medium}, {clips}x{crops} views"
-            )
-            self.interruption.check()
-
-        predict = predictor(model, self.pupil.hardware, exact=exact)
-        classes, preprocessing = self.parts.classes, self.preprocessing
-        views: dict[str, Any] = {"clips": clips, "crops": crops, "scoring": self.scoring}
-        scored = evaluation.score(
-            predict, [samples[i] for i in mine], classes, preprocessing, **views, progress=progress
-        )
-        if len(mine) < -(-total // ranks):
-            self.interruption.check()  # as often as those that have a video more
-        shares = self.ranks.gathered(dict(zip(mine, scored, strict=True)))
-        everywhere = {place: outcome for share in shares for place, outcome in share.items()}
-        assert sum(map(len, shares)) == len(everywhere) == total, "each video is scored once"
-        outcomes = [everywhere[place] for place in range(total)]
-        return evaluation.collected(samples, outcomes, classes, preprocessing, **views)
 
     def write_model(self) -> None:
         """The model for those who use it: weights, and what prediction must know."""
@@ -366,7 +353,7 @@ class Course:
         model = MViT(config)
         model.load_state_dict(state)
         model.to(self.pupil.hardware.device)
-        outcome = self.evaluate(model, self.parts.val, *self.recipe.data.views, exact=True)
+        outcome = self.judge.evaluate(model, self.parts.val, *self.recipe.data.views, exact=True)
         if not self.ranks.leads:
             return
         result = evaluation.write(outcome, self.run.folder)
@@ -377,14 +364,3 @@ class Course:
                 f"warning: {idle}: nothing was learned that holds for other {self.parts.medium}. Train longer "
                 "(train.epochs), or start from model.weights"
             )
-
-
-def no_better_than(result: Mapping[str, Any], samples: Sequence[Sample]) -> str | None:
-    """What one would get without looking at the videos, in words, where the result is no better."""
-    if "map" in result:
-        constant = f"the same scores for every video would have an mAP of {result['chance']:.1%}"
-        return constant if result["map"] <= result["chance"] else None
-    label, count = Counter(sample.label for sample in samples).most_common(1)[0]
-    if result["top1"] > count / len(samples) or len(result["classes"]) == 1:
-        return None
-    return f"always answering {label!r} would be right for {count / len(samples):.1%}"

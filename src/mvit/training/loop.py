@@ -252,4 +252,4 @@ def _unheard(_: str) -> None:
 def _whereabouts(position: Position, recipe: Recipe, steps: int) -> str:
     if position.epoch == recipe.train.epochs:
         return "after the last epoch, with the evaluation"
-    return f"in epoch {position.epoch + 1}, of which {position.batch} of {steps} steps are done"
+    return f"in {position.place(steps)}"

@@ -40,6 +40,10 @@ class Position:
         """What the schedule's learning rates are multiplied by."""
         return RATE_AFTER_ROLLBACK**self.rollbacks
 
+    def place(self, steps: int) -> str:
+        """Where that is, in words, of epochs of so many steps."""
+        return f"epoch {self.epoch + 1}, of which {self.batch} of {steps} steps are done"
+
     def gone_back(self, good: "Position") -> "Position":
         """A good position again, from which the steps that failed since are left out, at lower learning rates.
 
