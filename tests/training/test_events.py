@@ -29,7 +29,7 @@ def write(metrics: Path, *epochs: int, **more: Any) -> None:
         for epoch in epochs:
             with metrics.open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps(record(epoch, **more)) + "\n")
-            plot(record(epoch, **more))
+            plot.add(record(epoch, **more))
 
 
 def test_a_run_that_goes_on_draws_no_step_twice(tmp_path: Path, library: Any):

@@ -21,6 +21,7 @@ from mvit.recipes.recipe import Recipe
 from mvit.training import checkpoint, course, loop, mixing
 from mvit.training.course import MEASURED, Course
 from mvit.training.faults import DivergedError, first_not_finite
+from mvit.training.run import Run
 
 Step = tuple[int, int]  # epoch and batch, from 0 on
 
@@ -212,25 +213,40 @@ def test_a_run_that_is_stopped_goes_back_to_the_same_place(
     assert_same(run, tmp_path / "undisturbed")
 
 
-def test_going_back_keeps_the_best_model_and_says_of_which_epoch_it_is(
-    tmp_path: Path, recipe: Recipe, listing: Listing, broken: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("every", [1, 3], ids=["the first epoch was the best", "none was evaluated"])
+def test_going_back_forgets_a_best_epoch_whose_line_is_replaced(
+    tmp_path: Path,
+    recipe: Recipe,
+    listing: Listing,
+    broken: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    every: int,
 ):
-    """The second epoch is the best, and no checkpoint was written since the first when the third fails."""
+    """The second epoch is the best, but no checkpoint to go back to was written after it when the third fails."""
     monkeypatch.setattr(course, "MOST_SKIPPED_IN_A_ROW", 2)
-    recipe = replace(recipe, train=replace(recipe.train, holdout=0.25, checkpoint_every=3, epochs=4))
-    broken((2, 0), (2, 1))
-    run, said, real, judged = tmp_path / "run", list[str](), evaluation.result, list[float]()
+    recipe = replace(recipe, train=replace(recipe.train, holdout=0.25, checkpoint_every=every, epochs=4))
+    broken((1, 1), (2, 0))
+    run, said, real = tmp_path / "run", list[str](), evaluation.result
+    judged, written = list[float](), list[dict[str, torch.Tensor]]()
 
     def dictated(outcome: evaluation.Evaluation) -> dict[str, Any]:
         if outcome.samples[0].path.parts[-3] == "val":
             return real(outcome)
-        judged.append(0.9 if len(judged) == 1 else 0.4)
+        if judged:
+            written.append(weights(run))
+        judged.append([0.5, 0.9, 0.4, 0.3, 0.4, 0.3][len(judged)])
         return {"top1": judged[-1], "unreadable": {}}
 
     monkeypatch.setattr(evaluation, "result", dictated)
     loop.train(recipe, listing, run, echo=said.append)
-    assert len(judged) == 6
-    assert said[-1].endswith("epoch 2, the best on the holdout")
+    assert len(judged) == {1: 5, 3: 6}[every]
+    best = {1: 1, 3: 3}[every]
+    assert said[-1].endswith(f"epoch {best}, the best on the holdout")
+    lines = {line["epoch"]: line["holdout_top1"] for line in metrics(run)}
+    assert lines == ({1: 0.5, 2: 0.4, 3: 0.3, 4: 0.4} if every == 1 else {1: 0.4, 2: 0.3, 3: 0.4, 4: 0.3})
+    assert lines[best] == max(lines.values())
+    for model in written[:2]:  # what stood there when the second epoch was judged, and when the next one was
+        assert all(torch.equal(weights(run)[name], tensor) for name, tensor in model.items()) is (every == 1)
 
 
 @pytest.mark.parametrize("in_the_middle", [False, True])
@@ -253,11 +269,31 @@ def test_a_run_that_an_earlier_version_began_goes_back_to_where_it_went_on(
     shutil.rmtree(run / "checkpoints")
     known = {name: value for name, value in saved.meta.items() if name not in later} | middle
     checkpoint.save(run / "checkpoints", saved.serial - 2 * in_the_middle, saved.tensors, known)
-    broken((3, 0), (3, 1))
+    broken((3, 0), (2, 2) if in_the_middle else (3, 1))
     loop.train(recipe, listing, run, resume=True, echo=said.append)
     where = "epoch 3, of which 2 of 3" if in_the_middle else "epoch 4, of which 0 of 3"
     assert any(f"going back to {where} steps are done" in line for line in said)
-    assert [line["skipped"] for line in metrics(run)] == [0, 0, 0, 2]
+    assert [line["skipped"] for line in metrics(run)] == ([0, 0, 1, 1] if in_the_middle else [0, 0, 0, 2])
+
+
+def test_only_steps_that_are_done_again_are_dropped_from_skipped(tmp_path: Path):
+    run = Run(tmp_path)
+    before = [{"epoch": 1, "batch": 2}, {"epoch": 3, "batch": 0}, {"went_back_to": {"epoch": 1, "batch": 0}}]
+    since = [{"epoch": 1, "batch": 2}, {"epoch": 2, "batch": 1}]
+    for times, step, kept in [
+        (1, (1, 1), [*before, since[0]]),
+        (1, (1, 2), [*before, *since]),
+        (1, (0, 0), before),
+        (0, (2, 0), before[:1]),
+        (0, (0, 2), []),
+    ]:
+        run.skipped.unlink(missing_ok=True)
+        for record in (*before, *since):
+            run.append(run.skipped, record)
+        with run.skipped.open("a", encoding="utf-8") as file:
+            file.write('{"epoch": 1, "ba')  # killed while it was written
+        run.forget_skipped(step, times)
+        assert skipped(tmp_path) == kept
 
 
 def test_scores_that_are_not_finite_have_the_run_go_back_and_at_last_stop(
@@ -311,6 +347,8 @@ def test_the_second_time_the_run_stops_with_the_reason(
         with pytest.raises(DivergedError, match=r"3 steps in a row .* \(epoch 3, .* not finite first: the loss") as why:
             loop.train(recipe, listing, run, resume=resume, echo=silent)
         assert "also after going back and learning at 0.5 times the rate: lower optim.lr" in users_fault(why.value)
+    steps = [(line["epoch"], line["batch"]) for line in skipped(run) if "epoch" in line]
+    assert steps == [(epoch, batch) for epoch in (2, 3) for batch in range(3)], "each once, also those done again"
     saved = checkpoint.load_latest(run / "checkpoints", silent)
     assert saved is not None
     assert (saved.meta["epoch"], saved.meta["rollbacks"]) == (2, 1)

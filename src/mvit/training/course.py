@@ -1,11 +1,12 @@
 """A run under way: its steps, what ends an epoch, and what is written of both."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from mvit import weights
 from mvit.data.clips import Batch
@@ -33,8 +34,6 @@ from mvit.training.watchdog import Watchdog
 
 MEASURED = ("clips_per_second", "data_wait", "seconds", "peak_memory_bytes")
 """What a record of metrics.jsonl holds of the machine: all else is alike in runs that are."""
-SKIPPED = "skipped.jsonl"
-"""In the run folder: the steps that were not taken."""
 QUICK_VIEWS = (1, 1)
 """Clips and crops of a video in the evaluations on the way."""
 
@@ -84,7 +83,7 @@ class Course:
         """Take a step for every batch of the epoch that is not done yet; of an earlier one, where the run went back."""
         self.epoch_meter = Meter()
         if self.position == Position():
-            self.save()  # the first checkpoint to go back to
+            self.save(good=True)  # the first checkpoint to go back to
         with Watchdog(self.recipe.train.timeout_seconds) as watchdog:
             while self.position.batch < len(self.loader):
                 self.meter, self.epoch_meter = self.meter + self.epoch_meter, Meter()
@@ -173,13 +172,13 @@ class Course:
         here.skipped_in_a_row += 1
         here.suspects.append([here.epoch, here.batch])
         torch.manual_seed(seed)
-        where = next(filter(None, self.ranks.gathered(self.pupil.first_not_finite(batch, mix))), None)
+        where = self.pupil.first_not_finite(batch, mix, self.together)
         self.write_skipped(batch, outcome, rate, where)
         if here.skipped_in_a_row == MOST_SKIPPED_IN_A_ROW:
             self.roll_back(
                 f"{MOST_SKIPPED_IN_A_ROW} steps in a row had a loss or gradient that is not finite (epoch "
                 f"{here.epoch + 1}, learning rate {rate:.3g}; not finite first: {where or 'nothing, computed again'}; "
-                f"see {self.run.folder / SKIPPED})"
+                f"see {self.run.skipped})"
             )
 
     def write_skipped(self, batch: Batch, outcome: Outcome, rate: float, where: str | None) -> None:
@@ -197,7 +196,7 @@ class Course:
             "labels": self.everywhere(batch.named(self.parts.classes)),
         }
         if self.ranks.leads:
-            self.run.append(SKIPPED, record)
+            self.run.append(self.run.skipped, record)
 
     def roll_back(self, why: str) -> None:
         """Go back to the last good checkpoint, to leave out the steps that failed since, at lower learning rates.
@@ -215,10 +214,15 @@ class Course:
         assert saved is not None
         self.pupil.restore(saved.tensors)
         self.position = back = here.gone_back(Position(**saved.meta))
+        if not self.pupil.best:  # nothing was, or an earlier version wrote the checkpoint
+            back.best, back.best_epoch = Position.best, Position.best_epoch
+        elif back.best_epoch != here.best_epoch:
+            self.write_model(self.pupil.best)
         went_back = {"epoch": back.epoch + 1, "batch": back.batch}
         if self.ranks.leads:
             self.run.forget_after(back.epoch)
-            self.run.append(SKIPPED, {"went_back_to": went_back, "lr_factor": back.rate_factor, "why": why})
+            self.run.append(self.run.skipped, {"went_back_to": went_back, "lr_factor": back.rate_factor, "why": why})
+        self.plot.forget_after(back.epoch * len(self.loader))
         self.echo(
             f"warning: {why}: going back to {back.place(len(self.loader))}, leaving out {len(here.suspects)} steps "
             f"that were skipped, and learning at {back.rate_factor:g} times the rate"
@@ -305,22 +309,23 @@ class Course:
             best = record.get(f"holdout_{self.scoring.metric.key}")
             if best is not None and best >= here.best:  # of equals the later, annealed more
                 here.best, here.best_epoch = best, done
-                self.write_model()
+                self.pupil.keep_best()
+                self.write_model(self.pupil.best)
         if self.ranks.leads:
-            self.run.append(self.run.metrics.name, record)
-        self.plot(record)
+            self.run.append(self.run.metrics, record)
+        self.plot.add(record)
         self.echo(line)
         self.position = here.next_epoch()
         if done == epochs or done % self.recipe.train.checkpoint_every == 0:
             if not self.parts.holdout:
-                self.write_model()
-            self.save()
+                self.write_model(self.pupil.taught.state_dict())
+            self.save(good=not here.skipped_in_a_row)
 
-    def write_model(self) -> None:
+    def write_model(self, state: Mapping[str, Tensor]) -> None:
         """The model for those who use it: weights, and what prediction must know."""
-        model, views = self.pupil.taught, self.recipe.data.views
+        views = self.recipe.data.views
         description = {
-            "config": model.config.to_dict(),
+            "config": self.pupil.model.config.to_dict(),
             "classes": list(self.parts.classes),
             "preprocessing": self.preprocessing.to_dict(),
             "views": list(views),
@@ -328,13 +333,16 @@ class Course:
             "protocol": describe(self.preprocessing, *views, self.scoring.aggregate),
         }
         if self.ranks.leads:
-            weights.write(self.run.folder, model.state_dict(), description)
+            weights.write(self.run.folder, state, description)
 
-    def save(self) -> None:
-        """Write a checkpoint of this position."""
+    def save(self, *, good: bool = False) -> None:
+        """Write a checkpoint of this position, ``good`` to go back to.
+
+        One that an interruption calls for is not, so that a run that was stopped goes back to where it would have.
+        """
         here = self.position
         serial = here.epoch * (len(self.loader) + 1) + here.batch  # an epoch learned is not yet an epoch ended
-        if here.batch == 0 and not here.skipped_in_a_row:
+        if good:
             here.good, here.suspects = serial, []
         tensors = self.pupil.tensors()
         if self.ranks.leads:

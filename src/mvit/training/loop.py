@@ -201,6 +201,7 @@ def _train(
             for remark in changes(run.origin, now):
                 echo(remark)
             run.forget_after(position.epoch)
+            run.forget_skipped((position.epoch, position.batch), position.rollbacks)
             echo(f"going on {_whereabouts(position, recipe, len(loader))}")
         elif ranks.leads:
             run.create(recipe, listing, unreadable, now | {"whole_batches": loader.order.whole})
@@ -208,7 +209,7 @@ def _train(
         # ---- epochs ----
         steps_done = position.epoch * len(loader)
         drawn = tensorboard and ranks.leads
-        drawing = events.plotting(run.metrics, steps_done) if drawn else events.not_plotting()
+        drawing = events.plotting(run.metrics, steps_done) if drawn else nullcontext(events.Plot())
         line = StatusLine(echo)
         interrupting = Interruption(ranks.largest, several=ranks.count > 1)
         with drawing as plot, interrupting as interruption, line if ranks.leads else nullcontext(line) as status:

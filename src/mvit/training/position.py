@@ -45,17 +45,8 @@ class Position:
         return f"epoch {self.epoch + 1}, of which {self.batch} of {steps} steps are done"
 
     def gone_back(self, good: "Position") -> "Position":
-        """A good position again, from which the steps that failed since are left out, at lower learning rates.
-
-        What was best stays so, as its weights are on disk already.
-        """
-        return replace(
-            good,
-            best=self.best,
-            best_epoch=self.best_epoch,
-            rollbacks=self.rollbacks + 1,
-            left_out=[*good.left_out, *self.suspects],
-        )
+        """A good position again, from which the steps that failed since are left out, at lower learning rates."""
+        return replace(good, rollbacks=self.rollbacks + 1, left_out=[*good.left_out, *self.suspects])
 
     def next_epoch(self) -> "Position":
         """The beginning of the next epoch."""
