@@ -51,6 +51,19 @@ def test_a_run_that_goes_on_draws_what_was_not_drawn_before(tmp_path: Path, libr
     assert [step for step, _ in drawn(tmp_path / events.FOLDER, library)["loss"]] == [5, 10, 15]
 
 
+def test_what_was_drawn_before_a_run_went_back_is_taken_back_at_once(tmp_path: Path, library: Any):
+    library("tensorboard", "logs")
+    with events.plotting(tmp_path / "metrics.jsonl", 0) as plot:
+        for epoch in (1, 2, 3):
+            plot.add(record(epoch, lr=0.1))
+        plot.forget_after(STEPS_AN_EPOCH)
+        assert drawn(tmp_path / events.FOLDER, library)["lr"] == [(5, pytest.approx(0.1))]
+        for epoch in (2, 3):
+            plot.add(record(epoch, lr=0.2))
+    found = drawn(tmp_path / events.FOLDER, library)["lr"]
+    assert found == [(5, pytest.approx(0.1)), (10, pytest.approx(0.2)), (15, pytest.approx(0.2))]
+
+
 def test_a_training_draws_its_metrics_and_is_the_same_run(tmp_path, finished, recipe, listing, library):
     library("tensorboard", "logs")
     run = loop.train(recipe, listing, tmp_path / "run", tensorboard=True, echo=lambda _: None)

@@ -14,12 +14,14 @@ import torch
 
 from mvit import create_model
 from mvit.commandline import users_fault
-from mvit.data.dataset import Listing
+from mvit.data.dataset import Listing, find
+from mvit.data.order import Order
 from mvit.evaluation import evaluate as evaluation
 from mvit.evaluation.scoring import NotFiniteError
 from mvit.recipes.recipe import Recipe
 from mvit.training import checkpoint, course, loop, mixing
 from mvit.training.course import MEASURED, Course
+from mvit.training.events import Plot
 from mvit.training.faults import DivergedError, first_not_finite
 from mvit.training.run import Run
 
@@ -213,6 +215,41 @@ def test_a_run_that_is_stopped_goes_back_to_the_same_place(
     assert_same(run, tmp_path / "undisturbed")
 
 
+def test_a_run_that_stopped_for_its_videos_goes_back_to_the_same_place(
+    tmp_path: Path,
+    recipe: Recipe,
+    videos: Path,
+    broken: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """It is saved where the third epoch begins, two epochs after the last checkpoint to go back to."""
+    monkeypatch.setattr(course, "MOST_SKIPPED_IN_A_ROW", 2)
+    recipe = replace(recipe, train=replace(recipe.train, evaluate_every=4, checkpoint_every=4, max_bad=0.2))
+    strict = replace(recipe, train=replace(recipe.train, max_bad=0.0))
+    broken((0, 2), (2, 1), (2, 2))
+    first = Order(samples=18, batch=8, seed=recipe.train.seed, rank=0, ranks=1, whole=False)
+    lost = first.share(first.epoch(2), 0)[0]
+
+    def train(folder: Path, recipe: Recipe, resume: bool = False) -> Path:
+        listing = find(folder / "videos")
+
+        def hear(line: str) -> None:
+            if line.startswith("epoch 2/"):
+                listing.train[lost].path.write_text("gone")
+
+        return loop.train(recipe, listing, folder / "run", resume=resume, echo=hear)
+
+    for name in ("undisturbed", "stopped"):
+        shutil.copytree(videos, tmp_path / name / "videos")
+    undisturbed, stopped = train(tmp_path / "undisturbed", recipe), tmp_path / "stopped" / "run"
+    with pytest.raises(ValueError, match="1 of 18 training videos"):
+        train(tmp_path / "stopped", strict)
+    assert [path.name for path in sorted((stopped / "checkpoints").iterdir())] == ["00000000", "00000008"]
+    train(tmp_path / "stopped", recipe, resume=True)
+    assert [line["skipped"] for line in metrics(stopped)] == [1, 0, 2, 0]
+    assert_same(stopped, undisturbed)
+
+
 @pytest.mark.parametrize("every", [1, 3], ids=["the first epoch was the best", "none was evaluated"])
 def test_going_back_forgets_a_best_epoch_whose_line_is_replaced(
     tmp_path: Path,
@@ -238,7 +275,11 @@ def test_going_back_forgets_a_best_epoch_whose_line_is_replaced(
         return {"top1": judged[-1], "unreadable": {}}
 
     monkeypatch.setattr(evaluation, "result", dictated)
+    drawn = list[int]()
+    monkeypatch.setattr(Plot, "add", lambda _, record: drawn.append(record["step"]))
+    monkeypatch.setattr(Plot, "forget_after", lambda _, step: drawn.__delitem__(slice(step // 2, None)))
     loop.train(recipe, listing, run, echo=said.append)
+    assert drawn == [2, 4, 6, 8]
     assert len(judged) == {1: 5, 3: 6}[every]
     best = {1: 1, 3: 3}[every]
     assert said[-1].endswith(f"epoch {best}, the best on the holdout")
