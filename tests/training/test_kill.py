@@ -134,8 +134,14 @@ def test_ctrl_c_with_a_decoding_process_and_going_on_without(
     assert_ends_alike(run, undisturbed, long, listing)
 
 
-@pytest.mark.parametrize("where", ["looking through", "probing"])
-def test_sigterm_before_the_first_step_leaves_nothing(tmp_path: Path, videos: Path, where: str):
+@pytest.mark.parametrize(
+    ("where", "sentence"),
+    [
+        ("looking through", "stopped between steps, and nothing is half done: the same command begins the run"),
+        ("probing", "stopped before anything was begun: give the same command again"),
+    ],
+)
+def test_sigterm_before_the_first_step_leaves_nothing(tmp_path: Path, videos: Path, where: str, sentence: str):
     """While processes look at the videos, and while a batch is looked for that fits."""
     run, program = tmp_path / "runs" / "run", tmp_path / "program.py"
     program.write_text(STANDING_STILL, encoding="utf-8")
@@ -157,7 +163,7 @@ def test_sigterm_before_the_first_step_leaves_nothing(tmp_path: Path, videos: Pa
     finally:
         child.kill()
     assert (child.returncode, err) == (0, "")
-    assert out.splitlines()[-1] == ("stopped between steps, and nothing is half done: the same command begins the run")
+    assert out.splitlines()[-1] == sentence
     assert not run.exists()
     with pytest.raises(ValueError, match=r"run holds no recipe.toml, so none has begun there: leave --resume out"):
         runs.to_train(videos, run, True)
