@@ -40,6 +40,7 @@ class Plot:
         if self.writer is not None:
             self.writer.close()
             self.writer = type(self.writer)(self.writer.log_dir, purge_step=step + 1)
+            self.writer.flush()
 
 
 @contextmanager
