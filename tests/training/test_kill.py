@@ -25,6 +25,7 @@ from mvit.recipes.recipe import Recipe
 from mvit.training import loop
 from mvit.training.run import Run
 
+pytestmark = pytest.mark.timeout(600)  # real processes, on cores that others may use
 EPOCHS = 12
 PROGRAM = """
 import sys
@@ -159,7 +160,7 @@ def test_sigterm_before_the_first_step_leaves_nothing(tmp_path: Path, videos: Pa
         while (line := child.stdout.readline()) != "here\n":
             assert line, child.communicate()[1]
         child.send_signal(signal.SIGTERM)
-        out, err = child.communicate(timeout=120)
+        out, err = child.communicate()
     finally:
         child.kill()
     assert (child.returncode, err) == (0, "")
