@@ -99,7 +99,7 @@ def train(
     from mvit.curation.index import place
     from mvit.data.dataset import find
     from mvit.distributed import launch
-    from mvit.distributed.interruption import TerminatedError
+    from mvit.distributed.interruption import TerminatedError, terminable
     from mvit.recipes import recipe as recipes
 
     options: dict[str, Any] = {"model.name": model, "train.memory": memory}
@@ -116,19 +116,26 @@ def train(
 
     try:
         with _together() as ranks:
-            folder, goes_on, file, how_to_split = ranks.from_first(begin) if ranks else begin()
-            listing = find(data, val=val, **how_to_split)
 
-            from mvit.analysis.report import report as write_report  # these take long to import: wrong words come first
-            from mvit.training import defaults, loop
+            def unbegun() -> None:
+                if not ranks or ranks.leads:
+                    print("stopped before anything was begun: give the same command again")
 
-            def resolve() -> Any:
-                if goes_on:
-                    return defaults.as_begun(file, overrides, folder / "recipe.toml", auto=weights == "auto")
-                count = ranks.count if ranks else 1
-                return defaults.settle(recipe, overrides, listing, auto=weights == "auto", ranks=count)
+            with terminable(unbegun):
+                folder, goes_on, file, how_to_split = ranks.from_first(begin) if ranks else begin()
+                listing = find(data, val=val, **how_to_split)
 
-            resolved = ranks.from_first(resolve) if ranks else resolve()
+                # These take long to import: wrong words come first.
+                from mvit.analysis.report import report as write_report
+                from mvit.training import defaults, loop
+
+                def resolve() -> Any:
+                    if goes_on:
+                        return defaults.as_begun(file, overrides, folder / "recipe.toml", auto=weights == "auto")
+                    count = ranks.count if ranks else 1
+                    return defaults.settle(recipe, overrides, listing, auto=weights == "auto", ranks=count)
+
+                resolved = ranks.from_first(resolve) if ranks else resolve()
             together: dict[str, Any] = {"ranks": ranks} if ranks else {}
             loop.train(
                 *(resolved, listing, folder),

@@ -41,7 +41,7 @@ def to_train(data: Path, out: Path | None, resume: bool | Literal["auto"]) -> tu
     run_id = launch.run_id()
     if resume is True:
         if out is None or not (out / "recipe.toml").is_file():
-            found = f"; {out} holds no recipe.toml" if out else ""
+            found = f"; {out} holds no recipe.toml, so none has begun there: leave --resume out to begin" if out else ""
             raise ValueError(f"--resume goes on with a run: name its folder with --out{found}")
         return out, True
     folder, name = Path("runs"), name_of(data)

@@ -29,7 +29,7 @@ def write(metrics: Path, *epochs: int, **more: Any) -> None:
         for epoch in epochs:
             with metrics.open("a", encoding="utf-8") as lines:
                 lines.write(json.dumps(record(epoch, **more)) + "\n")
-            plot(record(epoch, **more))
+            plot.add(record(epoch, **more))
 
 
 def test_a_run_that_goes_on_draws_no_step_twice(tmp_path: Path, library: Any):
@@ -49,6 +49,19 @@ def test_a_run_that_goes_on_draws_what_was_not_drawn_before(tmp_path: Path, libr
     metrics.write_text("".join(json.dumps(record(epoch)) + "\n" for epoch in (1, 2)), encoding="utf-8")
     write(metrics, 3)
     assert [step for step, _ in drawn(tmp_path / events.FOLDER, library)["loss"]] == [5, 10, 15]
+
+
+def test_what_was_drawn_before_a_run_went_back_is_taken_back_at_once(tmp_path: Path, library: Any):
+    library("tensorboard", "logs")
+    with events.plotting(tmp_path / "metrics.jsonl", 0) as plot:
+        for epoch in (1, 2, 3):
+            plot.add(record(epoch, lr=0.1))
+        plot.forget_after(STEPS_AN_EPOCH)
+        assert drawn(tmp_path / events.FOLDER, library)["lr"] == [(5, pytest.approx(0.1))]
+        for epoch in (2, 3):
+            plot.add(record(epoch, lr=0.2))
+    found = drawn(tmp_path / events.FOLDER, library)["lr"]
+    assert found == [(5, pytest.approx(0.1)), (10, pytest.approx(0.2)), (15, pytest.approx(0.2))]
 
 
 def test_a_training_draws_its_metrics_and_is_the_same_run(tmp_path, finished, recipe, listing, library):

@@ -14,7 +14,7 @@ from mvit import cli
 from mvit.data import video
 from mvit.data.dataset import find
 from mvit.recipes.recipe import load
-from mvit.training import course, loop
+from mvit.training import judge, loop
 
 COLOURS = {"blue": 2, "red": 0}
 COMBINATIONS = [(), ("blue",), ("red",), ("blue", "red")]
@@ -155,8 +155,8 @@ def test_the_best_epoch_is_chosen_by_map(table, tmp_path):
 
 
 def test_a_model_that_learned_nothing_is_said_to_be_no_better_than_equal_scores():
-    assert course.no_better_than({"map": 0.26, "chance": 0.25}, ()) is None
-    said = course.no_better_than({"map": 0.25, "chance": 0.25}, ())
+    assert judge.no_better_than({"map": 0.26, "chance": 0.25}, ()) is None
+    said = judge.no_better_than({"map": 0.25, "chance": 0.25}, ())
     assert said == "the same scores for every video would have an mAP of 25.0%"
 
 

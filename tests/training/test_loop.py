@@ -19,7 +19,7 @@ from mvit.evaluation import evaluate as evaluation
 from mvit.model.mvit import MViT
 from mvit.recipes import recipe as recipes
 from mvit.recipes.recipe import Recipe
-from mvit.training import checkpoint, course, faults, loop, progress
+from mvit.training import checkpoint, course, faults, judge, loop, progress
 from mvit.training.hardware import choose
 from mvit.training.learner import predictor
 from pictures import save_picture
@@ -131,13 +131,13 @@ def test_an_evaluation_on_the_way_sees_the_weights_of_its_moment(tmp_path: Path,
     plain = replace(plain, data=replace(plain.data, views=(1, 1)))
     seen: list[Any] = []
 
-    class Watched(course.Course):
+    class Watched(judge.Judge):
         def evaluate(self, model: MViT, *args: Any, **more: Any) -> Any:
             seen.append(super().evaluate(model, *args, **more).scores)
             return super().evaluate(model, *args, **more)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "Course", Watched)
+        patch.setattr(course, "Judge", Watched)
         loop.train(plain, listing, tmp_path / "run", echo=silent)
     assert len(seen) == 3
     assert seen[1] == pytest.approx(seen[2], abs=1e-6)  # the last epoch's weights, before and after they were written

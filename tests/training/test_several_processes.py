@@ -2,7 +2,10 @@
 
 import csv
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +52,74 @@ def two(train: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str
 def timeless(run: Path) -> list[dict[str, Any]]:
     lines = (json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines())
     return [{name: value for name, value in line.items() if name not in MEASURED} for line in lines]
+
+
+ASKING = """
+import sys
+import torch
+from mvit import create_model
+from mvit.data.clips import Batch
+from mvit.distributed import launch
+from mvit.distributed.group import joined
+from mvit.recipes.recipe import load
+from mvit.training.hardware import choose
+from mvit.training.learner import learner
+
+recipe = load(None, ["train.device=cpu", "train.precision=float32", "data.frames=4", "data.crop=32"])
+torch.manual_seed(0)
+with joined(launch.place()) as ranks:
+    model = create_model("mvit_test_4x32", num_classes=3)
+    pupil = learner(
+        *(model, recipe.optim, choose(recipe.train), recipe.data.preprocessing()),
+        accumulate=2, ranks=ranks, sharded=sys.argv[1] == "fsdp",
+    )
+
+    def ask(clips):
+        batch = Batch(torch.zeros(clips, 3, 4, 32, 32, dtype=torch.uint8), torch.zeros(clips, dtype=torch.int64), [])
+        print(pupil.first_not_finite(batch, together=4), flush=True)
+
+    def breaks(hook, place):
+        return model.get_submodule(place).register_forward_hook(hook) if ranks.place.rank == 1 else None
+
+    def broken_gradient(module, inputs, output):
+        output.register_hook(lambda gradient: gradient * float("nan"))
+
+    ask(2)
+    ask(0 if ranks.place.rank == 1 else 4)
+    for hook, place in ((lambda module, inputs, output: output / 0, "blocks.1.mlp"), (broken_gradient, "head")):
+        handle = breaks(hook, place)
+        ask(2)
+        if handle is not None:
+            handle.remove()
+    with torch.no_grad():
+        model.stem.bias.fill_(float("inf"))
+    ask(0 if ranks.place.rank == 0 else 4)
+"""
+
+
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_what_was_not_finite_first_on_any_rank_is_known_to_all(tmp_path: Path, parallel: str):
+    (tmp_path / "asking.py").write_text(ASKING, encoding="utf-8")
+    place = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}
+    place["MASTER_PORT"] = str(faults.free_port())
+    both = [
+        subprocess.Popen(
+            [sys.executable, str(tmp_path / "asking.py"), parallel],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=os.environ | place | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+        )
+        for rank in range(2)
+    ]
+    for process in both:
+        answers = process.communicate(timeout=300)[0].splitlines()
+        assert answers == [
+            "None",
+            "None",
+            "the output of blocks.1.mlp",
+            "the gradient of the output of head",
+            "the output of stem",
+        ]
 
 
 def said_once(text: str) -> str:

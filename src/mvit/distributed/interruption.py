@@ -2,7 +2,8 @@
 
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -15,6 +16,35 @@ class Interrupted(KeyboardInterrupt):
 
 class TerminatedError(Interrupted):
     """The same for SIGTERM, by which a machine is wanted for something else: all that was asked for is done."""
+
+
+class UnbegunError(TerminatedError):
+    """The same at once, where no step is under way and nothing is to be saved."""
+
+
+@contextmanager
+def terminable(say: Callable[[], None]) -> Iterator[None]:
+    """While it is entered, SIGTERM raises ``UnbegunError`` wherever it comes, as Ctrl-C raises ``KeyboardInterrupt``.
+
+    ``say`` is called once all that was entered within is left. An ``Interruption`` entered within has the signal to
+    itself. Elsewhere than in the main thread it changes nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it comes again, perhaps, and cleaning up is not to be disturbed
+        raise UnbegunError
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    except UnbegunError:
+        say()
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class Interruption:

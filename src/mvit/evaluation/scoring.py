@@ -19,6 +19,10 @@ class Metric(NamedTuple):
     name: str
 
 
+class NotFiniteError(ValueError):
+    """A classifier's scores are no numbers."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Scoring:
     """What becomes of logits; stored with the model, so that evaluation and prediction do the same."""
@@ -74,7 +78,8 @@ SINGLE = Scoring()
 def score_views(predict: Predict, views: np.ndarray, scoring: Scoring = SINGLE) -> np.ndarray:
     """The class scores of one video from its views; (N, 3, T, H, W) -> (classes,) float64.
 
-    Raises ValueError when the classifier gives something other than a row of finite numbers for each view.
+    Raises ValueError when the classifier gives something other than a row of numbers for each view, and NotFiniteError
+    when these are not finite.
     """
     logits = np.asarray(predict(views))
     if logits.ndim != 2 or len(logits) != len(views):
@@ -82,7 +87,7 @@ def score_views(predict: Predict, views: np.ndarray, scoring: Scoring = SINGLE) 
             f"the classifier gave an array of shape {logits.shape} for {len(views)} views: a row each is due"
         )
     if not np.isfinite(logits).all():
-        raise ValueError(
+        raise NotFiniteError(
             "the classifier gave scores that are not finite numbers: its training has probably diverged; "
             "train again with a lower learning rate"
         )

@@ -1,32 +1,30 @@
 """A run under way: its steps, what ends an epoch, and what is written of both."""
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from mvit import weights
 from mvit.data.clips import Batch
-from mvit.data.dataset import Sample
 from mvit.data.loader import TrainLoader
-from mvit.data.order import evaluated
 from mvit.data.samples import named
 from mvit.data.views import Preprocessing, describe
 from mvit.distributed.group import ALONE, Ranks
 from mvit.distributed.interruption import Interruption
 from mvit.evaluation import evaluate as evaluation
-from mvit.evaluation.evaluate import Evaluation
-from mvit.evaluation.scoring import Scoring
+from mvit.evaluation.scoring import NotFiniteError, Scoring
 from mvit.model.mvit import MViT
 from mvit.recipes.recipe import Recipe
 from mvit.training import checkpoint, mixing, optim
 from mvit.training.events import Plot
 from mvit.training.faults import MOST_ROLLBACKS, MOST_SKIPPED_IN_A_ROW, DivergedError
 from mvit.training.hardware import peak_memory
-from mvit.training.learner import Learner, Outcome, predictor
+from mvit.training.judge import Judge, no_better_than
+from mvit.training.learner import Learner, Outcome
 from mvit.training.memory import is_lack_of_memory, on_each, too_little
 from mvit.training.parts import Limit, Parts
 from mvit.training.position import Position, step_seed
@@ -36,8 +34,6 @@ from mvit.training.watchdog import Watchdog
 
 MEASURED = ("clips_per_second", "data_wait", "seconds", "peak_memory_bytes")
 """What a record of metrics.jsonl holds of the machine: all else is alike in runs that are."""
-SKIPPED = "skipped.jsonl"
-"""In the run folder: the steps that were not taken."""
 QUICK_VIEWS = (1, 1)
 """Clips and crops of a video in the evaluations on the way."""
 
@@ -73,13 +69,21 @@ class Course:
         """What becomes of logits."""
         return Scoring(multi_label=self.parts.multi_label, aggregate=self.recipe.data.aggregate)
 
+    @property
+    def judge(self) -> Judge:
+        """What evaluates the model."""
+        return Judge(
+            *(self.parts.classes, self.preprocessing, self.scoring, self.pupil.hardware, self.ranks, self.status),
+            *(self.interruption, self.recipe.train.timeout_seconds),
+        )
+
     # ---- learning ----
 
     def learn_epoch(self) -> None:
         """Take a step for every batch of the epoch that is not done yet; of an earlier one, where the run went back."""
         self.epoch_meter = Meter()
         if self.position == Position():
-            self.save()  # the first checkpoint to go back to
+            self.save(good=True)  # the first checkpoint to go back to
         with Watchdog(self.recipe.train.timeout_seconds) as watchdog:
             while self.position.batch < len(self.loader):
                 self.meter, self.epoch_meter = self.meter + self.epoch_meter, Meter()
@@ -168,10 +172,14 @@ class Course:
         here.skipped_in_a_row += 1
         here.suspects.append([here.epoch, here.batch])
         torch.manual_seed(seed)
-        where = next(filter(None, self.ranks.gathered(self.pupil.first_not_finite(batch, mix))), None)
+        where = self.pupil.first_not_finite(batch, mix, self.together)
         self.write_skipped(batch, outcome, rate, where)
         if here.skipped_in_a_row == MOST_SKIPPED_IN_A_ROW:
-            self.roll_back(rate, where)
+            self.roll_back(
+                f"{MOST_SKIPPED_IN_A_ROW} steps in a row had a loss or gradient that is not finite (epoch "
+                f"{here.epoch + 1}, learning rate {rate:.3g}; not finite first: {where or 'nothing, computed again'}; "
+                f"see {self.run.skipped})"
+            )
 
     def write_skipped(self, batch: Batch, outcome: Outcome, rate: float, where: str | None) -> None:
         """A line of skipped.jsonl: a step that was not taken, and what there is to find out why."""
@@ -188,22 +196,17 @@ class Course:
             "labels": self.everywhere(batch.named(self.parts.classes)),
         }
         if self.ranks.leads:
-            self.run.append(SKIPPED, record)
+            self.run.append(self.run.skipped, record)
 
-    def roll_back(self, rate: float, where: str | None) -> None:
+    def roll_back(self, why: str) -> None:
         """Go back to the last good checkpoint, to leave out the steps that failed since, at lower learning rates.
 
         Raises ``DivergedError`` where the run has done that before.
         """
         here = self.position
-        what = (
-            f"{MOST_SKIPPED_IN_A_ROW} steps in a row had a loss or gradient that is not finite (epoch "
-            f"{here.epoch + 1}, learning rate {rate:.3g}; not finite first: {where or 'nothing, computed again'}; "
-            f"see {self.run.folder / SKIPPED})"
-        )
         if here.rollbacks == MOST_ROLLBACKS:
             raise DivergedError(
-                f"{what}, also after going back and learning at {here.rate_factor:g} times the rate: lower optim.lr, "
+                f"{why}, also after going back and learning at {here.rate_factor:g} times the rate: lower optim.lr, "
                 "lengthen optim.warmup_fraction or set optim.clip_norm"
             )
         path = checkpoint.path_of(self.run.checkpoints, here.good)
@@ -211,13 +214,18 @@ class Course:
         assert saved is not None
         self.pupil.restore(saved.tensors)
         self.position = back = here.gone_back(Position(**saved.meta))
+        if not self.pupil.best:  # nothing was, or an earlier version wrote the checkpoint
+            back.best, back.best_epoch = Position.best, Position.best_epoch
+        elif back.best_epoch != here.best_epoch:
+            self.write_model(self.pupil.best)
         went_back = {"epoch": back.epoch + 1, "batch": back.batch}
         if self.ranks.leads:
             self.run.forget_after(back.epoch)
-            self.run.append(SKIPPED, {"went_back_to": went_back, "lr_factor": back.rate_factor})
+            self.run.append(self.run.skipped, {"went_back_to": went_back, "lr_factor": back.rate_factor, "why": why})
+        self.plot.forget_after(back.epoch * len(self.loader))
         self.echo(
-            f"warning: {what}: going back to the beginning of epoch {back.epoch + 1}, leaving out the "
-            f"{len(here.suspects)} steps that were skipped, and learning at {back.rate_factor:g} times the rate"
+            f"warning: {why}: going back to {back.place(len(self.loader))}, leaving out {len(here.suspects)} steps "
+            f"that were skipped, and learning at {back.rate_factor:g} times the rate"
         )
 
     def leave_out(self, batch: Batch) -> None:
@@ -260,7 +268,10 @@ class Course:
     # ---- the end of an epoch ----
 
     def end_epoch(self) -> None:
-        """Evaluate if it is time, write metrics and, last, the checkpoint: what comes before it can be done again."""
+        """Evaluate if it is time, write metrics and, last, the checkpoint: what comes before it can be done again.
+
+        Goes back, like a row of skipped steps, where the scores of an evaluation are not finite.
+        """
         here, meter, epochs = self.position, self.epoch_meter, self.recipe.train.epochs
         done = here.epoch + 1
         data_wait, peak = self.ranks.largest([meter.data_wait, peak_memory(self.pupil.hardware.device) or 0])
@@ -282,7 +293,14 @@ class Course:
         if done == epochs or done % self.recipe.train.evaluate_every == 0:
             for name, samples in (("holdout", self.parts.holdout), ("val", self.parts.val)):
                 if samples:
-                    result = evaluation.result(self.evaluate(self.pupil.taught, samples, *QUICK_VIEWS))
+                    try:
+                        outcome = self.judge.evaluate(self.pupil.taught, samples, *QUICK_VIEWS)
+                    except NotFiniteError:
+                        self.roll_back(
+                            f"the scores of {name} after epoch {done} are not finite (learning rate {record['lr']:.3g})"
+                        )
+                        return
+                    result = evaluation.result(outcome)
                     key, title = self.scoring.metric
                     record[f"{name}_{key}"] = result[key]
                     line += f"  {name} {title} {result[key]:.1%}"
@@ -291,49 +309,23 @@ class Course:
             best = record.get(f"holdout_{self.scoring.metric.key}")
             if best is not None and best >= here.best:  # of equals the later, annealed more
                 here.best, here.best_epoch = best, done
-                self.write_model()
+                self.pupil.keep_best()
+                self.write_model(self.pupil.best)
         if self.ranks.leads:
-            self.run.append(self.run.metrics.name, record)
-        self.plot(record)
+            self.run.append(self.run.metrics, record)
+        self.plot.add(record)
         self.echo(line)
         self.position = here.next_epoch()
         if done == epochs or done % self.recipe.train.checkpoint_every == 0:
             if not self.parts.holdout:
-                self.write_model()
-            self.save()
+                self.write_model(self.pupil.taught.state_dict())
+            self.save(good=not here.skipped_in_a_row)
 
-    def evaluate(
-        self, model: MViT, samples: Sequence[Sample], clips: int, crops: int, exact: bool = False
-    ) -> Evaluation:
-        """Score videos with the model as it is, each on one of the ranks; every rank has the result."""
-        ranks, total = self.ranks.count, len(samples)
-        mine = evaluated(total, self.ranks.place.rank, ranks)
-
-        def progress(done: int, _: int) -> None:
-            self.status.show(
-                lambda: f"evaluating {min(ranks * done, total)} of {total} {self.parts.medium}, {clips}x{crops} views"
-            )
-            self.interruption.check()
-
-        predict = predictor(model, self.pupil.hardware, exact=exact)
-        classes, preprocessing = self.parts.classes, self.preprocessing
-        views: dict[str, Any] = {"clips": clips, "crops": crops, "scoring": self.scoring}
-        scored = evaluation.score(
-            predict, [samples[i] for i in mine], classes, preprocessing, **views, progress=progress
-        )
-        if len(mine) < -(-total // ranks):
-            self.interruption.check()  # as often as those that have a video more
-        shares = self.ranks.gathered(dict(zip(mine, scored, strict=True)))
-        everywhere = {place: outcome for share in shares for place, outcome in share.items()}
-        assert sum(map(len, shares)) == len(everywhere) == total, "each video is scored once"
-        outcomes = [everywhere[place] for place in range(total)]
-        return evaluation.collected(samples, outcomes, classes, preprocessing, **views)
-
-    def write_model(self) -> None:
+    def write_model(self, state: Mapping[str, Tensor]) -> None:
         """The model for those who use it: weights, and what prediction must know."""
-        model, views = self.pupil.taught, self.recipe.data.views
+        views = self.recipe.data.views
         description = {
-            "config": model.config.to_dict(),
+            "config": self.pupil.model.config.to_dict(),
             "classes": list(self.parts.classes),
             "preprocessing": self.preprocessing.to_dict(),
             "views": list(views),
@@ -341,13 +333,16 @@ class Course:
             "protocol": describe(self.preprocessing, *views, self.scoring.aggregate),
         }
         if self.ranks.leads:
-            weights.write(self.run.folder, model.state_dict(), description)
+            weights.write(self.run.folder, state, description)
 
-    def save(self) -> None:
-        """Write a checkpoint of this position."""
+    def save(self, *, good: bool = False) -> None:
+        """Write a checkpoint of this position, ``good`` to go back to.
+
+        One that an interruption calls for is not, so that a run that was stopped goes back to where it would have.
+        """
         here = self.position
         serial = here.epoch * (len(self.loader) + 1) + here.batch  # an epoch learned is not yet an epoch ended
-        if here.batch == 0 and not here.skipped_in_a_row:
+        if good:
             here.good, here.suspects = serial, []
         tensors = self.pupil.tensors()
         if self.ranks.leads:
@@ -366,7 +361,7 @@ class Course:
         model = MViT(config)
         model.load_state_dict(state)
         model.to(self.pupil.hardware.device)
-        outcome = self.evaluate(model, self.parts.val, *self.recipe.data.views, exact=True)
+        outcome = self.judge.evaluate(model, self.parts.val, *self.recipe.data.views, exact=True)
         if not self.ranks.leads:
             return
         result = evaluation.write(outcome, self.run.folder)
@@ -377,14 +372,3 @@ class Course:
                 f"warning: {idle}: nothing was learned that holds for other {self.parts.medium}. Train longer "
                 "(train.epochs), or start from model.weights"
             )
-
-
-def no_better_than(result: Mapping[str, Any], samples: Sequence[Sample]) -> str | None:
-    """What one would get without looking at the videos, in words, where the result is no better."""
-    if "map" in result:
-        constant = f"the same scores for every video would have an mAP of {result['chance']:.1%}"
-        return constant if result["map"] <= result["chance"] else None
-    label, count = Counter(sample.label for sample in samples).most_common(1)[0]
-    if result["top1"] > count / len(samples) or len(result["classes"]) == 1:
-        return None
-    return f"always answering {label!r} would be right for {count / len(samples):.1%}"

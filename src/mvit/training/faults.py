@@ -6,6 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mvit.distributed.group import ALONE, Ranks
+from mvit.distributed.parallel import put_together
+
 MOST_SKIPPED_IN_A_ROW = 8
 """Steps with a loss or gradient that is not finite, after which the weights are taken to have gone astray."""
 MOST_ROLLBACKS = 1
@@ -18,11 +21,13 @@ class DivergedError(ValueError):
     """Losses or gradients are no numbers any more."""
 
 
-def first_not_finite(model: nn.Module, losses: Iterable[Tensor]) -> str | None:
+def first_not_finite(model: nn.Module, losses: Iterable[Tensor], ranks: Ranks = ALONE) -> str | None:
     """What was not finite first, in words, such as "the output of blocks.3.mlp"; None where all is.
 
     ``losses`` computes the model's losses one by one; each is differentiated, so gradients are left behind. Modules are
-    looked at in the order in which they are done, forward and then backward, the innermost first.
+    looked at in the order in which they are done, forward and then backward, the innermost first. All ``ranks`` are to
+    ask, and learn the same: gradients of parameters that are in shards are sums over ranks, so they are looked at where
+    no rank has found anything before.
     """
     found: list[str] = []
 
@@ -47,10 +52,11 @@ def first_not_finite(model: nn.Module, losses: Iterable[Tensor]) -> str | None:
     finally:
         for hook in hooks:
             hook.remove()
-    for name, parameter in model.named_parameters():
-        if parameter.grad is not None:
-            look(parameter.grad, f"the gradient of {name}")
-    return next(iter(found), None)
+    if not any(ranks.gathered(found)):
+        for name, parameter in model.named_parameters():
+            if parameter.grad is not None:
+                look(put_together(parameter.grad), f"the gradient of {name}")
+    return next((words for one in ranks.gathered(found) for words in one), None)
 
 
 def _tensors(output: Any) -> Iterator[Tensor]:

@@ -4,7 +4,7 @@ B batch, T frames, S side of the crop, K classes.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import numpy as np
@@ -52,12 +52,18 @@ class Learner:
     ranks: Ranks = ALONE
     sharded: bool = False
     """Whether each rank holds a part of every tensor only."""
+    best: dict[str, Tensor] = field(default_factory=dict)
+    """The weights that did best on the holdout so far, in a processor's memory; none where nothing is held out."""
 
     @property
     def taught(self) -> MViT:
         """The model to evaluate and save: with averaged weights where there is an average; to be asked of all ranks."""
         model = cast(MViT, self.average.module) if self.average is not None else self.model
         return parallel.assembled(model) if self.sharded else model
+
+    def keep_best(self) -> None:
+        """Remember the taught model's weights as those that did best on the holdout."""
+        self.best = {name: tensor.detach().cpu().clone() for name, tensor in self.taught.state_dict().items()}
 
     def step(self, batch: Batch, rate: float, mix: Mix = UNMIXED, together: int | None = None) -> Outcome:
         """Learn from one batch at a learning rate, or skip it where the loss or the gradient is not finite.
@@ -134,17 +140,16 @@ class Learner:
         self.optimizer.zero_grad()
         return self.scaler.get_scale() < before
 
-    def first_not_finite(self, batch: Batch, mix: Mix = UNMIXED) -> str | None:
+    def first_not_finite(self, batch: Batch, mix: Mix = UNMIXED, together: int | None = None) -> str | None:
         """Compute a batch that was skipped again, learning nothing, and say in words what was not finite first.
 
-        Nothing is said of a batch without clips, nor of a model in shards.
+        To be asked of all ranks, as a step is, and the same is said to all.
         """
-        if self.sharded or not len(batch.labels):
-            return None
-        # By modules of their own, which a compiled model has no more, and for this rank alone.
-        plain = replace(self, forward=self.model, ranks=ALONE)
-        losses = (loss for loss, _ in plain._losses(*self._on_device(batch), mix, len(batch.labels)))
-        found = faults.first_not_finite(self.model, losses)
+        together = len(batch.labels) if together is None else together
+        # By modules of their own, which a compiled model has no more; a copy's for this rank alone, if it has clips.
+        plain = replace(self, forward=self.model, ranks=self.ranks if self.sharded else ALONE)
+        computed = plain._losses(*self._on_device(batch), mix, together) if self.sharded or len(batch.labels) else ()
+        found = faults.first_not_finite(self.model, (loss for loss, _ in computed), self.ranks)
         self.optimizer.zero_grad()
         return found
 
@@ -162,13 +167,14 @@ class Learner:
             "optimizer": optim.state_tensors(self.model, self.optimizer),
             "average": self.average.state_dict() if self.average is not None else {},
             "scaler": {name: torch.tensor(self.scaler.state_dict()[name]) for name in self._scale_names},
+            "best": self.best,
         }
         named = {f"{part}/{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
         return parallel.whole(named, kept=self.ranks.leads) if self.sharded else named
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Take up what ``tensors`` gave."""
-        parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "average": {}, "scaler": {}}
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "optimizer": {}, "average": {}, "scaler": {}, "best": {}}
         for name, tensor in tensors.items():
             part, _, rest = name.partition("/")
             parts[part][rest] = tensor
@@ -180,6 +186,7 @@ class Learner:
         optim.load_state_tensors(self.model, self.optimizer, parts["optimizer"])
         if self.average is not None:
             self.average.load_state_dict(parts["average"])
+        self.best = parts["best"]
         scale = {name: parts["scaler"][name].item() for name in self._scale_names}
         self.scaler.load_state_dict(self.scaler.state_dict() | scale)
 

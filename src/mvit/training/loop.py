@@ -16,7 +16,7 @@ from mvit.data.resources import available_cores
 from mvit.data.samples import medium_of
 from mvit.data.transforms import Augmentation
 from mvit.distributed.group import ALONE, Ranks, settle
-from mvit.distributed.interruption import Interrupted, Interruption
+from mvit.distributed.interruption import Interrupted, Interruption, terminable
 from mvit.distributed.lock import locked
 from mvit.model.mvit import MViT
 from mvit.recipes import recipe as recipes
@@ -59,28 +59,36 @@ def train(
     if tensorboard:
         events.require_tensorboard()
     run, machine = Run(Path(out)), hardware.choose(recipe.train)
-    if resume:
-        recipe = ranks.from_first(lambda: batch.as_begun(recipe, run.recipe))
-    settle(machine.device, ranks)
-    now = origin(listing, machine.device.type, ranks.count, run_id)
-    ranks.require_alike(
-        {
-            f"{section}.{key}": str(value)
-            for section, keys in recipes.as_dict(recipe).items()
-            for key, value in keys.items()
-        }
-        | {f"the version of {name}": str(version) for name, version in now["environment"]["versions"].items()}
-        | {"their videos": now["data"]["sha256"], "their processors": machine.precision}
-    )
+    heard = echo if ranks.leads else _unheard
 
-    def require_folder() -> None:
-        return run.require_same(recipe, listing) if resume else run.require_new()
+    def unbegun() -> None:
+        how = f"with --out {run.folder} --resume goes on" if run.recipe.is_file() else "begins the run"
+        heard(f"stopped between steps, and nothing is half done: the same command {how}")
 
-    ranks.from_first(require_folder)
-    with locked(run.folder) if ranks.leads else nullcontext():
-        ranks.from_first(require_folder)  # nobody can have come in between now
-        heard = echo if ranks.leads else _unheard
-        _train(recipe, listing, run, machine, now, ranks, heard, resume=resume, index=index, tensorboard=tensorboard)
+    with terminable(unbegun):
+        if resume:
+            recipe = ranks.from_first(lambda: batch.as_begun(recipe, run.recipe))
+        settle(machine.device, ranks)
+        now = origin(listing, machine.device.type, ranks.count, run_id)
+        ranks.require_alike(
+            {
+                f"{section}.{key}": str(value)
+                for section, keys in recipes.as_dict(recipe).items()
+                for key, value in keys.items()
+            }
+            | {f"the version of {name}": str(version) for name, version in now["environment"]["versions"].items()}
+            | {"their videos": now["data"]["sha256"], "their processors": machine.precision}
+        )
+
+        def require_folder() -> None:
+            return run.require_same(recipe, listing) if resume else run.require_new()
+
+        ranks.from_first(require_folder)
+        with locked(run.folder) if ranks.leads else nullcontext():
+            ranks.from_first(require_folder)  # nobody can have come in between now
+            _train(
+                recipe, listing, run, machine, now, ranks, heard, resume=resume, index=index, tensorboard=tensorboard
+            )
     return run.folder
 
 
@@ -197,37 +205,39 @@ def _train(
             echo(f"of {recipe.train.memory}, {plan}")
         for remark in schedule.remarks() if not recipe.model.weights else []:
             echo(f"warning: {remark}")
-        if resume and ranks.leads:
-            for remark in changes(run.origin, now):
-                echo(remark)
-            run.forget_after(position.epoch)
-            echo(f"going on {_whereabouts(position, recipe, len(loader))}")
-        elif ranks.leads:
-            run.create(recipe, listing, unreadable, now | {"whole_batches": loader.order.whole})
 
         # ---- epochs ----
-        steps_done = position.epoch * len(loader)
-        drawn = tensorboard and ranks.leads
-        drawing = events.plotting(run.metrics, steps_done) if drawn else events.not_plotting()
-        line = StatusLine(echo)
         interrupting = Interruption(ranks.largest, several=ranks.count > 1)
-        with drawing as plot, interrupting as interruption, line if ranks.leads else nullcontext(line) as status:
-            feeding = Feeding(machine.device.type, machine.workers, available_cores(), preprocessing.short_side)
-            course = Course(
-                *(run, recipe, parts, limit, preprocessing, loader, schedule, pupil, position),
-                *(echo, plot, status, interruption, Watch(feeding)),
-                ranks=ranks,
-            )
-            try:
-                while course.position.epoch < recipe.train.epochs:
-                    course.learn_epoch()
-                    course.end_epoch()
-                course.report()
-            except Interrupted:
-                course.save()
-                where = _whereabouts(course.position, recipe, len(loader))
-                echo(f"stopped {where}, and saved: the same command with --out {run.folder} --resume goes on")
-                raise
+        line = StatusLine(echo)
+        with interrupting as interruption:
+            if resume and ranks.leads:
+                for remark in changes(run.origin, now):
+                    echo(remark)
+                run.forget_after(position.epoch)
+                run.forget_skipped((position.epoch, position.batch), position.rollbacks)
+                echo(f"going on {_whereabouts(position, recipe, len(loader))}")
+            elif ranks.leads:
+                run.create(recipe, listing, unreadable, now | {"whole_batches": loader.order.whole})
+            drawn = tensorboard and ranks.leads
+            steps_done = position.epoch * len(loader)
+            drawing = events.plotting(run.metrics, steps_done) if drawn else nullcontext(events.Plot())
+            with drawing as plot, line if ranks.leads else nullcontext(line) as status:
+                feeding = Feeding(machine.device.type, machine.workers, available_cores(), preprocessing.short_side)
+                course = Course(
+                    *(run, recipe, parts, limit, preprocessing, loader, schedule, pupil, position),
+                    *(echo, plot, status, interruption, Watch(feeding)),
+                    ranks=ranks,
+                )
+                try:
+                    while course.position.epoch < recipe.train.epochs:
+                        course.learn_epoch()
+                        course.end_epoch()
+                    course.report()
+                except Interrupted:
+                    course.save()
+                    where = _whereabouts(course.position, recipe, len(loader))
+                    echo(f"stopped {where}, and saved: the same command with --out {run.folder} --resume goes on")
+                    raise
 
 
 def whole_batches(known: Mapping[str, Any], videos: int, batch: int, ranks: int) -> bool:
@@ -252,4 +262,4 @@ def _unheard(_: str) -> None:
 def _whereabouts(position: Position, recipe: Recipe, steps: int) -> str:
     if position.epoch == recipe.train.epochs:
         return "after the last epoch, with the evaluation"
-    return f"in epoch {position.epoch + 1}, of which {position.batch} of {steps} steps are done"
+    return f"in {position.place(steps)}"

@@ -40,18 +40,13 @@ class Position:
         """What the schedule's learning rates are multiplied by."""
         return RATE_AFTER_ROLLBACK**self.rollbacks
 
-    def gone_back(self, good: "Position") -> "Position":
-        """A good position again, from which the steps that failed since are left out, at lower learning rates.
+    def place(self, steps: int) -> str:
+        """Where that is, in words, of epochs of so many steps."""
+        return f"epoch {self.epoch + 1}, of which {self.batch} of {steps} steps are done"
 
-        What was best stays so, as its weights are on disk already.
-        """
-        return replace(
-            good,
-            best=self.best,
-            best_epoch=self.best_epoch,
-            rollbacks=self.rollbacks + 1,
-            left_out=[*good.left_out, *self.suspects],
-        )
+    def gone_back(self, good: "Position") -> "Position":
+        """A good position again, from which the steps that failed since are left out, at lower learning rates."""
+        return replace(good, rollbacks=self.rollbacks + 1, left_out=[*good.left_out, *self.suspects])
 
     def next_epoch(self) -> "Position":
         """The beginning of the next epoch."""

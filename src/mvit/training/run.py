@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,11 @@ class Run:
     def metrics(self) -> Path:
         """A line of JSON for each epoch."""
         return self.folder / "metrics.jsonl"
+
+    @property
+    def skipped(self) -> Path:
+        """A line of JSON for each step that was not taken, and for each time that the run went back."""
+        return self.folder / "skipped.jsonl"
 
     @property
     def origin(self) -> Path:
@@ -134,9 +139,8 @@ class Run:
             rows = [row for row in csv.DictReader(file) if found_in in (None, row["found_in"])]
         return {Path(row["path"]): row["reason"] for row in rows}
 
-    def append(self, file: str, record: Mapping[str, Any]) -> None:
+    def append(self, path: Path, record: Mapping[str, Any]) -> None:
         """Add a line of JSON to a file, and have it on its way to the disk."""
-        path = self.folder / file
         with files.blaming(path), path.open("a", encoding="utf-8") as lines:
             lines.write(json.dumps(record, ensure_ascii=False) + "\n")
             lines.flush()
@@ -145,8 +149,25 @@ class Run:
         """Drop metrics of later epochs, which a run that goes on from its checkpoint measures again."""
         if not self.metrics.exists():
             return
-        kept = [line for line in self.metrics.read_text(encoding="utf-8").splitlines() if _epoch(line) <= epochs]
+        kept = [line for line, record in _records(self.metrics) if record["epoch"] <= epochs]
         files.write_text(self.metrics, "".join(f"{line}\n" for line in kept))
+
+    def forget_skipped(self, step: tuple[int, int], rollbacks: int) -> None:
+        """Drop what a run that goes on from this step (epoch and batch, from 0 on) comes upon again.
+
+        It has gone back so many times before; later times, and what followed on them, are to come once more.
+        """
+        if not self.skipped.exists():
+            return
+        kept, times = list[str](), 0
+        for line, record in _records(self.skipped):
+            times += "went_back_to" in record
+            if times > rollbacks:
+                break
+            past = times < rollbacks or "went_back_to" in record
+            if past or (record["epoch"] - 1, record["batch"]) < step:
+                kept.append(line)
+        files.write_text(self.skipped, "".join(f"{line}\n" for line in kept))
 
 
 def only_listed_unreadable(folder: Path) -> bool:
@@ -154,9 +175,10 @@ def only_listed_unreadable(folder: Path) -> bool:
     return folder.is_dir() and all(path.name in (UNREADABLE, LOCK) for path in folder.iterdir())
 
 
-def _epoch(line: str) -> float:
-    """The epoch of a line of metrics; a line that a kill cut short belongs to none."""
-    try:
-        return json.loads(line)["epoch"]
-    except ValueError:
-        return float("inf")
+def _records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The lines of a file of JSON lines, but for one that a kill cut short, each with what it holds."""
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            yield line, json.loads(line)
+        except ValueError:
+            continue
