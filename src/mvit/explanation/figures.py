@@ -1,0 +1,89 @@
+"""How far attention reaches, as SVG that needs nothing else."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from mvit.analysis.markup import Child, Html, tag
+from mvit.analysis.plots import alone, ticks
+from mvit.explanation.distance import Distance
+
+WIDTH, HEIGHT = 420.0, 210.0
+LEFT, RIGHT, TOP, BOTTOM = 48.0, 16.0, 54.0, 40.0
+KEY = 24.0
+STYLE = """
+.even { stroke: var(--muted); stroke-width: 1.4; stroke-dasharray: 4 3; fill: none; }
+.head { fill: none; stroke-width: 1.4; } .head.of-0 { stroke: var(--ochre); } .head.of-1 { stroke: var(--blue); }
+.mean { fill: none; stroke-width: 2; } .mean.of-0 { stroke: var(--ochre); } .mean.of-1 { stroke: var(--blue); }
+"""
+
+States = Mapping[str, Sequence[Distance]]
+"""Up to two states of a model, such as before and after training, by name."""
+
+
+def reach(models: Mapping[str, States], over: str) -> str:
+    """Mean attention distance of every head by block, in space and in time: a column of panels for each model.
+
+    Dashes are what attention that prefers no key would have. ``over`` says which clips it is a mean over. There is no
+    panel for time where no clip has more than one frame of tokens.
+    """
+    every = [each for states in models.values() for found in states.values() for each in found]
+    panels = [(0, "in space: pixels")] + ([(1, "in time: frames")] if any(d.even_frames for d in every) else [])
+    parts: list[Child] = []
+    for row, (kind, unit) in enumerate(panels):
+        highest = max(value for each in every for value in (*_heads(each, kind), _even(each, kind))) * 1.05
+        for column, (name, states) in enumerate(models.items()):
+            place = f"translate({column * (LEFT + WIDTH + RIGHT):.0f} {KEY + row * (TOP + HEIGHT + BOTTOM):.0f})"
+            parts.append(tag("g", _panel(f"{name}, {unit}", states, kind, highest), transform=place))
+    size = len(models) * (LEFT + WIDTH + RIGHT), KEY + len(panels) * (TOP + HEIGHT + BOTTOM)
+    states = list(next(iter(models.values())))
+    return alone(*size, f"mean attention distance by block, {over}", [_key(states, over), parts], STYLE)
+
+
+def _heads(distance: Distance, kind: int) -> tuple[float, ...]:
+    return (distance.pixels, distance.frames)[kind]
+
+
+def _even(distance: Distance, kind: int) -> float:
+    return (distance.even_pixels, distance.even_frames)[kind]
+
+
+def _key(states: Sequence[str], over: str) -> Html:
+    parts: list[Child] = []
+    x = 0.0
+    for number, said in enumerate([*(f"{state} (ring: a head, line: their mean)" for state in states), "no preference"]):
+        even = number == len(states)
+        parts.append(tag("path", d=f"M{x:.0f} 8h24", class_="even" if even else f"mean of-{number}"))
+        parts.append(tag("text", said, x=x + 30, y=12.0))
+        x += 46 + 6.2 * len(said)
+    return tag("g", parts, tag("text", f"mean attention distance, {over}", x=0.0, y=30.0, class_="small"))
+
+
+def _panel(title: str, states: States, kind: int, highest: float) -> Iterator[Html]:
+    blocks = next(iter(states.values()))
+    step = WIDTH / len(blocks)
+
+    def down(value: float) -> float:
+        return TOP + HEIGHT * (1 - value / highest)
+
+    yield tag("text", title, x=0.0, y=TOP - 16, class_="title")
+    for mark in ticks(0, highest, 6):
+        yield tag("line", x1=LEFT, x2=LEFT + WIDTH, y1=down(mark), y2=down(mark), class_="grid")
+        yield tag("text", f"{mark:g}", x=LEFT - 8, y=down(mark) + 4, class_="end")
+    for place, block in enumerate(blocks):
+        x = LEFT + step * (place + 0.5)
+        if len(blocks) <= 24 or place % 4 == 0:
+            yield tag("text", block.index, x=x, y=TOP + HEIGHT + 18, class_="middle")
+        if place and block.stage != blocks[place - 1].stage:
+            yield tag("line", x1=x - step / 2, x2=x - step / 2, y1=TOP, y2=TOP + HEIGHT, class_="interval")
+        even = down(_even(block, kind))
+        yield tag("path", d=f"M{x - step * 0.45:.1f} {even:.1f}h{step * 0.9:.1f}", class_="even")
+    yield tag("text", "block; upright lines part stages", x=LEFT + WIDTH, y=TOP + HEIGHT + 36, class_="end small")
+    for number, found in enumerate(states.values()):
+        shift = step * 0.16 * (2 * number - 1) * (len(states) > 1)
+        across = [LEFT + step * (place + 0.5) + shift for place in range(len(found))]
+        means = [sum(_heads(each, kind)) / len(_heads(each, kind)) for each in found]
+        line = "L".join(f"{x:.1f} {down(mean):.1f}" for x, mean in zip(across, means, strict=True))
+        yield tag("path", d=f"M{line}", class_=f"mean of-{number}")
+        for x, each in zip(across, found, strict=True):
+            for head, value in enumerate(_heads(each, kind)):
+                said = tag("title", f"block {each.index}, head {head}: {value:.1f}")
+                yield tag("circle", said, cx=x, cy=down(value), r=3.0, class_=f"head of-{number}")
