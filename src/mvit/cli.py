@@ -333,10 +333,10 @@ def _name_left_out(unreadable: Mapping[Any, str]) -> None:
         print(f"left out: {path} cannot be read: {reason}", file=sys.stderr)
 
 
-_EVERYDAY = (quickstart, train, evaluate, probe, predict, explain, report, runs, info, fetch, complexity, convert, doctor)
+_EVERYDAY = (quickstart, train, evaluate, probe, predict, explain, report, runs, info, fetch, complexity)
 COMMANDS: dict[str, commandline.Command] = {
     command.__name__.replace("_", " "): command
-    for command in (*_EVERYDAY, scan, split, prepare, shard, bench_data, bench_model, bench_plan)
+    for command in (*_EVERYDAY, convert, doctor, scan, split, prepare, shard, bench_data, bench_model, bench_plan)
 }
 
 

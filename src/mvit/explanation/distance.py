@@ -1,8 +1,8 @@
 """How far attention reaches: its mean distance, head by head, in pixels and in frames.
 
 The distance between a query and a key, weighted by the attention between them and averaged over queries (Dosovitskiy
-et al., ICLR 2021, figure 7, for patches of an image); here in space and in time apart, between the centres of the windows
-that queries and keys were pooled from. The class token has no place and is left out.
+et al., ICLR 2021, figure 7, for patches of an image); here in space and in time apart, between the centres of the
+windows that queries and keys were pooled from. The class token has no place and is left out.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mvit.explanation.attention import Attention, attentions
 from mvit.explanation.pooling import stem
-from mvit.model.config import PoolConfig, Triple
+from mvit.model.config import MViTConfig, PoolConfig, Triple
 from mvit.model.mvit import MViT
 
 
@@ -38,15 +38,16 @@ def distances(model: MViT, clips: Iterable[Tensor]) -> list[Distance]:
     Put the model into evaluation mode first. Holds one attention of one clip at a time. Raises ``ValueError`` for no
     clips.
     """
-    pools = [stem(model.config), *(block.pool_q for block in model.config.blocks())]
-    found = [[_distance(each, pools[: each.index + 1]) for each in attentions(model, clip)] for clip in clips]
+    found = [[of_block(each, model.config) for each in attentions(model, clip)] for clip in clips]
     if not found:
         raise ValueError("a mean attention distance is over clips, and there are none")
     return [_mean(of_clips) for of_clips in zip(*found, strict=True)]
 
 
-def _distance(attention: Attention, before: Sequence[PoolConfig]) -> Distance:
+def of_block(attention: Attention, config: MViTConfig) -> Distance:
+    """The mean attention distance of a block of a model, for the first of its clips."""
     block = attention.block
+    before = [stem(config), *(earlier.pool_q for earlier in config.blocks())][: attention.index + 1]
     t, *across = _centres([*before, block.pool_q], block.pool_q.grid_of(attention.grid))
     t_k, *across_k = _centres([*before, block.pool_kv], block.pool_kv.grid_of(attention.grid))
     in_time = (t[:, None] - t_k).abs()

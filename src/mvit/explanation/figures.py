@@ -8,8 +8,9 @@ from mvit.explanation.distance import Distance
 
 WIDTH, HEIGHT = 420.0, 210.0
 LEFT, RIGHT, TOP, BOTTOM = 48.0, 16.0, 54.0, 40.0
-KEY = 24.0
+LINE = 18.0
 STYLE = """
+.stage { stroke: var(--muted); stroke-width: 0.8; }
 .even { stroke: var(--muted); stroke-width: 1.4; stroke-dasharray: 4 3; fill: none; }
 .head { fill: none; stroke-width: 1.4; } .head.of-0 { stroke: var(--ochre); } .head.of-1 { stroke: var(--blue); }
 .mean { fill: none; stroke-width: 2; } .mean.of-0 { stroke: var(--ochre); } .mean.of-1 { stroke: var(--blue); }
@@ -27,15 +28,16 @@ def reach(models: Mapping[str, States], over: str) -> str:
     """
     every = [each for states in models.values() for found in states.values() for each in found]
     panels = [(0, "in space: pixels")] + ([(1, "in time: frames")] if any(d.even_frames for d in every) else [])
-    parts: list[Child] = []
+    states = list(next(iter(models.values())))
+    top = LINE * (len(states) + 2)
+    parts: list[Child] = [_key(states, over)]
     for row, (kind, unit) in enumerate(panels):
         highest = max(value for each in every for value in (*_heads(each, kind), _even(each, kind))) * 1.05
-        for column, (name, states) in enumerate(models.items()):
-            place = f"translate({column * (LEFT + WIDTH + RIGHT):.0f} {KEY + row * (TOP + HEIGHT + BOTTOM):.0f})"
-            parts.append(tag("g", _panel(f"{name}, {unit}", states, kind, highest), transform=place))
-    size = len(models) * (LEFT + WIDTH + RIGHT), KEY + len(panels) * (TOP + HEIGHT + BOTTOM)
-    states = list(next(iter(models.values())))
-    return alone(*size, f"mean attention distance by block, {over}", [_key(states, over), parts], STYLE)
+        for column, (name, of_model) in enumerate(models.items()):
+            place = f"translate({column * (LEFT + WIDTH + RIGHT):.0f} {top + row * (TOP + HEIGHT + BOTTOM):.0f})"
+            parts.append(tag("g", _panel(f"{name}, {unit}", of_model, kind, highest), transform=place))
+    size = len(models) * (LEFT + WIDTH + RIGHT), top + len(panels) * (TOP + HEIGHT + BOTTOM)
+    return alone(*size, f"mean attention distance by block, {over}", parts, STYLE)
 
 
 def _heads(distance: Distance, kind: int) -> tuple[float, ...]:
@@ -47,14 +49,14 @@ def _even(distance: Distance, kind: int) -> float:
 
 
 def _key(states: Sequence[str], over: str) -> Html:
-    parts: list[Child] = []
-    x = 0.0
-    for number, said in enumerate([*(f"{state} (ring: a head, line: their mean)" for state in states), "no preference"]):
-        even = number == len(states)
-        parts.append(tag("path", d=f"M{x:.0f} 8h24", class_="even" if even else f"mean of-{number}"))
-        parts.append(tag("text", said, x=x + 30, y=12.0))
-        x += 46 + 6.2 * len(said)
-    return tag("g", parts, tag("text", f"mean attention distance, {over}", x=0.0, y=30.0, class_="small"))
+    parts: list[Child] = [tag("text", f"mean attention distance, {over}", x=0.0, y=12.0, class_="small")]
+    lines = [
+        (f"mean of-{place}", f"{state}: a ring is a head, the line their mean") for place, state in enumerate(states)
+    ]
+    for place, (kind, said) in enumerate([*lines, ("even", "attention that prefers no key")], start=1):
+        parts.append(tag("path", d=f"M0 {LINE * place + 8:.0f}h24", class_=kind))
+        parts.append(tag("text", said, x=32.0, y=LINE * place + 12))
+    return tag("g", parts)
 
 
 def _panel(title: str, states: States, kind: int, highest: float) -> Iterator[Html]:
@@ -73,10 +75,10 @@ def _panel(title: str, states: States, kind: int, highest: float) -> Iterator[Ht
         if len(blocks) <= 24 or place % 4 == 0:
             yield tag("text", block.index, x=x, y=TOP + HEIGHT + 18, class_="middle")
         if place and block.stage != blocks[place - 1].stage:
-            yield tag("line", x1=x - step / 2, x2=x - step / 2, y1=TOP, y2=TOP + HEIGHT, class_="interval")
+            yield tag("line", x1=x - step / 2, x2=x - step / 2, y1=TOP, y2=TOP + HEIGHT, class_="stage")
         even = down(_even(block, kind))
         yield tag("path", d=f"M{x - step * 0.45:.1f} {even:.1f}h{step * 0.9:.1f}", class_="even")
-    yield tag("text", "block; upright lines part stages", x=LEFT + WIDTH, y=TOP + HEIGHT + 36, class_="end small")
+    yield tag("text", "block (upright lines part stages)", x=LEFT + WIDTH, y=TOP + HEIGHT + 34, class_="end small")
     for number, found in enumerate(states.values()):
         shift = step * 0.16 * (2 * number - 1) * (len(states) > 1)
         across = [LEFT + step * (place + 0.5) + shift for place in range(len(found))]

@@ -61,9 +61,9 @@ def draw(predictor: Predictor, video: Path, folder: Path, wish: Wish) -> dict[st
             if each.index == wish.block:
                 layers = [_of_head(model, each, head, _size(clip)) for head in heads]
         layers.insert(0, _rolled_out(model, blocks, _size(clip)))
-        of_class = on_pixels(class_map(model, clip, label, index), model.config, _size(clip), index)
-        unit = f"(gradient x token), class {classes[label]}"
-        layers.insert(1, Layer(name=f"class map of {classes[label]}", unit=unit, values=_array(of_class)))
+        counts = class_map(model, clip, label, index).clamp(min=0)
+        of_class = _array(on_pixels(counts, model.config, _size(clip), index))
+        layers.insert(1, Layer(name=f"class map: {classes[label]}", unit="of its logit", values=of_class))
         reaches = {
             "untrained": distances(_untrained(model, clip.device), [clip]),
             "trained": distances(model, [clip]),
@@ -95,7 +95,7 @@ def draw(predictor: Predictor, video: Path, folder: Path, wish: Wish) -> dict[st
 
 
 def _checked(model: MViT, classes: tuple[str, ...], wish: Wish) -> tuple[int, range | list[int]]:
-    """The block whose input carries the class map, and the heads to draw; raises ``ValueError`` for what is not there."""
+    """The block that the tokens of the class map enter, and the heads to draw; ``ValueError`` for what is not there."""
     if wish.target is not None and wish.target not in classes:
         raise ValueError(f"the model has no class {wish.target!r}: {nearest(wish.target, classes)}")
     index = entered(model.config, model.config.stages if wish.stage is None else wish.stage)
@@ -153,7 +153,7 @@ def _untrained(model: MViT, device: torch.device) -> MViT:
 
 def _figures(model: MViT, reaches: dict[str, list[Distance]]) -> dict[str, str]:
     """SVG by file name: of positions and of kernels where the model has any."""
-    drawn = {"distance.svg": figures.reach({"": reaches}, "over the queries of this clip")}
+    drawn = {"distance.svg": figures.reach({"every block": reaches}, "over all queries of one clip")}
     if positions := learned.positions(model):
         drawn["positions.svg"] = squares.alike(positions)
     pools = list(learned.kernels(model))

@@ -6,9 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mvit.model.attention import TokenPool
+from mvit.model.attention import MultiscaleAttention
 from mvit.model.mvit import MViT
-from mvit.model.relative import RelativePositions
 
 
 def positions(model: MViT) -> dict[str, Tensor]:
@@ -29,10 +28,9 @@ def positions(model: MViT) -> dict[str, Tensor]:
         alike = {name: _cosines(table) for name, table in tables.items() if len(table) > 1}
         if "space" in alike:
             alike["space"] = alike["space"].view(h, w, h, w)
-        for index, relative in enumerate(block.attn.relative for block in model.blocks):
-            if isinstance(relative, RelativePositions):
-                named = relative.named_parameters()
-                alike |= {f"block {index}, {axis}": _cosines(table) for axis, table in named}
+        for index, attn in enumerate(_attentions(model)):
+            tables = attn.relative.named_parameters() if attn.relative else ()
+            alike |= {f"block {index}, {axis}": _cosines(table) for axis, table in tables}
     return alike
 
 
@@ -42,13 +40,13 @@ def kernels(model: MViT) -> Iterator[tuple[int, dict[str, Tensor]]]:
     Yields for each block its index and, for those of "queries", "keys" and "values" that a convolution pools, the mean
     over channels: (T, H, W) of the kernel, summing to 1.
     """
-    for index, block in enumerate(model.blocks):
-        pools = {"queries": block.attn.pool_q, "keys": block.attn.pool_k, "values": block.attn.pool_v}
-        yield index, {name: _shares(p.weight) for name, p in pools.items() if isinstance(p, TokenPool) and _learns(p)}
+    for index, attn in enumerate(_attentions(model)):
+        pools = {"queries": attn.pool_q, "keys": attn.pool_k, "values": attn.pool_v}
+        yield index, {name: _shares(pool.weight) for name, pool in pools.items() if pool and pool.pooling == "conv"}
 
 
-def _learns(pool: TokenPool) -> bool:
-    return pool.pooling == "conv"
+def _attentions(model: MViT) -> list[MultiscaleAttention]:
+    return [module for module in model.modules() if isinstance(module, MultiscaleAttention)]
 
 
 @torch.no_grad()

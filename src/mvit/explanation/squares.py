@@ -1,7 +1,7 @@
 """Learned positions and pooling kernels as SVG that needs nothing else: small grids of shaded squares."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
@@ -11,6 +11,7 @@ from mvit.analysis.plots import alone, percent
 SHADES = 10
 CELLS = 24_000
 """Of the maps of all places together: of more, places are left out evenly, so that the file stays small."""
+KERNEL_CELL = 15.0
 ROWS = 24
 """Of a relative table: likewise."""
 SIDE, GAP, ACROSS = 124.0, 18.0, 6
@@ -19,7 +20,7 @@ STYLE = ".less { fill: var(--ochre); } .more { fill: var(--blue); }"
 
 def alike(tables: Mapping[str, Tensor]) -> str:
     """How alike learned positions are, from ``learned.positions``: blue where alike, ochre where opposite."""
-    parts: list[Child] = [_scale("cosine between positions: blue 0 to 1, ochre 0 to -1")]
+    parts: list[Child] = [_line("cosine between learned positions: blue 0 to 1, ochre 0 to -1", 0)]
     top, width = 40.0, ACROSS * (SIDE + GAP)
     rest = dict(tables)
     if (space := rest.pop("space", None)) is not None:
@@ -30,8 +31,8 @@ def alike(tables: Mapping[str, Tensor]) -> str:
     for number, (name, table) in enumerate(rest.items()):
         x, y = number % ACROSS * (SIDE + GAP), top + number // ACROSS * (SIDE + 48)
         shown = table[_evenly(len(table), ROWS)][:, _evenly(len(table), ROWS)]
-        said = f"{name}: {len(table)} x {len(table)}"
-        parts += [tag("text", said, x=x, y=y + 4, class_="small"), _moved(_squares(shown, SIDE / len(shown)), x, y + 12)]
+        drawn = _moved(_squares(shown, SIDE / len(shown)), x, y + 12)
+        parts += [tag("text", f"{name}: {len(table)} rows", x=x, y=y + 4, class_="small"), drawn]
     height = top + math.ceil(len(rest) / ACROSS) * (SIDE + 48)
     return alone(width, height, "how alike learned positions are", parts, STYLE)
 
@@ -39,32 +40,41 @@ def alike(tables: Mapping[str, Tensor]) -> str:
 def kernels(blocks: Sequence[tuple[int, Mapping[str, Tensor]]]) -> str:
     """What each place of a window weighs in each pooling, from ``learned.kernels``: a row for each block that pools."""
     pooling = [(index, pools) for index, pools in blocks if pools]
-    highest = max(float(kernel.max()) for _, pools in pooling for kernel in pools.values())
-    said = f"share of a window's absolute weight, mean over channels: white 0, darkest {percent(highest)}"
-    cell, parts, y = 15.0, [_scale(said)], 62.0
+    departures = {
+        (index, name): kernel * kernel.numel() - 1 for index, pools in pooling for name, kernel in pools.items()
+    }
+    most = max(max(float(each.abs().max()) for each in departures.values()), 0.01)
+    parts: list[Child] = [
+        _line(
+            f"share of a window's absolute weight at each of its places, mean over channels, against an even share: "
+            f"blue up to {percent(most, 0)} more,",
+            0,
+        ),
+        _line(f"ochre up to {percent(most, 0)} less", 1),
+    ]
     names = [name for name in ("queries", "keys", "values") if any(name in pools for _, pools in pooling)]
-    wide = {name: max(_width(pools[name], cell) for _, pools in pooling if name in pools) for name in names}
-    left = {name: 76 + sum(wide[other] + 40 for other in names[:at]) for at, name in enumerate(names)}
+    wide = {name: max(_width(pools[name]) for _, pools in pooling if name in pools) for name in names}
+    left = {name: 76 + sum(max(wide[other], 140) + 30 for other in names[:at]) for at, name in enumerate(names)}
+    y = 76.0
     for name in names:
-        parts.append(tag("text", f"{name}, frame by frame", x=left[name], y=46.0, class_="title"))
+        parts.append(tag("text", f"{name}, frame by frame", x=left[name], y=y - 16, class_="title"))
     for index, pools in pooling:
-        tall = max(kernel.shape[1] for kernel in pools.values()) * cell
+        tall = max(kernel.shape[1] for kernel in pools.values()) * KERNEL_CELL
         parts.append(tag("text", f"block {index}", x=0.0, y=y + tall / 2 + 4))
         for name, kernel in pools.items():
-            for frame, picture in enumerate(kernel):
-                x = left[name] + frame * (kernel.shape[2] * cell + 8)
-                parts.append(_moved(_squares(picture / highest, cell, picture), x, y))
+            for frame, picture in enumerate(departures[index, name] / most):
+                x = left[name] + frame * (kernel.shape[2] * KERNEL_CELL + 8)
+                parts.append(_moved(_squares(picture, KERNEL_CELL, kernel[frame]), x, y))
         y += tall + 12
-    width = max(76 + sum(wide.values()) + 40 * len(names), 560)
-    return alone(width, y + 4, "pooling kernels", parts, STYLE)
+    return alone(max(sum(left.values()), 720), y + 4, "pooling kernels", parts, STYLE)
 
 
-def _width(kernel: Tensor, cell: float) -> float:
-    return kernel.shape[0] * (kernel.shape[2] * cell + 8)
+def _width(kernel: Tensor) -> float:
+    return kernel.shape[0] * (kernel.shape[2] * KERNEL_CELL + 8)
 
 
-def _scale(said: str) -> Html:
-    return tag("text", said, x=0.0, y=14.0, class_="small")
+def _line(said: str, number: int) -> Html:
+    return tag("text", said, x=0.0, y=14.0 + 16 * number, class_="small")
 
 
 def _of_places(space: Tensor) -> tuple[Html, float]:
@@ -98,7 +108,9 @@ def _squares(levels: Tensor, cell: float, shares: Tensor | None = None) -> list[
             square = f"M{x * cell:.2f} {y * cell:.2f}h{cell:.2f}v{cell:.2f}h-{cell:.2f}z"
             if shares is not None:
                 said = tag("title", percent(float(shares[y, x])))
-                drawn.append(tag("path", said, d=square, class_="more", fill_opacity=level))
+                drawn.append(
+                    tag("path", said, d=square, class_="more" if level > 0 else "less", fill_opacity=abs(level))
+                )
             elif shade := round(SHADES * max(-1, min(1, level))):
                 paths[shade] = paths.get(shade, "") + square
     kinds = ((("more" if shade > 0 else "less"), abs(shade), path) for shade, path in sorted(paths.items()))
