@@ -1,9 +1,12 @@
 """Models of every kind whose attention prefers something, which fresh ones hardly do."""
 
 import torch
+from torch import Tensor
+from torch.nn import functional as F
 
 from alive import MODELS
 from mvit import create_model
+from mvit.model.config import PoolConfig
 from mvit.model.mvit import MViT
 
 _NOT_POOLED = dict.fromkeys(("stride_q", "kernel_q", "stride_kv", "kernel_kv"), ((1, 1, 1),))
@@ -14,9 +17,19 @@ KINDS = MODELS | {
 }
 
 
-def lively(kind: str) -> tuple[MViT, torch.Tensor]:
+def lively(kind: str) -> tuple[MViT, Tensor]:
     """A model in float64 and two clips of another size than it was made for, (2, 3, T, 36, 28)."""
     model = create_model("mvit_test_4x32", num_classes=3, **KINDS[kind]).double().eval()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.4)
     return model, torch.randn(2, 3, model.config.clip[0], 36, 28, dtype=torch.float64)
+
+
+def mean_of_windows(clip: Tensor, pool: PoolConfig) -> Tensor:
+    """Average pooling that counts no padding, also of grids that are smaller than a kernel: (N, 1, T, H, W)."""
+    t, h, w = pool.padding
+
+    def total(x: Tensor) -> Tensor:
+        return F.avg_pool3d(F.pad(x, (w, w, h, h, t, t)), pool.kernel, pool.stride)
+
+    return total(clip) / total(torch.ones_like(clip))

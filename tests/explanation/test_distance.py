@@ -55,5 +55,5 @@ def test_pooled_windows_lie_at_their_centres_and_images_have_no_time():
 
 
 def test_a_mean_over_nothing_is_refused():
-    with pytest.raises(ValueError, match="no clips"):
+    with pytest.raises(ValueError, match="there are none"):
         distances(lively("v1")[0], [])

@@ -2,9 +2,8 @@
 
 import pytest
 import torch
-from torch.nn import functional as F
 
-from lively import KINDS, lively
+from lively import KINDS, lively, mean_of_windows
 from mvit.explanation.attention import attentions
 from mvit.explanation.rollout import rollout
 
@@ -13,7 +12,7 @@ def pooled(pool, grid, first):
     """How tokens come from those they are averaged of: (Q, N), by pooling each unit vector."""
     cells = torch.Size(grid).numel()
     unit = torch.eye(cells, dtype=torch.float64).view(cells, 1, *grid)
-    body = F.avg_pool3d(unit, pool.kernel, pool.stride, pool.padding, count_include_pad=False).flatten(1).T
+    body = mean_of_windows(unit, pool).flatten(1).T
     return torch.block_diag(torch.eye(first, dtype=torch.float64), body)
 
 

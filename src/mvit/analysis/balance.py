@@ -11,7 +11,7 @@ from mvit.analysis.plots import alone, percent, ticks
 from mvit.model.config import MViTConfig, Triple
 
 WIDTH, HEIGHT = 760.0, 200.0
-LEFT, TOP, BOTTOM = 64.0, 52.0, 52.0
+LEFT, TOP, BOTTOM = 64.0, 56.0, 66.0
 FACTORS = tuple(Fraction(n, 2) for n in (1, 2, 3, 4, 6, 8))
 """By which the size is changed, one of its axes at a time: time, or height and width together."""
 FILLS = ("var(--blue)", "var(--ochre)", "var(--green)", "var(--muted)")
@@ -40,6 +40,8 @@ def draw(models: Mapping[str, MViTConfig], clip: Triple) -> str:
         wider = [f"{size[1]}x{size[2]}" for size in sizes]
         parts.append(_panel(_blocks(name, counted), y))
         y += TOP + HEIGHT + BOTTOM
+        if config.stages == 1:
+            continue
         title = f"{name}: shares of the stages, {frames} frames of other sizes"
         parts.append(_panel(_shares(title, config, sizes, wider, "pixels, height x width"), y))
         y += TOP + HEIGHT + BOTTOM
@@ -56,7 +58,7 @@ def _panel(parts: Iterator[Html], y: float) -> Html:
 
 def _blocks(name: str, counted: Complexity) -> Iterator[Html]:
     size = "x".join(map(str, counted.clip))
-    yield tag("text", f"{name}: {counted.macs / 1e9:,.3g} GMAC for {size}, by block", x=0.0, y=14.0, class_="title")
+    yield tag("text", f"{name}: {_gmac(counted.macs)} for {size}, by block", x=0.0, y=14.0, class_="title")
     gmacs = [block.macs / 1e9 for block in counted.blocks]
     highest, step = max(gmacs) * 1.08, WIDTH / len(gmacs)
     yield from _axis(ticks(0, highest, 6), highest, "{:g}".format)
@@ -68,14 +70,11 @@ def _blocks(name: str, counted: Complexity) -> Iterator[Html]:
         if len(gmacs) <= 24 or place % 4 == 0:
             yield tag("text", block.index, x=x + step / 2, y=TOP + HEIGHT + 16, class_="middle")
     for stage, cost in enumerate(counted.stages):
-        places = [place for place, block in enumerate(counted.blocks) if block.stage == stage]
-        said = f"stage {stage + 1}: {cost.macs / 1e9:,.3g} ({percent(cost.macs / counted.macs, 0)})"
-        # Beside each other whatever the stages' widths: the first stages have a block or two.
+        said = f"stage {stage + 1}: {_gmac(cost.macs)} ({percent(cost.macs / counted.macs, 0)})"
         x = LEFT + WIDTH * stage / len(counted.stages)
         yield tag("rect", x=x, y=TOP - 22, width=10.0, height=10.0, style=f"fill: {_fill(stage)}")
-        yield tag("text", f"{said}, blocks {places[0]} to {places[-1]}", x=x + 15, y=TOP - 13, class_="name")
-    rest = (counted.stem.macs + counted.head.macs) / 1e9
-    said = f"block; stem and head beside them {rest:,.3g} GMAC"
+        yield tag("text", said, x=x + 15, y=TOP - 13, class_="name")
+    said = f"block, in GMAC; stem and head besides: {_gmac(counted.stem.macs + counted.head.macs)}"
     yield tag("text", said, x=LEFT + WIDTH, y=TOP + HEIGHT + 34, class_="end small")
 
 
@@ -102,7 +101,7 @@ def _shares(title: str, config: MViTConfig, sizes: Sequence[Triple], names: Sequ
     for place, (name, cost) in enumerate(known):
         x = LEFT + step * (place + 0.5)
         yield tag("text", name, x=x, y=TOP + HEIGHT + 16, class_="middle")
-        yield tag("text", f"{cost.macs / 1e9:,.3g} GMAC", x=x, y=TOP + HEIGHT + 30, class_="middle small")
+        yield tag("text", _gmac(cost.macs), x=x, y=TOP + HEIGHT + 30, class_="middle small")
     yield tag("text", unit, x=LEFT + WIDTH, y=TOP + HEIGHT + 46, class_="end small")
 
 
@@ -118,6 +117,11 @@ def _axis(marks: Sequence[float], highest: float, show: Callable[[float], str]) 
         y = TOP + HEIGHT * (1 - mark / highest)
         yield tag("line", x1=LEFT, x2=LEFT + WIDTH, y1=y, y2=y, class_="grid")
         yield tag("text", show(mark), x=LEFT - 8, y=y + 4, class_="end")
+
+
+def _gmac(macs: int) -> str:
+    size = macs / 1e9
+    return f"{size:,.0f} GMAC" if size >= 100 else f"{size:.3g} GMAC"
 
 
 def _fill(stage: int) -> str:
