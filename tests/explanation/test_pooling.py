@@ -40,7 +40,7 @@ def test_averages_keep_a_level_wherever_a_window_reads(pool, grid):
     undone = averaged(torch.full((t * h * w,), 0.7, dtype=torch.float64), pool, grid).view(grid)
     cells = torch.ones(1, 1, *grid, dtype=torch.float64, requires_grad=True)
     (slope,) = torch.autograd.grad(mean_of_windows(cells, pool).sum(), cells)
-    torch.testing.assert_close(undone, 0.7 * (slope[0, 0] > 0))
+    torch.testing.assert_close(undone, 0.7 * (slope[0, 0] > 0).double())
 
 
 @pytest.mark.parametrize("pool", [POOLS["side by side"], POOLS["none"]], ids=["side by side", "none"])
