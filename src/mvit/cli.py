@@ -11,6 +11,7 @@ from mvit.bench import bench_data, bench_model, bench_plan
 from mvit.commandline import DONE, USERS_INPUT, numbers, progress_bar, share, users_fault
 from mvit.curate import prepare, scan, shard, split
 from mvit.describe import complexity, info, report, runs
+from mvit.explain import explain
 
 if TYPE_CHECKING:
     from mvit.distributed.group import Ranks
@@ -339,10 +340,10 @@ def _name_left_out(unreadable: Mapping[Any, str]) -> None:
         print(f"left out: {path} cannot be read: {reason}", file=sys.stderr)
 
 
-_EVERYDAY = (quickstart, train, evaluate, probe, predict, report, runs, info, fetch, complexity, convert, doctor)
+_EVERYDAY = (quickstart, train, evaluate, probe, predict, explain, report, runs, info, fetch, complexity)
 COMMANDS: dict[str, commandline.Command] = {
     command.__name__.replace("_", " "): command
-    for command in (*_EVERYDAY, scan, split, prepare, shard, bench_data, bench_model, bench_plan)
+    for command in (*_EVERYDAY, convert, doctor, scan, split, prepare, shard, bench_data, bench_model, bench_plan)
 }
 
 

@@ -87,7 +87,8 @@ def complexity(
         views: clips x crops of a video, such as 5x1: what a video costs
         paper: print the papers' tables, each printed figure beside ours, and what the papers claim
         memory: print what training keeps of a clip, plainly and with recomputation, of all presets if none is named
-        plot: SVG file to draw, of printed accuracy against cost; the presets and others' models named stand out
+        plot: SVG file to draw, of printed accuracy against cost, where presets and others' models named stand out; with
+            names and --clip, of where the computation goes: by block, and by stage as that size changes
         csv: print rows with a header
         json: print an object a line
     """
@@ -110,7 +111,9 @@ def complexity(
         raise ValueError("--clip and --views are of named models, and none is named: --paper and --plot have their own")
     size = numbers(clip, "frames x height x width, such as 16x224x224", 3) if clip else None
     seen = numbers(views, "clips x crops, such as 5x1", 2)
-    undrawn = scatter.check(plot, names) if plot else []
+    undrawn = scatter.check(plot, () if size else names) if plot else []
+    if plot and size:
+        runs.draw_balance(plot, names, size)
     counted = {name: runs.cost(name, size, seen) for name in names}
     if csv and counted:
         print(tables.as_csv([row for name, cost in counted.items() for row in tables.rows(name, cost)]))
@@ -125,7 +128,7 @@ def complexity(
         else:
             print("\n".join(map(dumps, papers.rows(compared))) if json else papers.describe(compared))
     if plot:
-        print(f"Wrote {scatter.write(plot, names)}", file=sys.stderr)
+        print(f"Wrote {plot if size else scatter.write(plot, names)}", file=sys.stderr)
         if undrawn:
             where = " or ".join(scatter.PANELS)
             print(f"Not drawn: {', '.join(undrawn)}, as papers print no accuracy of it on {where}", file=sys.stderr)

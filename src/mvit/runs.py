@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mvit import baselines, weights
-from mvit.analysis import counter
+from mvit.analysis import balance, counter
 from mvit.analysis.complexity import Complexity, Counted, complexity
 from mvit.baselines import BASELINES
 from mvit.data.dataset import Sample, find_all, split_file
@@ -82,6 +82,15 @@ def cost(name: str, clip: Triple | None, views: tuple[int, int]) -> Complexity |
     if name not in BASELINES:
         return complexity(architecture(name), clip, views)
     return counter.count(lambda: baselines.create(name), clip or BASELINES[name].clip, views)
+
+
+def draw_balance(out: Path, names: Sequence[str], clip: Triple) -> Path:
+    """Draw where the computation of models goes for a clip, as an SVG file; raises ``ValueError`` for a baseline."""
+    if others := [name for name in names if name in BASELINES]:
+        raise ValueError(
+            f"{others[0]} is counted as a whole, so where its computation goes cannot be drawn: leave it out"
+        )
+    return balance.write(out, {name: architecture(name) for name in names}, clip)
 
 
 def facts(name: str) -> dict[str, Any]:

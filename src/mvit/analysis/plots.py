@@ -6,10 +6,12 @@ Colours are classes of report.css, so a figure follows the reader's theme and pr
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib import resources
 
 from mvit.analysis.markup import Child, Html, join, tag
 
 GLYPH = 0.56  # mean width of a letter, as a share of the font's size
+ALONE = "svg { background: var(--page); padding: 1rem; box-sizing: content-box; }"  # of a figure that is a whole page
 MATRIX_PIXELS = 620.0
 LABELLED_CELL, NUMBERED_CELL = 11.0, 20.0  # pixels from which a cell's name, and its count, can be read
 SMALLEST_SPECK = 2.6
@@ -295,6 +297,13 @@ def figure(width: float, height: float, label: str, parts: Sequence[Child], **at
         aria_label=label,
         **attributes,
     )
+
+
+def alone(width: float, height: float, label: str, parts: Sequence[Child], style: str = "") -> str:
+    """A figure as the text of an SVG file that needs nothing else: it brings the page's style and its own."""
+    page = resources.files("mvit.analysis").joinpath("report.css").read_text(encoding="utf-8")
+    svg = figure(width, height, label, [tag("style", page, ALONE, style), *parts], xmlns="http://www.w3.org/2000/svg")
+    return f"{svg}\n"
 
 
 def _shortened(name: str, most: int) -> str:

@@ -3,13 +3,12 @@
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from importlib import resources
 from pathlib import Path
 
 from mvit import files
 from mvit.analysis.labels import Box, Point, line, placed
 from mvit.analysis.markup import Child, Html, tag
-from mvit.analysis.plots import figure, ticks
+from mvit.analysis.plots import alone, ticks
 from mvit.analysis.published import TABLES, Data, Published
 from mvit.model.presets import PRESETS
 
@@ -20,7 +19,6 @@ KEY_HEIGHT = 26.0
 NAME, NAMED = (0.60, 11.0), (0.68, 13.0)
 """Mean width of a letter as a share of the font's size, at most among the page's fonts, and that size."""
 STYLE = """
-svg { background: var(--page); padding: 1rem; box-sizing: content-box; }
 svg .small, svg .value { paint-order: stroke; stroke: var(--page); stroke-width: 3px; stroke-linejoin: round; }
 .ours { fill: var(--blue); stroke: var(--blue); } .others { fill: var(--ochre); stroke: var(--ochre); }
 circle { stroke-width: 1.6; } circle.pretrained { fill: var(--page); }
@@ -42,16 +40,9 @@ def write(out: Path, named: Collection[str]) -> Path:
     Cost is what is printed for a view times the views of a video, so that systems with many views show what they cost.
     Raises ``OSError`` for a file that cannot be written.
     """
-    style = resources.files("mvit.analysis").joinpath("report.css").read_text(encoding="utf-8")
     drawn = [_panel(data, KEY_HEIGHT + HEIGHT * place, named) for place, data in enumerate(PANELS)]
-    whole = figure(
-        WIDTH,
-        KEY_HEIGHT + HEIGHT * len(PANELS),
-        "printed accuracy against computation, on " + " and ".join(PANELS),
-        [tag("style", style, STYLE), _key(), drawn],
-        xmlns="http://www.w3.org/2000/svg",
-    )
-    files.write_text(out, f"{whole}\n")
+    said = "printed accuracy against computation, on " + " and ".join(PANELS)
+    files.write_text(out, alone(WIDTH, KEY_HEIGHT + HEIGHT * len(PANELS), said, [_key(), drawn], STYLE))
     return out
 
 

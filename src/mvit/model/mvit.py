@@ -44,7 +44,7 @@ class MViT(nn.Module):
         initialise(self)
 
     def forward(self, clips: Tensor) -> Tensor:  # (B, 3, T, H, W) -> (B, classes)
-        x, grid = self._embed(clips)
+        x, grid = self.embed(clips)
         *before, last = self._stages()
         for blocks in before:
             x, grid = self._run(blocks, x, grid)
@@ -55,6 +55,21 @@ class MViT(nn.Module):
             x = final.of_class_token(x, grid) if kept else checkpointed(final.of_class_token, x, grid)
         else:
             x, grid = self._run(last, x, grid)
+        return self.classify(x)
+
+    def embed(self, clips: Tensor) -> tuple[Tensor, Triple]:
+        """Tokens with their positions, (B, 3, T, H, W) -> (B, N, C), and their grid; the blocks take both in turn."""
+        self._check(clips)
+        x = self.stem(clips)
+        grid: Triple = (x.shape[2], x.shape[3], x.shape[4])
+        x = tokens(x)
+        if self.class_token is not None:
+            x = torch.cat([self.class_token.expand(x.shape[0], -1, -1).to(x.dtype), x], dim=1)
+        x = self.positions(x, grid)
+        return x if self.config.reversible == "none" else torch.cat([x, x], dim=-1), grid
+
+    def classify(self, x: Tensor) -> Tensor:
+        """Logits of what the last block gave: (B, N, C) -> (B, classes)."""
         x = self.norm(x[:, 0]) if self.config.class_token else self.norm(x).mean(dim=1)
         return self.head(self.dropout(x))
 
@@ -64,7 +79,7 @@ class MViT(nn.Module):
         Where the MLP widens, a stage's last block has done so, and its channels are those of the stage that follows;
         a reversible model gives both streams, one after the other; the last entry is not normalised.
         """
-        x, grid = self._embed(clips)
+        x, grid = self.embed(clips)
         pyramid = []
         for blocks in self._stages():
             x, grid = self._run(blocks, x, grid)
@@ -140,17 +155,6 @@ class MViT(nn.Module):
         if len(reversible) < len(blocks):
             x, grid = _through(blocks[0], x, grid)
         return run_reversibly(x, grid, reversible), grid
-
-    def _embed(self, clips: Tensor) -> tuple[Tensor, Triple]:
-        """Tokens with their positions, (B, 3, T, H, W) -> (B, N, C), and their grid."""
-        self._check(clips)
-        x = self.stem(clips)
-        grid: Triple = (x.shape[2], x.shape[3], x.shape[4])
-        x = tokens(x)
-        if self.class_token is not None:
-            x = torch.cat([self.class_token.expand(x.shape[0], -1, -1).to(x.dtype), x], dim=1)
-        x = self.positions(x, grid)
-        return x if self.config.reversible == "none" else torch.cat([x, x], dim=-1), grid
 
     def _check(self, clips: Tensor) -> None:
         if clips.ndim != 5 or clips.shape[1] != 3 or not clips.is_floating_point():
