@@ -87,7 +87,7 @@ def mcnemar(first: np.ndarray, second: np.ndarray) -> float:
     """The two-sided p that two fixed models are right equally often, from which videos each has right, (N,) bool.
 
     Exact (McNemar, 1947, by the binomial distribution): of the videos that one of them alone has right, each is as
-    likely to be the one's as the other's. It knows no groups, and nothing of how either would come out if trained again.
+    likely to be the one's as the other's. It knows no groups, nor how either would come out if trained again.
     """
     first, second = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
     only_first, only_second = int((first & ~second).sum()), int((second & ~first).sum())
