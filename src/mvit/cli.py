@@ -37,7 +37,7 @@ def quickstart(*, out: Path = Path("quickstart")) -> int:
     clip = min((videos / "val").rglob("*.mp4"))
     for step in (
         ["train", f"{videos}", "--recipe", "quickstart", "--out", f"{run}"],
-        ["probe", f"{run}", f"{videos}"],
+        ["probe", f"{run}", f"{videos}", "--orders", "3"],
         ["report", f"{run}"],
         ["predict", f"{run}", f"{clip}", "--top", "3"],
     ):
