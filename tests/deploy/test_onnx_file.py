@@ -47,12 +47,14 @@ def linear(clips: np.ndarray) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def model():
-    """The smallest 3D ResNet of torchvision, with random weights."""
-    from torchvision.models.video import resnet
+    """A Video Swin of torchvision with next to no width, and random weights."""
+    from torchvision.models.video import SwinTransformer3d
 
     torch.manual_seed(0)
-    makers, layers = [resnet.Conv3DSimple] * 4, [1, 1, 1, 1]
-    return resnet.VideoResNet(resnet.BasicBlock, makers, layers, resnet.BasicStem, num_classes=len(CLASSES)).eval()
+    made = SwinTransformer3d(
+        patch_size=[2, 4, 4], embed_dim=12, depths=[1, 1], num_heads=[1, 2], window_size=[2, 4, 4], num_classes=3
+    )
+    return made.eval()
 
 
 @pytest.fixture(scope="module")
