@@ -33,7 +33,10 @@ class Answers:
     distances: np.ndarray
     """Kendall distance of each variant to the true order, (N, K); NaN for what is no order of the same frames."""
     outcomes: np.ndarray
-    """The class taken, (N, 1 + V, K), of all views together and then of each; of several labels scores, (..., C)."""
+    """The class taken of all views together, and then, where there are several, of each: (N, 1 or 1 + V, K).
+
+    Where videos have several classes, scores: (..., C).
+    """
 
 
 class _Top1:
