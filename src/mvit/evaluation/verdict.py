@@ -90,7 +90,8 @@ def _units(content: Mapping[str, Any]) -> str:
 def table(content: Mapping[str, Any]) -> str:
     """A line for each disorder: the figure with its interval, what it is below that in order, and how far from it."""
     key, name = Scoring(multi_label="map" in content["ordered"]).metric
-    lines = [f"{'frames':30}{name:>7}  95 % interval    lost  95 % interval  Kendall distance"]
+    between = f"{'95 % interval':14}"
+    lines = [f"{'frames':30}{name:>7}  {between}  {'lost':>7}  {between}  Kendall distance"]
     for disorder in content["disorders"]:
         figures = content[disorder]
         line = f"{figures['title']:30}{_shown(figures[key], figures[f'{key}_interval'], 100)}"
