@@ -9,7 +9,7 @@ from mvit.data.dataset import Sample
 from mvit.data.sampling import ClipSampling
 from mvit.data.views import Preprocessing
 from mvit.evaluation import evaluate as evaluation
-from mvit.evaluation import probes
+from mvit.evaluation import findings, probes
 from mvit.evaluation.disorders import TITLES
 from mvit.evaluation.evaluate import evaluate, result
 from mvit.evaluation.probes import probe, write
@@ -59,6 +59,7 @@ def test_ordered_is_what_evaluate_measures_also_by_map_and_in_small_batches(monk
     def predict(clips):
         return clips.reshape(len(clips), -1) @ weights
 
+    monkeypatch.setattr(findings, "RANKED_RESAMPLES", 5)
     for several in (Scoring(), Scoring(multi_label=True, aggregate="max")):
         how = {"clips": 2, "crops": 3, "scoring": several}
         evaluated = result(evaluate(predict, samples, CLASSES, preprocessing, **how))
@@ -71,7 +72,7 @@ def test_ordered_is_what_evaluate_measures_also_by_map_and_in_small_batches(monk
         assert small["shuffled"][key] == pytest.approx(probed["shuffled"][key])
 
 
-def test_each_view_alone_and_all_together(samples, preprocessing):
+def test_each_view_alone_and_all_together(monkeypatch, samples, preprocessing):
     """Logits by the place of the view: the first is right, the second as sure of something else, all are right."""
 
     def predict(clips):
@@ -84,6 +85,7 @@ def test_each_view_alone_and_all_together(samples, preprocessing):
     found = probe(predict, steady, CLASSES, preprocessing, clips=2, orders=2)
     assert found["shuffled"]["top1"] == 1
     assert found["shuffled"]["per_view"] == found["ordered"]["per_view"] == [1.0, 0.0]
+    monkeypatch.setattr(findings, "RANKED_RESAMPLES", 5)
     ranked = probe(predict, samples, CLASSES, preprocessing, clips=2, orders=2, scoring=Scoring(multi_label=True))
     assert len(ranked["ordered"]["per_view"]) == 2
 
