@@ -38,7 +38,7 @@ def quickstart(*, out: Path = Path("quickstart")) -> int:
     clip = min((videos / "val").rglob("*.mp4"))
     for step in (
         ["train", f"{videos}", "--recipe", "quickstart", "--out", f"{run}"],
-        ["probe", f"{run}", f"{videos}"],
+        ["probe", f"{run}", f"{videos}", "--orders", "3"],
         ["report", f"{run}"],
         ["predict", f"{run}", f"{clip}", "--top", "3"],
     ):
@@ -189,40 +189,46 @@ def evaluate(run: Path, data: Path, /, *, views: str | None = None, out: Path | 
     return DONE
 
 
-def probe(run: Path, data: Path, /, *, orders: int = 10, seed: int = 0) -> int:
-    """Ask whether a model uses the order of frames: shuffled, reversed and single-frame clips.
+def probe(
+    run: Path, data: Path, /, *, views: str = "1x1", orders: int = 10, seed: int = 0, out: Path | None = None
+) -> int:
+    """Ask whether a model uses the order of frames: shuffled, reversed, displaced, alike, shuffled after its stem.
 
     Args:
-        run: run folder
+        run: run folder, its model.safetensors, or an ONNX file that names its classes (docs/probe.md)
         data: as for evaluate
+        views: clips x crops taken of each video, such as 5x1
         orders: random orders for each clip
         seed: of those orders
+        out: JSON file or folder for the figures; if not given, as for evaluate
     """
     from mvit import runs
-    from mvit.deploy.predictor import load
-    from mvit.evaluation import probes
+    from mvit.deploy import onnx_file, predictor
+    from mvit.evaluation import probes, verdict
 
-    predictor = load(run)
-    samples, folder = runs.to_judge(run, data, predictor.classes, predictor.scoring.multi_label)
+    model = onnx_file.load(run) if run.suffix == ".onnx" else predictor.load(run)
+    clips, crops = numbers(views, "clips x crops, such as 5x1", 2)
+    samples, folder = runs.to_judge(run, data, model.classes, model.scoring.multi_label)
+    if (clips, crops) != (1, 1):
+        folder /= f"views-{clips}x{crops}"
     with progress_bar("probing") as progress:
         found = probes.probe(
-            predictor.logits,
+            model.logits,
             samples,
-            predictor.classes,
-            predictor.preprocessing,
-            scoring=predictor.scoring,
+            model.classes,
+            model.preprocessing,
+            clips=clips,
+            crops=crops,
+            scoring=model.scoring,
+            after_stem=model.after_stem,
             orders=orders,
             seed=seed,
             progress=progress,
         )
     _name_left_out(found["unreadable"])
-    probes.write(found, folder)
-    key, title = predictor.scoring.metric
-    for name in ("ordered", "shuffled", "reversed", "single_frame"):
-        low, high = found[name][f"{key}_interval"]
-        print(f"{name:13} {title} {found[name][key]:6.1%}  [{low:.1%}, {high:.1%}]")
-    print(found["meaning"])
-    print(f"({found['protocol']}; {found['videos']} of {found['listed']} videos)\nWrote {folder / probes.PROBE_FILE}")
+    probes.write(found, out or folder)
+    print(f"{verdict.table(found)}\n{found['meaning']}\n({found['protocol']}; {verdict.over(found)})")
+    print(f"Wrote {out or folder / probes.PROBE_FILE}")
     return DONE
 
 

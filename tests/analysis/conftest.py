@@ -9,7 +9,9 @@ import pytest
 
 from mvit.data.dataset import Sample
 from mvit.evaluation import evaluate, probes
+from mvit.evaluation.findings import summary
 from mvit.evaluation.metrics import softmax
+from probed import answers
 
 PROTOCOL = "5x1 views, 16 segments, short side 73, crop 64"
 RECIPE = """\
@@ -77,11 +79,20 @@ def write_run(
         rng.random((len(labels), 10)) < 0.7, rng.integers(0, len(classes), (len(labels), 10)), labels[:, None]
     )
     ordered = logits.argmax(axis=1)[:, None]
-    predictions = np.concatenate([ordered, neighbours[:, None], random[:, :1], random], axis=1)
-    found = probes.summary(predictions, labels, classes)
+    outcomes = {
+        "ordered": ordered,
+        "reversed": neighbours[:, None],
+        "single_frame": random[:, :1],
+        "shuffled": random,
+        "deranged_4": np.where(rng.random(ordered.shape) < 0.8, ordered, random[:, :1]),
+        "windows_4": random[:, 5:],
+    }
+    groups = [f"person{n % 12}" for n in range(len(labels))]
+    found = summary(answers(outcomes), labels, classes, groups)
     extras = {
         "orders": 10,
         "seed": 0,
+        "not_asked": {"windows_8": "a clip has 8 frames"},
         "listed": len(samples),
         "unreadable": {},
         "protocol": PROTOCOL.replace("5x1", "1x1"),

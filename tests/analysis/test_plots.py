@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mvit.analysis.markup import Html, escape, join, table, tag
-from mvit.analysis.plots import Bar, Series, bars, curves, is_named, matrix, percent, strip, ticks
+from mvit.analysis.plots import Bar, Series, against, bars, curves, is_named, matrix, percent, strip, ticks
 
 
 def drawn(figure: str) -> ET.Element:
@@ -71,6 +71,18 @@ def test_bars_are_as_long_as_their_shares_and_named():
     left = min(float(node.get("x")) for node in drawn(figure).iter("rect"))
     assert chance - left == pytest.approx(first * 0.5 / 0.8)
     assert {"in order", "330 videos", "80.0\xa0%", "chance 50.0\xa0%"} <= set(texts(figure))
+
+
+def test_shares_against_a_number_stand_where_the_axes_say():
+    figure = against("Top-1", "distance", [(0.0, 1.0, 0.9, 1.0), (0.5, 0.5, 0.25, 0.75)], ("chance", 0.25))
+    (first, second) = [(float(dot.get("cx")), float(dot.get("cy"))) for dot in drawn(figure).iter("circle")]
+    at = {"".join(node.itertext()): node for node in drawn(figure).iter("text")}
+    assert first == (float(at["0"].get("x")), pytest.approx(float(at["100\xa0%"].get("y")) - 4))
+    assert second == (float(at["0.5"].get("x")), pytest.approx(float(at["50\xa0%"].get("y")) - 4))
+    low, high = (float(at[f"{share}\xa0%"].get("y")) - 4 for share in (25, 75))
+    (_, whisker) = [path.get("d") for path in drawn(figure).iter("path") if path.get("class") == "whisker"]
+    assert whisker.startswith(f"M{second[0]:.1f} {low:.1f}V{high:.1f}")
+    assert {"Top-1", "distance", "chance 25.0\xa0%"} <= {*at}
 
 
 def test_a_strip_shows_the_interval():

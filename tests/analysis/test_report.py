@@ -65,6 +65,44 @@ def test_the_page_says_what_the_files_say(make_run, tmp_path):
     assert "missing" not in [attributes.get("class") for _, attributes in page.elements]
 
 
+def test_the_order_of_frames_is_told_by_disorder_distance_pair_and_class(make_run, tmp_path):
+    run = make_run(tmp_path / "run", CLASSES)
+    probe = json.loads((run / "probe.json").read_text())
+    page = shown(run)
+    told = page.text.split("Order of frames")[1].split("Confusions")[0]
+    for name in probe["disorders"][1:]:
+        low, high = probe["drop_intervals"][name]
+        assert f"{probe[name]['title']} {probe['drops'][name]:.1f} points lost [{low:.1f}, {high:.1f}]" in told
+    assert "95 % intervals over 12 groups" in told
+    most = probe["shuffled"]["most_called"]
+    assert f"Shuffled, {100 * most['share']:.1f} % are called {most['class']}" in told
+    assert "Kendall distance: share of pairs of frames in the wrong order" in told
+    pair = probe["collapses"][0]
+    assert f"{' and '.join(pair['classes'])}" in told
+    assert f"{pair['videos']} {100 * pair['ordered']:.1f} % {100 * pair['shuffled']:.1f} %" in told
+    figures = probe["per_class"]["tap"]
+    shares = (figures[name] for name in ("ordered", "shuffled", "deranged_4", "windows_4", "reversed", "single_frame"))
+    assert f"tap 12 {' '.join(f'{100 * share:.1f} %' for share in shares)} " in told
+    assert "trained on shuffled clips" not in told
+    with (run / "recipe.toml").open("a") as file:
+        file.write('[augment]\norder = "shuffled"\n')
+    assert "The model was trained on shuffled clips" in shown(run).text
+
+
+def test_a_probe_of_before_has_its_four_orders(make_run, tmp_path):
+    run = make_run(tmp_path / "run", CLASSES)
+    probe = json.loads((run / "probe.json").read_text())
+    new = {"disorders", "sampled", "not_asked", "kendall", "per_class", "collapses", "drop_intervals", "frames"}
+    old = {key: value for key, value in probe.items() if key not in new}
+    for name in ("ordered", "shuffled", "reversed", "single_frame"):
+        old[name] = {key: value for key, value in old[name].items() if key not in ("title", "orders", "most_called")}
+    (run / "probe.json").write_text(json.dumps(old))
+    told = shown(run).text.split("Order of frames")[1].split("Confusions")[0]
+    assert f"one frame, repeated {probe['drops']['single_frame']:.1f} points lost" in told
+    assert "intervals over 96 videos" in told
+    assert "Kendall" not in told
+
+
 def test_worst_mistakes_are_the_wrong_ones_by_score(make_run, tmp_path):
     run = make_run(tmp_path / "run", CLASSES, skill=1.0)
     with (run / "scores.csv").open(newline="") as file:
@@ -212,6 +250,24 @@ def test_a_result_that_does_not_hold_together_is_refused(key, value, message, ma
         report([run], tmp_path / "report.html")
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("kendall", [{}], "has no 'distance'"),
+        ("sampled", {"unit": "group"}, "sampled has no 'count'"),
+        ("drop_intervals", {}, "drop_intervals has no 'shuffled'"),
+        ("per_class", {"grab": {"support": 1}}, "per_class.grab has no 'ordered'"),
+        ("collapses", [{"classes": ["a", "b"]}], "has no 'videos'"),
+        ("disorders", ["ordered", "frozen"], "it has no 'frozen'"),
+    ],
+)
+def test_a_probe_that_does_not_hold_together_is_refused(key, value, message, make_run, tmp_path):
+    run = make_run(tmp_path / "run", CLASSES, videos=2)
+    edited(run / "probe.json", **{key: value})
+    with pytest.raises(ValueError, match=re.escape(message)):
+        report([run], tmp_path / "report.html")
+
+
 def test_what_is_no_run_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("hello")
     with pytest.raises(ValueError, match=r"is no folder of a run: it holds none of result\.json"):
@@ -234,7 +290,7 @@ def test_a_browser_shows_the_page_and_takes_names_as_text(make_run, tmp_path):
     command = [CHROMIUM, *flags, *offline, f"--screenshot={tmp_path / 'page.png'}", "--dump-dom", out.as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)
     seen = Page(done.stdout)
-    assert [tag for tag, _ in seen.elements].count("svg") == 4 + 1 + 1 + 5
+    assert [tag for tag, _ in seen.elements].count("svg") == 4 + 2 + 1 + 5
     assert not {tag for tag, _ in seen.elements} & {"script", "img"}
     assert html.escape(HOSTILE[0], quote=False) in done.stdout
     assert (tmp_path / "page.png").stat().st_size > 20_000

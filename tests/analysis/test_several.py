@@ -12,8 +12,10 @@ from mvit import overview
 from mvit.analysis.report import report
 from mvit.data.dataset import Sample
 from mvit.evaluation import evaluate, probes
+from mvit.evaluation.findings import summary
 from mvit.evaluation.metrics import sigmoid
 from mvit.evaluation.scoring import Scoring
+from probed import alike
 
 CLASSES = ("drink", "read", "sit")
 PROTOCOL = "10x3 views, max, 16 segments, short side 73, crop 64"
@@ -49,8 +51,10 @@ def made(tmp_path_factory) -> Path:
     )
     evaluate.write(outcome, folder)
     shown = sigmoid(logits[:, None] * np.array([1, 0.8, 0, 0.2, 0.1])[:, None] + 0.1 * rng.normal(size=(40, 5, 3)))
-    found = probes.summary_of_several(shown, labels)
-    probes.write(found | {"orders": 2, "seed": 0, "listed": 40, "unreadable": {}, "protocol": PROTOCOL}, folder)
+    found = summary(alike(shown), labels, CLASSES)
+    probes.write(
+        found | {"orders": 2, "seed": 0, "not_asked": {}, "listed": 40, "unreadable": {}, "protocol": PROTOCOL}, folder
+    )
     lines = [
         {
             "epoch": n,

@@ -105,7 +105,8 @@ def test_no_video_and_no_run_named(refused, run):
 
 @pytest.mark.parametrize("views", ["5", "0x1", "axb", "5x1x1", "-1x2"])
 def test_views_that_are_none(refused, run, videos, views):
-    assert "5x1" in refused("evaluate", run, videos, f"--views={views}")
+    for command in ("evaluate", "probe"):
+        assert "5x1" in refused(command, run, videos, f"--views={views}")
 
 
 def test_flags_that_would_be_passed_over(refused, tmp_path):

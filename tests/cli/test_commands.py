@@ -119,9 +119,17 @@ def test_other_views_leave_the_run_s_own_result_alone(run, videos, mvit):
 def test_probe_and_report(run, videos, mvit):
     code, out, _ = mvit("probe", run, videos, "--orders", 2)
     assert code == 0
-    assert "shuffled" in out
+    assert "windows of 2 shuffled whole" in out
+    assert "not asked: windows of 4 shuffled whole: a clip has 4 frames" in out
     probe = json.loads((run / "probe.json").read_text())
-    assert {"ordered", "shuffled", "reversed", "single_frame"} <= set(probe)
+    assert {"ordered", "shuffled", "reversed", "single_frame", "shuffled_after_stem"} <= set(probe)
+    before = (run / "probe.json").read_bytes()
+    code, out, _ = mvit("probe", run, videos, "--orders", 2, "--views", "2x1")
+    assert code == 0
+    assert (run / "probe.json").read_bytes() == before
+    assert len(json.loads((run / "views-2x1" / "probe.json").read_text())["shuffled"]["per_view"]) == 2
+    code, out, _ = mvit("probe", run, videos, "--orders", 2, "--out", run / "again.json")
+    assert (code, (run / "again.json").read_bytes()) == (0, before), "the same seed gives the same figures"
     code, out, _ = mvit("report", run)
     assert code == 0
     page = (run / "report.html").read_text()

@@ -228,6 +228,7 @@ def test_classes_change_places_as_the_recipe_says(samples):
 
 
 EVERYTHING = {
+    "order": "shuffled",
     "randaugment": "rand-m7-n4-mstd0.5-inc1",
     "saturation": 0.4,
     "brightness": 0.2,

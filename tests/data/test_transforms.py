@@ -155,6 +155,25 @@ def test_erasing_is_one_box_for_all_frames_and_leaves_what_is_given(mode):
     assert 0.27 < ratios.min() < 0.6 < 1.7 < ratios.max() < 3.8
 
 
+def test_shuffled_clips_hold_the_same_frames_and_every_other_draw():
+    clip = noise(frames=8, height=20, width=24)
+    more = {"brightness": 0.2, "rotation_degrees": 10.0, "randaugment": "rand-m7-n2", "scale": (0.5, 1.0)}
+    orders = []
+    for seed in range(20):
+        kept, shuffled = (
+            augment(clip, 16, Augmentation(**more, order=order), True, np.random.default_rng(seed))
+            for order in ("kept", "shuffled")
+        )
+        assert kept[1] == shuffled[1]
+        frames = kept[0].transpose(0, 1).flatten(1)
+        orders.append(
+            [(frames == frame).all(dim=1).nonzero().item() for frame in shuffled[0].transpose(0, 1).flatten(1)]
+        )
+        assert sorted(orders[-1]) == list(range(8))
+    assert len({tuple(order) for order in orders}) == 20
+    assert {order[0] for order in orders} == set(range(8))
+
+
 def test_jitter_scales_the_short_side_and_crops_anywhere():
     rng = np.random.default_rng(0)
     boxes = np.array([jittered_crop(240, 320, 224, (256, 320), rng) for _ in range(2000)])
@@ -213,6 +232,7 @@ def test_crop_positions_and_areas_spread_over_their_range():
         ({"rotation_degrees": 270.0}, "rotation_degrees is 270.0"),
         ({"saturation": 1.1}, "saturation is 1.1"),
         ({"erasing": -0.1}, "erasing is -0.1"),
+        ({"order": "random"}, "order is 'random', but must be 'kept' or 'shuffled'"),
         ({"erasing_mode": "rand"}, "erasing_mode is 'rand', but must be 'pixel' or 'const'"),
         ({"jitter": (320, 256)}, r"jitter is \(320, 256\)"),
         ({"randaugment": "randm7"}, "augment.randaugment: 'randm7' is no RandAugment"),

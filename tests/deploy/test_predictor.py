@@ -173,3 +173,25 @@ def test_the_model_of_the_readme_is_as_described(capsys):
     exec(compile(small, "README.md", "exec"), names)
     assert names["logits"].shape == (1, 14)
     assert [level.ndim for level in names["pyramid"]] == [5, 5]
+
+
+def test_what_the_stem_gives_is_put_in_order_before_positions(run):
+    predictor = mvit.load(run, device="cpu")
+    model, behind = predictor.model, predictor.after_stem
+    assert behind.places == model.config.grid[0] == 2
+    clips = np.random.default_rng(0).normal(size=(2, 3, 4, 32, 32)).astype(np.float32)
+    kept, swapped = np.array([[0, 1], [0, 1]]), np.array([[0, 1], [1, 0]])
+    plain = predictor.logits(clips)
+    np.testing.assert_array_equal(behind.predict(clips, kept), plain)
+    one, other = behind.predict(clips, swapped)
+    np.testing.assert_allclose(one, plain[0], rtol=1e-5, atol=1e-6)
+    assert np.abs(other - plain[1]).max() > 1e-3
+    np.testing.assert_array_equal(predictor.logits(clips), plain)  # nothing is left behind
+    with torch.inference_mode():
+        grid = model.stem(torch.from_numpy(clips[1:])).flip(2)
+        x = torch.cat([model.class_token.expand(1, -1, -1), grid.flatten(2).transpose(1, 2)], dim=1)
+        x, shape = model.positions(x, tuple(grid.shape[2:])), tuple(grid.shape[2:])
+        for block in model.blocks:
+            x, shape = block(x, shape)
+        expected = model.head(model.norm(x[:, 0]))
+    np.testing.assert_allclose(other, expected[0].numpy(), rtol=1e-4, atol=1e-5)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mvit.evaluation.metrics import Ranking, sigmoid
+from mvit.evaluation.metrics import Ranking, bootstrap, sigmoid
 
 
 def ranked(scores: list[float], labels: list[int]) -> float:
@@ -111,3 +111,16 @@ def test_the_interval_covers_what_other_sets_of_this_size_give():
 def test_a_perfect_order_is_a_point():
     labels = np.eye(5, dtype=bool)
     assert Ranking(labels * 1.0, labels).interval(resamples=20) == (1.0, 1.0)
+
+
+def test_units_are_drawn_whole():
+    values, repeated = np.random.default_rng(0).random(12), np.random.default_rng(0).random(12).repeat(5)
+
+    def mean_of(those: np.ndarray):
+        return lambda weights: [float((weights * those).sum() / weights.sum())]
+
+    (alone,) = bootstrap(mean_of(values), 12)
+    (grouped,) = bootstrap(mean_of(repeated), 60, units=np.arange(12).repeat(5))
+    (apart,) = bootstrap(mean_of(repeated), 60)
+    assert grouped == pytest.approx(alone)
+    assert apart[1] - apart[0] < 0.6 * (alone[1] - alone[0])

@@ -9,9 +9,11 @@ import pytest
 
 from mvit.data.dataset import Sample
 from mvit.evaluation.evaluate import Evaluation, evaluate, result, write
+from mvit.evaluation.findings import summary
 from mvit.evaluation.metrics import Ranking, sigmoid
-from mvit.evaluation.probes import probe, summary_of_several
+from mvit.evaluation.probes import probe
 from mvit.evaluation.scoring import Scoring
+from probed import alike
 
 CLASSES = ("light_down", "light_up", "steady")
 SEVERAL = Scoring(multi_label=True)
@@ -138,14 +140,14 @@ def test_drops_are_of_the_same_draws_of_videos():
     rng = np.random.default_rng(0)
     labels = rng.random((60, 4)) < 0.4
     once = rng.normal(size=(60, 1, 4)) + 1.5 * labels[:, None]
-    alike = summary_of_several(once.repeat(5, axis=1), labels)
-    assert alike["drop_intervals"] == {name: [0.0, 0.0] for name in ("shuffled", "reversed", "single_frame")}
-    assert alike["shuffled"]["std_over_orders"] == 0
-    assert "a bag of frames would explain" in alike["meaning"]
+    same = summary(alike(once.repeat(5, axis=1)), labels, "abcd")
+    assert same["drop_intervals"] == {name: [0.0, 0.0] for name in ("shuffled", "reversed", "single_frame")}
+    assert same["shuffled"]["std_over_orders"] == 0
+    assert "a bag of frames would explain" in same["meaning"]
     blind = np.concatenate([once, rng.normal(size=(60, 4, 4))], axis=1)
-    found = summary_of_several(blind, labels)
+    found = summary(alike(blind), labels, "abcd")
     rankings = [Ranking(blind[:, variant], labels) for variant in range(5)]
-    assert found["ordered"]["map_interval"] == pytest.approx(rankings[0].interval())
+    assert found["ordered"]["map_interval"] == pytest.approx(rankings[0].interval(resamples=500))
     assert found["shuffled"]["map"] == pytest.approx((rankings[3].mean() + rankings[4].mean()) / 2)
     assert found["shuffled"]["std_over_orders"] == pytest.approx(abs(rankings[3].mean() - rankings[4].mean()) / 2)
     assert found["drops"]["reversed"] == pytest.approx(100 * (rankings[0].mean() - rankings[1].mean()))
@@ -155,6 +157,6 @@ def test_drops_are_of_the_same_draws_of_videos():
 
 def test_a_probe_of_nothing_learned_says_so():
     labels = np.eye(3, dtype=bool).repeat(10, axis=0)
-    found = summary_of_several(np.random.default_rng(0).random((30, 4, 3)), labels)
+    found = summary(alike(np.random.default_rng(0).random((30, 4, 3))), labels, "abc")
     assert found["chance"] == pytest.approx(1 / 3)
     assert "cannot be told from giving every video the same scores (33.3 %)" in found["meaning"]

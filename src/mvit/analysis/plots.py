@@ -43,6 +43,16 @@ def percent(share: float, digits: int = 1) -> str:
     return f"{100 * share:.{digits}f}\N{NO-BREAK SPACE}%"
 
 
+def unbroken(text: str) -> str:
+    """Text in which no line breaks between a number and its percent sign."""
+    return text.replace(" %", "\N{NO-BREAK SPACE}%")
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """A number with its noun: ``1 epoch``, ``30 epochs``."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 def ticks(low: float, high: float, most: int = 5) -> list[float]:
     """Round numbers from low to high, at most so many: steps of 1, 2, 2.5 or 5 times a power of ten."""
     if not high > low:
@@ -141,6 +151,39 @@ def bars(rows: Sequence[Bar], marks: Sequence[tuple[str, float]]) -> Html:
         parts.append(tag("text", f"{name} {percent(share)}", x=place(share), y=top - 12, class_="middle small"))
     said = "; ".join(f"{row.label} {percent(row.share)}" for row in rows)
     return figure(width, bottom + 26, said, parts)
+
+
+def against(
+    title: str, axis: str, points: Sequence[tuple[float, float, float, float]], mark: tuple[str, float]
+) -> Html:
+    """Shares against a number from 0 to 1: points (number, share, low, high) joined by a line, and a named share."""
+    width, height, left, right, top, bottom = 760.0, 330.0, 52.0, 14.0, 34.0, 50.0
+
+    def across(value: float) -> float:
+        return left + (width - left - right) * value
+
+    def down(share: float) -> float:
+        return height - bottom - (height - top - bottom) * share
+
+    parts = [tag("text", title, x=0.0, y=14.0, class_="title")]
+    for share in (0, 0.25, 0.5, 0.75, 1):
+        parts.append(tag("line", x1=left, x2=width - right, y1=down(share), y2=down(share), class_="grid"))
+        parts.append(tag("text", percent(share, 0), x=left - 8, y=down(share) + 4, class_="end"))
+    for value in (0, 0.25, 0.5, 0.75, 1):
+        parts.append(tag("text", f"{value:g}", x=across(value), y=height - bottom + 20, class_="middle"))
+    parts.append(tag("text", axis, x=(left + width - right) / 2, y=height - 8, class_="middle"))
+    name, level = mark
+    parts.append(tag("line", x1=left, x2=width - right, y1=down(level), y2=down(level), class_="chance"))
+    parts.append(tag("text", f"{name} {percent(level)}", x=left + 4, y=down(level) - 5, class_="small"))
+    for number, share, low, high in points:
+        at, ends = across(number), "".join(f"M{across(number) - 5:.1f} {down(end):.1f}h10" for end in (low, high))
+        path = f"M{at:.1f} {down(low):.1f}V{down(high):.1f}{ends}"
+        said = f"{number:.2f}: {percent(share)}, {percent(low)} to {percent(high)}"
+        dot = tag("circle", tag("title", said), cx=at, cy=down(share), r=4.0, class_="dot")
+        parts += [tag("path", d=path, class_="whisker"), dot]
+    line = "L".join(f"{across(number):.1f} {down(share):.1f}" for number, share, _, _ in points)
+    said = "; ".join(f"{number:.2f} {percent(share)}" for number, share, _, _ in points)
+    return figure(width, height, f"{title}: {said}", [*parts, tag("path", d=f"M{line}", class_="line line-0")])
 
 
 def strip(share: float, low: float, high: float) -> Html:

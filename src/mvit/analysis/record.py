@@ -70,6 +70,8 @@ TOP1_PROBE_FIELDS: dict[str, Any] = {
     "reversed": {"called_mirror": SHARE, "called_mirror_interval": (list, NoneType), "mirror_videos": int},
 }
 ORDERS = ("ordered", "shuffled", "reversed", "single_frame")
+DISORDER_FIELDS: dict[str, Any] = {"title": str, "orders": int, "kendall": SHARE}
+"""Of each disorder that a probe lists, since probes list them."""
 WORST = 20
 
 
@@ -237,10 +239,32 @@ def _probe(path: Path) -> dict[str, Any] | None:
     probe = _json(path, PROBE_FIELDS)
     if probe is not None:
         key = metric(probe["ordered"]).key
+        figure: dict[str, Any] = {key: NUMBER, f"{key}_interval": PAIR}
         for order in ORDERS:
-            _require(path, probe[order], {key: NUMBER, f"{key}_interval": PAIR}, order)
+            _require(path, probe[order], figure, order)
         _require(path, probe, TOP1_PROBE_FIELDS if key == "top1" else {})
+        if "disorders" in probe:
+            _check_disorders(path, probe, figure)
     return probe
+
+
+def _check_disorders(path: Path, probe: dict[str, Any], figure: dict[str, Any]) -> None:
+    """Of a probe that asked for more than the four orders of the first ones."""
+    fields = {
+        "disorders": [str],
+        "drop_intervals": dict,
+        "kendall": [{"distance": NUMBER, **figure}],
+        "per_class": dict,
+    }
+    _require(path, probe, fields | {"sampled": {"unit": str, "count": int}, "not_asked": dict})
+    lost = [name for name in probe["disorders"] if name != "ordered"]
+    _require(path, probe, dict.fromkeys(probe["disorders"], DISORDER_FIELDS | figure))
+    _require(path, probe, {"drops": dict.fromkeys(lost, NUMBER), "drop_intervals": dict.fromkeys(lost, PAIR)})
+    for name, figures in probe["per_class"].items():
+        _require(path, figures, {"support": int} | dict.fromkeys(probe["disorders"], SHARE), f"per_class.{name}")
+    if "top1" in figure:
+        pair = {"classes": [str], "videos": int, "ordered": NUMBER, "shuffled": NUMBER, "shuffled_each": [SHARE]}
+        _require(path, probe, {"collapses": [pair]})
 
 
 def _recipe(path: Path) -> tuple[str | None, dict[str, Any]]:

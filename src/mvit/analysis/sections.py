@@ -6,9 +6,9 @@ import statistics
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mvit.analysis import plots
+from mvit.analysis import order_of_frames, plots
 from mvit.analysis.markup import Html, join, table, tag
-from mvit.analysis.plots import Bar, Series, percent
+from mvit.analysis.plots import Series, counted, percent, unbroken
 from mvit.analysis.record import RunRecord, metric, number
 
 MOST_ROWS, SHOWN_ROWS = 60, 30  # a longer table shows its head and folds the rest away
@@ -81,7 +81,7 @@ def headline(record: RunRecord) -> Html:
         tag("p", f"{name}, 95 % interval {100 * low:.1f} to {100 * high:.1f}", class_="said"),
     )
     return join(
-        tag("div", figure, _facts(facts), class_="headline"), tag("p", _unbroken(result["headline"]), class_="cite")
+        tag("div", figure, _facts(facts), class_="headline"), tag("p", unbroken(result["headline"]), class_="cite")
     )
 
 
@@ -142,40 +142,12 @@ def _several(record: RunRecord) -> bool:
 
 
 def order(record: RunRecord) -> Html:
-    """The order probe as bars with intervals and chance, and what it means."""
-    probe = record.probe
-    if probe is None:
+    """What the probe of time found, or which command asks."""
+    if record.probe is None:
         return _missing("order probe", "probe", record)
-    over = f"{probe['videos']:,} videos"
-    notes = {
-        "ordered": ("in order", over),
-        "shuffled": (
-            "shuffled",
-            f"{counted(probe['orders'], 'order')} a video, s.d. {percent(probe['shuffled']['std_over_orders'])}",
-        ),
-        "reversed": ("reversed", over),
-        "single_frame": ("one frame, repeated", over),
-    }
-    key, _, title = metric(probe["ordered"])
-    rows = [
-        Bar(label, note, probe[name][key], *probe[name][f"{key}_interval"], quiet=name != "ordered")
-        for name, (label, note) in notes.items()
-    ]
-    backwards = probe["reversed"]
-    if (called := number(backwards.get("called_mirror"))) is not None:
-        note = f"{backwards['mirror_videos']:,} videos of classes that have one"
-        rows.append(Bar("reversed, called its mirror", note, called, *backwards["called_mirror_interval"]))
-    drops = probe["drops"]
-    caption = (
-        f"{title} by the order in which the frames of a clip are shown, with 95 % intervals over videos. Lost against "
-        f"the true order: {drops['shuffled']:.1f} points shuffled, {drops['reversed']:.1f} reversed, "
-        f"{drops['single_frame']:.1f} with one frame. "
-    )
-    if probe.get("majority", 0) > probe["chance"] * 1.05:
-        caption += f"Always naming the most frequent class would be right for {percent(probe['majority'])}. "
-    caption += f"{probe['protocol']}; {probe['videos']:,} of {probe['listed']:,} videos."
-    figure = plots.bars(rows, [("chance", probe["chance"])])
-    return join(tag("p", _unbroken(probe["meaning"])), tag("figure", figure, tag("figcaption", caption)))
+    trained = record.settings.get("augment", {}).get("order") == "shuffled"
+    control = "The model was trained on shuffled clips: what it loses below, it does not lose for want of their kind."
+    return join(tag("p", control, class_="note") if trained else None, order_of_frames.section(record.probe))
 
 
 def confusions(record: RunRecord) -> Html:
@@ -319,15 +291,6 @@ def _origin(record: RunRecord) -> dict[str, object]:
         **environment["versions"],
         "data": f"{data['train']:,} videos to learn from, {data['val']:,} held out, sha256 {data['sha256']}",
     }
-
-
-def counted(number: int, one: str, many: str | None = None) -> str:
-    """A number with its noun: ``1 epoch``, ``30 epochs``."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
-
-
-def _unbroken(text: str) -> str:
-    return text.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def _missing(what: str, command: str, record: RunRecord) -> Html:

@@ -37,6 +37,8 @@ class Augmentation:
     """Share of the clips in which a box is erased, the same in all frames; the paper's is 0.25."""
     erasing_mode: Literal["pixel", "const"] = "pixel"
     """What the box is erased to. pixel: noise, fresh in every frame. const: the mean."""
+    order: Literal["kept", "shuffled"] = "kept"
+    """Frames of a clip. shuffled: in a random order, drawn for each clip: the control for what order is worth."""
     copies: int = 1
     """Clips that are made of each video every time it is read; a batch holds train.batch / copies videos."""
     on: Literal["workers", "device"] = "workers"
@@ -54,6 +56,7 @@ class Augmentation:
         for name, allowed in (
             ("flip", ("auto", "on", "off")),
             ("erasing_mode", ("pixel", "const")),
+            ("order", ("kept", "shuffled")),
             ("on", ("workers", "device")),
         ):
             if getattr(self, name) not in allowed:

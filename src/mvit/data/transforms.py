@@ -36,6 +36,7 @@ class Drawing:
     operations: tuple[Operation, ...]
     erased: Window | None  # of the crop
     noise: int | None  # the seed of what the box is erased to; None: the mean
+    order: int | None = None  # the seed of the order of frames; None: as they are
 
 
 def draw(size: tuple[int, int], crop: int, augmentation: Augmentation, flip: bool, rng: np.random.Generator) -> Drawing:
@@ -61,6 +62,8 @@ def draw(size: tuple[int, int], crop: int, augmentation: Augmentation, flip: boo
     if augmentation.erasing and rng.random() < augmentation.erasing:
         erased = _box(crop, crop, ERASED_AREA, ERASED_SHAPE, rng)
         noise = int(rng.integers(2**63)) if augmentation.erasing_mode == "pixel" else None
+    # Last, so that a shuffled clip is in all else the clip that it is when its order is kept.
+    order = int(rng.integers(2**63)) if augmentation.order == "shuffled" else None
     return Drawing(
         crop=crop,
         window=window,
@@ -70,15 +73,18 @@ def draw(size: tuple[int, int], crop: int, augmentation: Augmentation, flip: boo
         operations=tuple(drawn),
         erased=erased,
         noise=noise,
+        order=order,
     )
 
 
 def apply(frames: Tensor, drawing: Drawing, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """The clip that was drawn, from uint8 (T, H, W, 3) on any device: uint8 (3, T, S, S).
 
-    In the order of SlowFast: RandAugment on the whole frames, crop, flip, erasing; `mean` and `std` (0 to 1) are those
-    of the noise that is erased to.
+    Frames are put in the order drawn; then as SlowFast has it: RandAugment on the whole frames, crop, flip, erasing.
+    `mean` and `std` (0 to 1) are those of the noise that is erased to.
     """
+    if drawing.order is not None:
+        frames = frames[torch.from_numpy(np.random.default_rng(drawing.order).permutation(len(frames)))]
     clip = frames.permute(0, 3, 1, 2)  # (T, H, W, 3) -> (T, 3, H, W), a view: channels last is faster
     clip = operations.apply(clip, drawing.operations, drawing.window)
     clip = F.resize(clip, [drawing.crop, drawing.crop], antialias=True)

@@ -10,7 +10,7 @@ import torch
 
 from mvit.data.views import Preprocessing, describe
 from mvit.evaluation.evaluate import score_video
-from mvit.evaluation.scoring import SINGLE, Scoring
+from mvit.evaluation.scoring import SINGLE, AfterStem, Scoring
 from mvit.model.mvit import MViT
 from mvit.weights.fit import fit
 from mvit.weights.read import CheckpointError, read
@@ -53,6 +53,23 @@ class Predictor:
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             return self._fast(torch.from_numpy(clips).to(device)).cpu().numpy()
 
+    @property
+    def after_stem(self) -> AfterStem:
+        """The same with what the stem makes of each clip put into an order in time, before it has positions."""
+        return AfterStem(places=self.model.config.grid[0], predict=self._logits_after_stem)
+
+    def _logits_after_stem(self, clips: np.ndarray, orders: np.ndarray) -> np.ndarray:
+        rows, places = torch.arange(len(orders))[:, None], torch.from_numpy(orders)
+
+        def reorder(stem: Any, inputs: Any, grid: torch.Tensor) -> torch.Tensor:  # (N, C, T, H, W) -> the same
+            return grid.transpose(1, 2)[rows.to(grid.device), places.to(grid.device)].transpose(1, 2)
+
+        hook = self._fast.stem.register_forward_hook(reorder)
+        try:
+            return self.logits(clips)
+        finally:
+            hook.remove()
+
     @cached_property
     def _fast(self) -> MViT:
         return self.model.optimize_for_inference()
@@ -72,7 +89,7 @@ def load(run_or_file: str | Path, *, device: str | torch.device | None = None) -
             f"mvit train DATA model.weights={str(path)!r}"
         )
     description = read_description(path)
-    classes, preprocessing, views, scoring = _checked(path, description)
+    classes, preprocessing, views, scoring = described(description, f"the description beside {path}", "train it again")
     if len(classes) != config.num_classes:
         raise CheckpointError(f"{path} names {len(classes)} classes for {config.num_classes} outputs: train it again")
     model = MViT(config)
@@ -84,19 +101,22 @@ def load(run_or_file: str | Path, *, device: str | torch.device | None = None) -
     return Predictor(model=model, classes=classes, preprocessing=preprocessing, views=views, scoring=scoring)
 
 
-def _checked(
-    path: Path, description: dict[str, Any]
+def described(
+    description: dict[str, Any], where: str, remedy: str
 ) -> tuple[tuple[str, ...], Preprocessing, tuple[int, int], Scoring]:
-    """Classes, preprocessing, views and scoring of a ``model.json``, or a sentence saying which is missing or wrong."""
+    """Classes, preprocessing, views and scoring of a ``model.json``, or of what holds the same elsewhere.
+
+    Raises ``CheckpointError`` saying which is missing or wrong, where it is and what to do.
+    """
     try:
         classes = tuple(description["classes"])
         preprocessing = Preprocessing.from_dict(description["preprocessing"])
         clips, crops = map(int, description["views"])
         scoring = Scoring.of(description)
     except KeyError as missing:
-        raise CheckpointError(f"the description beside {path} has no {missing}: train it again") from missing
+        raise CheckpointError(f"{where} has no {missing}: {remedy}") from missing
     except (TypeError, ValueError) as why:
-        raise CheckpointError(f"the description beside {path} is damaged: {why}") from why
+        raise CheckpointError(f"{where} is damaged: {why}") from why
     if min(clips, crops) < 1:
-        raise CheckpointError(f"the description beside {path} is damaged: it asks for {clips}x{crops} views")
+        raise CheckpointError(f"{where} is damaged: it asks for {clips}x{crops} views")
     return classes, preprocessing, (clips, crops), scoring

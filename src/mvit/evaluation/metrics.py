@@ -146,17 +146,24 @@ class Ranking:
 
 
 def bootstrap(
-    figures: Callable[[np.ndarray], Sequence[float]], videos: int, *, resamples: int = 1000, seed: int = 0
+    figures: Callable[[np.ndarray], Sequence[float]],
+    videos: int,
+    *,
+    units: np.ndarray | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
 ) -> list[tuple[float, float]]:
     """The 95 % intervals of figures (F,) of weighted videos, by drawing videos with replacement (Efron, 1979).
 
-    As many as there are, again and again. In a ranking, videos drawn twice stand together, which raises what counts
-    how soon they are found: percentiles are shifted so that their mean is the figure itself. So an interval tells
-    where other test sets of this size would come out, and rare classes do not put the figure outside of it. A draw
-    without a figure (NaN) is left out.
+    As many as there are, again and again; where the unit of each is given, (videos,), whole units. In a ranking, videos
+    drawn twice stand together, which raises what counts how soon they are found: percentiles are shifted so that their
+    mean is the figure itself. So an interval tells where other test sets of this size would come out, and rare classes
+    do not put the figure outside of it. A draw without a figure (NaN) is left out.
     """
     rng = np.random.default_rng(seed)
-    draws = (np.bincount(rng.integers(videos, size=videos), minlength=videos) for _ in range(resamples))
+    units = np.arange(videos) if units is None else units
+    count = int(units.max()) + 1
+    draws = (np.bincount(rng.integers(count, size=count), minlength=count)[units] for _ in range(resamples))
     drawn = np.array([figures(draw) for draw in draws])
     drawn = drawn[~np.isnan(drawn).any(axis=1)]
     shift = np.array(figures(np.ones(videos))) - drawn.mean(axis=0)

@@ -1,6 +1,6 @@
-"""What the order of frames is worth: the same evaluation on clips shuffled, reversed, or of one frame repeated."""
+"""What the order of frames is worth: the same evaluation on clips with their frames shuffled, displaced, reversed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,23 +8,17 @@ import numpy as np
 
 from mvit import files
 from mvit.data.dataset import Sample
-from mvit.data.directions import mirror_in_time
 from mvit.data.views import Preprocessing, describe
-from mvit.evaluation.evaluate import (
-    Progress,
-    as_json,
-    chance,
-    checked,
-    decoded,
-    labels_of,
-    require_labelled,
-    require_readable,
-)
-from mvit.evaluation.metrics import Ranking, bootstrap, paired_difference, wilson
-from mvit.evaluation.scoring import SINGLE, Predict, Scoring, score_views
+from mvit.evaluation.disorders import disorders, graded, not_asked, shuffled
+from mvit.evaluation.evaluate import Progress, as_json, checked, decoded, labels_of, require_readable
+from mvit.evaluation.findings import GRADED, Answers, summary
+from mvit.evaluation.scoring import SINGLE, AfterStem, Predict, Scoring, checked_logits
+from mvit.evaluation.statistics import kendall_distance
 
 PROBE_FILE = "probe.json"
+AFTER_STEM = "shuffled_after_stem"
 TIME = 2  # axis of (N, 3, T, H, W)
+BATCH_BYTES = 2**26  # of clips that a classifier is given at once, unless the views of a video alone are more
 
 
 def probe(
@@ -36,17 +30,18 @@ def probe(
     clips: int = 1,
     crops: int = 1,
     scoring: Scoring = SINGLE,
+    after_stem: AfterStem | None = None,
     orders: int = 10,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """What goes into probe.json: top-1 or mAP in order, shuffled, reversed and on one frame, and what each loses.
+    """What goes into probe.json: top-1 or mAP of the clip as it is and in every disorder, and what each loses.
 
-    Each video is decoded once; the frames of the clip that the classifier sees are shuffled in ``orders`` random orders
-    drawn from ``seed`` and the video's place in the list, reversed, or replaced by the middle one. Shares are fractions
-    with 95 % intervals over videos (not orders), drops are in points. ``called_mirror`` is the share of reversed clips
-    taken for the class that theirs is when played backwards, over videos of classes that have such a mirror. Raises
-    ValueError for clips of one frame, and as ``evaluate`` does.
+    Each video is decoded once, and its clips are shown with their frames in every order of ``disorders``, in ``orders``
+    random ones where there are several, and in as many of graded Kendall distance; ``after_stem`` also shuffles what
+    the stem of a model that can has made of them. Orders are drawn from ``seed`` and the video's place in the list, and
+    are the same for all views of a video. Shares are fractions with 95 % intervals over the groups of the samples where
+    they have any, else over videos; drops are in points. Raises ValueError for clips of one frame, and as ``evaluate``.
     """
     frames = preprocessing.sampling.frames
     if frames < 2:
@@ -54,29 +49,44 @@ def probe(
     if orders < 1:
         raise ValueError(f"orders is {orders}: at least one random order is needed, and ten are usual")
     labels_of(samples, classes, scoring)
+    asked = after_stem if after_stem is not None and after_stem.places > 1 else None
     kept: list[Sample] = []
     unreadable: dict[Path, str] = {}
     outcomes: list[np.ndarray] = []
+    distances: list[np.ndarray] = []
+    columns: dict[str, slice] = {}
+    grade = np.zeros(0, dtype=np.int64)
     for place, (sample, views) in enumerate(decoded(samples, preprocessing, clips, crops)):
         if isinstance(views, str):
             unreadable[sample.id] = views
         else:
-            variants = frame_orders(frames, orders, np.random.default_rng([seed, place]))
-            shown = (views.take(order, axis=TIME) for order in variants)
-            scores = np.stack([checked(score_views(predict, seen, scoring), classes) for seen in shown])
+            rng = np.random.default_rng([seed, place])
+            shown = disorders(frames, orders, rng)
+            grades = graded(frames, orders, rng)
+            shown[GRADED], grade = grades.orders, grades.grade
+            logits = list(_in_orders(predict, views, np.concatenate([*shown.values()])))
+            if asked is not None:
+                shown[AFTER_STEM] = _after_stem_orders(asked.places, orders, rng)
+                logits += _after_stem(asked, views, shown[AFTER_STEM])
             kept.append(sample)
-            outcomes.append(scores if scoring.multi_label else scores.argmax(axis=1))
+            outcomes.append(_outcome(logits, scoring, classes))
+            distances.append(np.concatenate([_distances(drawn) for drawn in shown.values()]))
+            columns = _columns(shown)
         if progress is not None:
             progress(place + 1, len(samples))
     require_readable(kept, unreadable)
-    labels = labels_of(kept, classes, scoring)
-    summed = (
-        summary_of_several(np.stack(outcomes), labels)
-        if scoring.multi_label
-        else summary(np.stack(outcomes), labels, classes)
-    )
+    answers = Answers(columns=columns, grade=grade, distances=np.stack(distances), outcomes=np.stack(outcomes))
+    missing = not_asked(frames)
+    if asked is None:
+        missing[AFTER_STEM] = (
+            "the model does not let what its stem gives be reordered"
+            if after_stem is None
+            else "the model's stem makes one token in time"
+        )
     return {
-        **summed,
+        **summary(answers, labels_of(kept, classes, scoring), classes, [sample.group for sample in kept]),
+        "not_asked": missing,
+        "frames": frames,
         "orders": orders,
         "seed": seed,
         "listed": len(samples),
@@ -85,150 +95,55 @@ def probe(
     }
 
 
-def frame_orders(frames: int, orders: int, rng: np.random.Generator) -> np.ndarray:
-    """Frame indices of each variant, (3 + orders, frames): in order, reversed, the middle frame, random orders.
-
-    No random order is the true one; for two frames that leaves the reversed one only.
-    """
-    ordered = np.arange(frames)
-    variants = [ordered, ordered[::-1], np.full(frames, frames // 2)]
-    while len(variants) < 3 + orders:
-        order = rng.permutation(frames)
-        if (order != ordered).any():
-            variants.append(order)
-    return np.stack(variants)
+def _after_stem_orders(places: int, orders: int, rng: np.random.Generator) -> np.ndarray:
+    return np.stack([shuffled(places, rng) for _ in range(orders if places > 2 else 1)])
 
 
-def summary(predictions: np.ndarray, labels: np.ndarray, classes: Sequence[str]) -> dict[str, Any]:
-    """The probe's figures from the classes predicted, (videos, 3 + orders) in the order of `frame_orders`."""
-    right = (predictions == labels[:, None]).astype(np.float64)
-    shuffles = right[:, 3:]
-    # The sample is the videos: one video in ten orders is not ten videos, so each counts with its share of orders.
-    outcome = {
-        "ordered": right[:, 0],
-        "shuffled": shuffles.mean(axis=1),
-        "reversed": right[:, 1],
-        "single_frame": right[:, 2],
-    }
-    figures: dict[str, Any] = {name: _share(shares, "top1") for name, shares in outcome.items()}
-    figures["shuffled"]["std_over_orders"] = float(shuffles.mean(axis=0).std())
-    figures["reversed"] |= _called_mirror(predictions[:, 1], predictions[:, 0], labels, classes)
-    worse = [name for name in outcome if name != "ordered"]
-    intervals = {name: paired_difference(outcome["ordered"], outcome[name]) for name in worse}
-    content = {
-        "videos": len(labels),
-        "chance": 1 / len(classes),
-        "majority": int(np.bincount(labels).max()) / len(labels),
-        **figures,
-        "drops": {name: 100 * (figures["ordered"]["top1"] - figures[name]["top1"]) for name in worse},
-        "drop_intervals": {name: [100 * low, 100 * high] for name, (low, high) in intervals.items()},
-    }
-    return {"meaning": meaning(content), **content}
+def _columns(shown: dict[str, np.ndarray]) -> dict[str, slice]:
+    """Where the variants of each disorder stand when all are put one after the other."""
+    columns, first = {}, 0
+    for name, drawn in shown.items():
+        columns[name] = slice(first, first + len(drawn))
+        first += len(drawn)
+    return columns
 
 
-def summary_of_several(scores: np.ndarray, labels: np.ndarray) -> dict[str, Any]:
-    """The same by mAP, from scores (videos, 3 + orders, classes) and the classes of videos, bool (videos, classes).
-
-    All intervals, those of drops too, come from the same draws of videos (``metrics.bootstrap``).
-    """
-    require_labelled(labels)
-    rankings = [Ranking(scores[:, variant], labels) for variant in range(scores.shape[1])]
-    names = ("ordered", "shuffled", "reversed", "single_frame")
-
-    def figures_of(weights: np.ndarray) -> list[float]:
-        ordered, backwards, single, *shuffles = (ranking.mean(weights) for ranking in rankings)
-        values = [ordered, float(np.mean(shuffles)), backwards, single]
-        return values + [ordered - value for value in values[1:]]
-
-    values, intervals = figures_of(np.ones(len(labels))), bootstrap(figures_of, len(labels))
-    figures: dict[str, Any] = {
-        name: {"map": value, "map_interval": (max(0.0, low), min(1.0, high))}
-        for name, value, (low, high) in zip(names, values, intervals, strict=False)
-    }
-    figures["shuffled"]["std_over_orders"] = float(np.std([ranking.mean() for ranking in rankings[3:]]))
-    content = {
-        "videos": len(labels),
-        "chance": chance(labels),
-        **figures,
-        "drops": {name: 100 * value for name, value in zip(names[1:], values[4:], strict=True)},
-        "drop_intervals": {
-            name: [100 * low, 100 * high] for name, (low, high) in zip(names[1:], intervals[4:], strict=True)
-        },
-    }
-    return {"meaning": meaning(content), **content}
+def _distances(orders: np.ndarray) -> np.ndarray:
+    """The Kendall distance of each order, NaN for frames that are not all there: (R, T) -> (R,)."""
+    whole = (np.sort(orders, axis=1) == np.arange(orders.shape[1])).all(axis=1)
+    return np.where(whole, kendall_distance(orders), np.nan)
 
 
-def _share(outcomes: np.ndarray, name: str) -> dict[str, Any]:
-    return {name: float(outcomes.mean()), f"{name}_interval": wilson(float(outcomes.sum()), len(outcomes))}
+def _in_orders(predict: Predict, views: np.ndarray, orders: np.ndarray) -> Iterator[np.ndarray]:
+    """Logits (V, C) of the views (V, 3, T, H, W) of a video in each of the orders (K, T)."""
+    for some in _batches(views, orders):
+        shown = np.concatenate([views.take(order, axis=TIME) for order in some])
+        yield from np.split(checked_logits(predict(shown), len(shown)), len(some))
 
 
-def _called_mirror(
-    backwards: np.ndarray, forwards: np.ndarray, labels: np.ndarray, classes: Sequence[str]
-) -> dict[str, Any]:
-    mirror = mirror_in_time(classes)
-    index = {name: position for position, name in enumerate(classes)}
-    target = np.array([index[mirror[name]] if name in mirror else -1 for name in classes])[labels]
-    mirrored = target >= 0
-    content: dict[str, Any] = {"mirror_videos": int(mirrored.sum()), "mirrors": mirror}
-    if not mirrored.any():
-        return content | {"called_mirror": None, "called_mirror_interval": None, "mirror_ordered_top1": None}
-    return (
-        content
-        | _share((backwards == target)[mirrored].astype(np.float64), "called_mirror")
-        | {"mirror_ordered_top1": float((forwards == labels)[mirrored].mean())}
-    )
+def _after_stem(model: AfterStem, views: np.ndarray, orders: np.ndarray) -> Iterator[np.ndarray]:
+    """The same, with what the stem makes of the views in each of the orders (K, places)."""
+    for some in _batches(views, orders):
+        shown = np.concatenate([views] * len(some))
+        answer = model.predict(shown, some.repeat(len(views), axis=0))
+        yield from np.split(checked_logits(answer, len(shown)), len(some))
 
 
-def meaning(content: dict[str, Any]) -> str:
-    """What the figures say and what they do not, in a few plain sentences."""
-    ordered, shuffled, reverse = content["ordered"], content["shuffled"], content["reversed"]
-    several = "map" in ordered
-    key, name = Scoring(multi_label=several).metric
-    low, high = content["drop_intervals"]["shuffled"]
-    drop = content["drops"]["shuffled"]
-    baseline = max(content["chance"], content.get("majority", 0.0))
-    if ordered[f"{key}_interval"][0] <= baseline:
-        blind = "giving every video the same scores" if several else "always answering one class"
-        return (
-            f"In its own order the model gets {_percent(ordered[key])}, which cannot be told from {blind} "
-            f"({_percent(baseline)}): the other figures say nothing yet."
-        )
-    fewer, between = ("fewer", (low, high)) if drop >= 0 else ("more", (-high, -low))
-    said = [
-        f"Shuffling the frames takes {name} from {_percent(ordered[key])} to {_percent(shuffled[key])}, "
-        f"{abs(drop):.1f} points {fewer} (95 % interval {between[0]:.1f} to {between[1]:.1f}, "
-        f"{content['videos']:,} videos)."
+def _batches(views: np.ndarray, orders: np.ndarray) -> Iterator[np.ndarray]:
+    at_once = max(1, BATCH_BYTES // views.nbytes)
+    for first in range(0, len(orders), at_once):
+        yield orders[first : first + at_once]
+
+
+def _outcome(logits: Sequence[np.ndarray], scoring: Scoring, classes: Sequence[str]) -> np.ndarray:
+    """What ``Answers.outcomes`` has of a video, from the logits (V, C) of each variant."""
+    together = np.stack([checked(scoring.scores(answer), classes) for answer in logits])[None]
+    views = len(logits[0])
+    alone = [
+        np.stack([scoring.scores(answer[[view]]) for answer in logits]) for view in range(views if views > 1 else 0)
     ]
-    if low > 0:
-        share = drop / 100 / (ordered[key] - content["chance"])
-        lost = "most" if share > 0.5 else "part"
-        said.append(
-            f"The model reads the order of frames: {lost} of what it has over chance goes with it. This is an upper "
-            "bound on what order is worth, as a shuffled clip is also unlike anything it was trained on."
-        )
-    elif high < 0:
-        said.append("It does better without the order, which is strange: look at the data and the labels.")
-    else:
-        said.append(
-            "No use of the order of frames can be told from chance here: a bag of frames would explain this accuracy."
-        )
-    said.append(f"One frame alone gives {_percent(content['single_frame'][key])}.")
-    if several:
-        said.append(f"Played backwards it gets {_percent(reverse[key])}.")
-    elif reverse["called_mirror"] is not None:
-        low, high = reverse["called_mirror_interval"]
-        said.append(
-            f"Played backwards, {_percent(reverse['called_mirror'])} of the {reverse['mirror_videos']:,} videos whose "
-            f"class is another one reversed are called that other one (95 % interval {100 * low:.1f} to "
-            f"{100 * high:.1f}); forwards, {_percent(reverse['mirror_ordered_top1'])} of them are right."
-        )
-    else:
-        said.append(f"Played backwards it gets {_percent(reverse[key])}; no class is another one reversed.")
-    return " ".join(said)
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
+    scores = np.concatenate([together, *(one[None] for one in alone)])
+    return scores if scoring.multi_label else scores.argmax(axis=-1)
 
 
 def write(content: dict[str, Any], out: Path) -> None:

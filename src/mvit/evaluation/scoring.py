@@ -12,6 +12,16 @@ Predict = Callable[[np.ndarray], np.ndarray]
 """A classifier: float32 clips (N, 3, T, H, W) to logits (N, classes)."""
 
 
+@dataclass(frozen=True)
+class AfterStem:
+    """A classifier that can put what its stem makes of a clip into another order in time before it goes on."""
+
+    places: int
+    """Tokens in time that the stem makes of a clip."""
+    predict: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    """Clips as ``Predict`` takes them, and an order for each, int64 (N, places), to logits."""
+
+
 class Metric(NamedTuple):
     """What a model is judged by: its key in result.json and metrics.jsonl, and its name for people."""
 
@@ -81,14 +91,20 @@ def score_views(predict: Predict, views: np.ndarray, scoring: Scoring = SINGLE) 
     Raises ValueError when the classifier gives something other than a row of numbers for each view, and NotFiniteError
     when these are not finite.
     """
-    logits = np.asarray(predict(views))
-    if logits.ndim != 2 or len(logits) != len(views):
-        raise ValueError(
-            f"the classifier gave an array of shape {logits.shape} for {len(views)} views: a row each is due"
-        )
+    return scoring.scores(checked_logits(predict(views), len(views)))
+
+
+def checked_logits(answer: np.ndarray, views: int) -> np.ndarray:
+    """What a classifier gave for so many views, (N, classes), after a look whether it is a row of numbers for each.
+
+    Raises ValueError where it is not.
+    """
+    logits = np.asarray(answer)
+    if logits.ndim != 2 or len(logits) != views:
+        raise ValueError(f"the classifier gave an array of shape {logits.shape} for {views} views: a row each is due")
     if not np.isfinite(logits).all():
         raise NotFiniteError(
             "the classifier gave scores that are not finite numbers: its training has probably diverged; "
             "train again with a lower learning rate"
         )
-    return scoring.scores(logits)
+    return logits

@@ -1,0 +1,117 @@
+"""What the figures of a probe of time say and what they do not, in words, and as a table for a terminal."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mvit.evaluation.disorders import TITLES
+from mvit.evaluation.scoring import Scoring
+
+FEW_UNITS = 10
+
+
+def meaning(content: Mapping[str, Any]) -> str:
+    """What the figures say and what they do not, in a few plain sentences."""
+    ordered, shuffled, reverse = content["ordered"], content["shuffled"], content["reversed"]
+    several = "map" in ordered
+    key, name = Scoring(multi_label=several).metric
+    low, high = content["drop_intervals"]["shuffled"]
+    drop = content["drops"]["shuffled"]
+    baseline = max(content["chance"], content.get("majority", 0.0))
+    least, most = ordered[f"{key}_interval"]
+    if least <= baseline:
+        blind = "giving every video the same scores" if several else "always answering one class"
+        how = "is worse than" if most < baseline else "cannot be told from"
+        return (
+            f"In its own order the model gets {_percent(ordered[key])}, which {how} {blind} "
+            f"({_percent(baseline)}): the other figures say nothing yet."
+        )
+    fewer, between = ("fewer", (low, high)) if drop >= 0 else ("more", (-high, -low))
+    said = [
+        f"Shuffling the frames takes {name} from {_percent(ordered[key])} to {_percent(shuffled[key])}, "
+        f"{abs(drop):.1f} points {fewer} (95 % interval {between[0]:.1f} to {between[1]:.1f}, {over(content)})."
+    ]
+    if low > 0:
+        share = drop / 100 / (ordered[key] - content["chance"])
+        lost = "most" if share > 0.5 else "part"
+        said.append(
+            f"The model reads the order of frames: {lost} of what it has over chance goes with it. This is an upper "
+            "bound on what order is worth, as a shuffled clip is also unlike anything it was trained on."
+        )
+        said += _where_it_lies(content, key)
+    elif high < 0:
+        said.append("It does better without the order, which is strange: look at the data and the labels.")
+    else:
+        said.append(
+            "No use of the order of frames can be told from chance here: a bag of frames would explain this accuracy."
+        )
+    said.append(f"One frame alone gives {_percent(content['single_frame'][key])}.")
+    if several:
+        said.append(f"Played backwards it gets {_percent(reverse[key])}.")
+    elif reverse["called_mirror"] is not None:
+        low, high = reverse["called_mirror_interval"]
+        said.append(
+            f"Played backwards, {_percent(reverse['called_mirror'])} of the {reverse['mirror_videos']:,} videos whose "
+            f"class is another one reversed are called that other one (95 % interval {100 * low:.1f} to "
+            f"{100 * high:.1f}); forwards, {_percent(reverse['mirror_ordered_top1'])} of them are right."
+        )
+    else:
+        said.append(f"Played backwards it gets {_percent(reverse[key])}; no class is another one reversed.")
+    if content["sampled"]["count"] < FEW_UNITS:
+        said.append(f"Intervals over no more than {_units(content)} are rough, and rather too narrow.")
+    return " ".join(said)
+
+
+def _where_it_lies(content: Mapping[str, Any], key: str) -> list[str]:
+    """What is left where only neighbours, or only what lies far apart, stand in the wrong order."""
+    size = next((size for size in (4, 2) if f"windows_{size}" in content and f"deranged_{size}" in content), None)
+    if size is None:
+        return []
+    near, far = (content[f"{kind}_{size}"][key] for kind in ("deranged", "windows"))
+    said = (
+        f"Out of order only within windows of {size} frames it keeps {_percent(near)}, with such windows whole but in "
+        f"another order {_percent(far)}"
+    )
+    if (behind := content.get("shuffled_after_stem")) is not None:
+        said += f", with frames in order up to the stem and shuffled behind it {_percent(behind[key])}"
+    return [said + "."]
+
+
+def over(content: Mapping[str, Any]) -> str:
+    """What figures are over: ``330 videos of 4 groups``."""
+    videos = f"{content['videos']:,} video{'' if content['videos'] == 1 else 's'}"
+    return videos if content["sampled"]["unit"] == "video" else f"{videos} of {_units(content)}"
+
+
+def _units(content: Mapping[str, Any]) -> str:
+    unit, count = content["sampled"]["unit"], content["sampled"]["count"]
+    return f"{count:,} {unit}{'' if count == 1 else 's'}"
+
+
+def table(content: Mapping[str, Any]) -> str:
+    """A line for each disorder: the figure with its interval, what it is below that in order, and how far from it."""
+    key, name = Scoring(multi_label="map" in content["ordered"]).metric
+    between = f"{'95 % interval':14}"
+    lines = [f"{'frames':30}{name:>7}  {between}  {'lost':>7}  {between}  Kendall distance"]
+    for disorder in content["disorders"]:
+        figures = content[disorder]
+        line = f"{figures['title']:30}{_shown(figures[key], figures[f'{key}_interval'], 100)}"
+        if disorder != "ordered":
+            line += f"  {_shown(content['drops'][disorder], content['drop_intervals'][disorder], 1)}"
+            line += f"  {figures['kendall']:16.2f}" if figures["kendall"] is not None else f"  {'-':>16}"
+        lines.append(line)
+    if (mirrored := content["reversed"].get("called_mirror")) is not None:
+        interval = content["reversed"]["called_mirror_interval"]
+        lines.append(
+            f"{'reversed, called its mirror':30}{_shown(mirrored, interval, 100)}"
+            f"  of {content['reversed']['mirror_videos']:,} videos"
+        )
+    lines += [f"not asked: {TITLES[name]}: {reason}" for name, reason in content.get("not_asked", {}).items()]
+    return "\n".join(lines)
+
+
+def _shown(value: float, interval: Sequence[float], scale: float) -> str:
+    return f"{scale * value:7.1f}  [{scale * interval[0]:5.1f}, {scale * interval[1]:5.1f}]"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"

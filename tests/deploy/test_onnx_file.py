@@ -1,0 +1,185 @@
+"""Probes of ONNX files and of a torchvision model, for which no run folder is needed."""
+
+import json
+import shutil
+import sys
+import warnings
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mvit import cli
+from mvit.data import video
+from mvit.data.dataset import find_all
+from mvit.data.sampling import ClipSampling
+from mvit.data.views import Preprocessing
+from mvit.deploy.onnx_file import METADATA, load
+from mvit.evaluation.evaluate import evaluate, result
+from mvit.evaluation.probes import probe
+from mvit.weights.read import CheckpointError
+
+CLASSES = ["open", "shut", "wait"]
+PREPROCESSING = Preprocessing(sampling=ClipSampling(frames=8, mode="segments"), short_side=36, crop=32)
+DESCRIPTION = {"classes": CLASSES, "preprocessing": PREPROCESSING.to_dict(), "views": [2, 1]}
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("videos")
+    rng = np.random.default_rng(0)
+    for name in CLASSES:
+        (folder / name).mkdir()
+        for n in range(2):
+            frames = rng.integers(0, 255, (4, 12, 10, 3), dtype=np.uint8).repeat(4, 0).repeat(4, 1).repeat(5, 2)
+            video.write(folder / name / f"{n}.mp4", frames)
+    return folder
+
+
+WEIGHTS = np.random.default_rng(1).normal(size=(3 * 8 * 32 * 32, 3)).astype(np.float32) / 100
+
+
+def linear(clips: np.ndarray) -> np.ndarray:
+    return clips.reshape(len(clips), -1) @ WEIGHTS
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A Video Swin of torchvision with next to no width, and random weights."""
+    from torchvision.models.video import SwinTransformer3d
+
+    torch.manual_seed(0)
+    made = SwinTransformer3d(
+        patch_size=[2, 4, 4], embed_dim=12, depths=[1, 1], num_heads=[1, 2], window_size=[2, 4, 4], num_classes=3
+    )
+    return made.eval()
+
+
+@pytest.fixture(scope="module")
+def exported(library, tmp_path_factory) -> Path:
+    """``linear`` as an ONNX file."""
+    library("onnxruntime", "export")
+    return write_linear(library("onnx", "export"), tmp_path_factory.mktemp("onnx") / "model.onnx", "batch")
+
+
+def write_linear(onnx, path: Path, batch: str | int) -> Path:
+    make = onnx.helper
+    graph = make.make_graph(
+        [
+            make.make_node("Flatten", ["clips"], ["flat"]),
+            make.make_node("MatMul", ["flat", "weights"], ["logits"]),
+        ],
+        "linear",
+        [make.make_tensor_value_info("clips", onnx.TensorProto.FLOAT, [batch, 3, 8, 32, 32])],
+        [make.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, [batch, 3])],
+        [onnx.numpy_helper.from_array(WEIGHTS, "weights")],
+    )
+    onnx.save(make.make_model(graph, opset_imports=[make.make_opsetid("", 17)], ir_version=8), path)
+    return described(path, DESCRIPTION)
+
+
+def described(path: Path, description: object) -> Path:
+    import onnx
+
+    file = onnx.load(path)
+    del file.metadata_props[:]
+    if description is not None:
+        text = description if isinstance(description, str) else json.dumps(description)
+        onnx.helper.set_model_props(file, {METADATA: text})
+    onnx.save(file, path)
+    return path
+
+
+def figures(path: Path) -> dict:
+    return json.loads(path.read_text())
+
+
+@torch.inference_mode()
+def logits(model: torch.nn.Module, clips: np.ndarray) -> np.ndarray:
+    return model(torch.from_numpy(clips)).numpy()
+
+
+def test_an_onnx_file_is_probed_as_what_it_was_made_from(exported, videos, tmp_path, capsys):
+    out = tmp_path / "found.json"
+    assert cli.main(["probe", str(exported), str(videos), "--orders", "2", "--seed", "3", "--out", str(out)]) == 0
+    found = probe(linear, find_all(videos, CLASSES), CLASSES, PREPROCESSING, orders=2, seed=3)
+    assert figures(out) == json.loads(json.dumps(found))
+    assert "not asked: shuffled after the stem: the model does not let" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("batch", ["batch", 1])
+def test_files_of_one_clip_and_of_any_number_give_logits(batch, library, tmp_path):
+    library("onnxruntime", "export")
+    classifier = load(write_linear(library("onnx", "export"), tmp_path / "model.onnx", batch))
+    clips = np.random.default_rng(0).normal(size=(3, 3, 8, 32, 32)).astype(np.float32)
+    np.testing.assert_allclose(classifier.logits(clips), linear(clips), rtol=1e-4, atol=1e-4)
+    assert (classifier.classes, classifier.preprocessing, classifier.views) == (tuple(CLASSES), PREPROCESSING, (2, 1))
+
+
+def test_a_file_of_another_number_of_clips_is_refused(library, tmp_path):
+    library("onnxruntime", "export")
+    with pytest.raises(CheckpointError, match=r"takes \[2, 3, 8, 32, 32\], but by its metadata clips are"):
+        load(write_linear(library("onnx", "export"), tmp_path / "model.onnx", 2))
+
+
+def test_a_torchvision_model_is_probed(model, videos):
+    samples = find_all(videos, CLASSES)
+    found = probe(partial(logits, model), samples, CLASSES, PREPROCESSING, orders=1)
+    evaluated = result(evaluate(partial(logits, model), samples, CLASSES, PREPROCESSING, clips=1))
+    assert found["ordered"]["top1"] == evaluated["top1"]
+    assert found["videos"] == 6
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_torchvision_model_exported_by_torch_is_probed_alike(model, videos, library, tmp_path):
+    for needed in ("onnxruntime", "onnxscript"):
+        library(needed, "export")
+    path, batch = tmp_path / "model.onnx", torch.export.Dim("batch", min=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the exporter about itself
+        program = torch.onnx.export(
+            model, (torch.zeros(2, 3, 8, 32, 32),), dynamo=True, dynamic_shapes=({0: batch},), verbose=False
+        )
+    assert program is not None
+    program.save(path)
+    found, out = probe(partial(logits, model), find_all(videos, CLASSES), CLASSES, PREPROCESSING), tmp_path / "a.json"
+    assert cli.main(["probe", str(described(path, DESCRIPTION)), str(videos), "--out", str(out)]) == 0
+    assert {name: figures(out)[name]["top1"] for name in found["disorders"]} == {
+        name: found[name]["top1"] for name in found["disorders"]
+    }
+
+
+@pytest.mark.parametrize(
+    ("description", "message"),
+    [
+        (None, "names no classes and no preprocessing"),
+        ("{", "is no JSON"),
+        ("[]", "is no JSON object"),
+        ({"classes": CLASSES}, "has no 'preprocessing': export it again"),
+        (DESCRIPTION | {"views": [0, 1]}, "asks for 0x1 views"),
+        (DESCRIPTION | {"preprocessing": PREPROCESSING.to_dict() | {"crop": 24}}, r"clips are \[3, 8, 24, 24\]"),
+    ],
+)
+def test_a_file_that_does_not_say_how_it_is_used_is_refused(description, message, exported, tmp_path):
+    path = described(Path(shutil.copy(exported, tmp_path / "model.onnx")), description)
+    with pytest.raises(CheckpointError, match=message):
+        load(path)
+
+
+def test_what_is_no_onnx_file_is_refused(library, tmp_path):
+    library("onnxruntime", "export")
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        load(tmp_path / "gone.onnx")
+    (tmp_path / "text.onnx").write_text("no model")
+    with pytest.raises(CheckpointError, match="is no ONNX file that ONNX Runtime reads"):
+        load(tmp_path / "text.onnx")
+
+
+def test_without_onnx_runtime_it_is_said_what_to_install(monkeypatch, tmp_path):
+    (tmp_path / "model.onnx").write_text("")
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    with pytest.raises(ValueError, match=r"pip install '\.\[export\]'"):
+        load(tmp_path / "model.onnx")
