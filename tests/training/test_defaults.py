@@ -30,6 +30,8 @@ from pictures import save_picture
 TEST = "mvit_test_4x32"
 NOWHERE = "https://127.0.0.1:9/weights.pyth"
 CPU = ("train.device=cpu", "train.precision=float32")
+SCRATCH, FINETUNE = (way.epochs[1] for way in (resolve.WAYS["scratch"], resolve.WAYS["finetune"]))
+"""Epochs of a run on few videos, which tell the two ways apart."""
 
 
 @pytest.fixture
@@ -104,7 +106,7 @@ def test_from_a_run_its_model_and_what_it_sees_are_taken(finished: Path, listing
     assert told[0] == f"model: {TEST}, from the run {finished} (--model names another)"
     assert settled.model.fields == load(finished / "recipe.toml").model.fields
     assert (settled.data.frames, settled.data.crop) == (4, 32)
-    assert (settled.model.weights, settled.optim.layer_decay) == (str(finished), 0.75)
+    assert (settled.model.weights, settled.train.epochs) == (str(finished), FINETUNE)
     assert settled.data.views == (5, 1), "how it is judged is a matter of this run"
     file = finished / "model.safetensors"
     smaller = settle(None, (*CPU, f"model.weights={file}", "data.crop=28"), listing, echo=told.append)
@@ -186,7 +188,7 @@ def test_published_weights_that_are_there_are_started_from(cached: Published, li
     assert settled.model.weights == "k400_slowfast"
     assert settled.model.fields == {"positions": "joint"}
     assert settled.data.mean == (0.5, 0.4, 0.3)
-    assert settled.optim.layer_decay == resolve.WAYS["finetune"].layer_decay
+    assert settled.train.epochs == FINETUNE
     assert 'positions = "joint"  # from the weights k400_slowfast' in told[1]
     assert not any(line.startswith("warning") for line in told)
 
@@ -211,7 +213,7 @@ def test_a_download_that_is_impossible_is_told_and_the_model_starts_from_scratch
     )
     assert str(hub.cached(released)) in told[0], "where to put the file by hand"
     assert settled.model.weights == ""
-    assert (settled.optim.layer_decay, settled.model.fields) == (1.0, {})
+    assert (settled.train.epochs, settled.model.fields) == (SCRATCH, {})
     assert "18 videos are few" in told[-1]
 
 
@@ -237,7 +239,7 @@ def test_weights_that_are_given_are_taken_also_where_they_are_none(
 ):
     settled = settle(None, (*CPU, f"model.name={TEST}", override), listing, echo=told.append)
     assert settled.model.weights == override.partition("=")[2]
-    assert settled.optim.layer_decay == (0.75 if settled.model.weights else 1.0)
+    assert settled.train.epochs == (FINETUNE if settled.model.weights else SCRATCH)
     assert not any(line.startswith("weights:") for line in told)
 
 

@@ -30,24 +30,18 @@ class Way:
     clips: int
     """Learned from in a run, in about so many epochs that all videos together come to it, within ``epochs``."""
     epochs: tuple[int, int]
-    lr: float
-    """Of a batch of ``reference_batch`` in a model of ``width`` channels; less in wider models, in proportion, as
-    Adam's best rate is (arXiv 2203.03466)."""
-    reference_batch: int
-    width: int
-    highest: float
+    highest_lr: float
     """No batch, however large, makes it more."""
-    layer_decay: float
 
 
 WAYS: dict[Kind, Way] = {
-    "scratch": Way(
-        clips=100_000, epochs=(30, 300), lr=1e-3, reference_batch=16, width=256, highest=1.6e-3, layer_decay=1.0
-    ),
-    "finetune": Way(
-        clips=30_000, epochs=(10, 100), lr=3e-4, reference_batch=32, width=768, highest=1e-3, layer_decay=0.75
-    ),
+    "scratch": Way(clips=100_000, epochs=(30, 300), highest_lr=1.6e-3),
+    "finetune": Way(clips=30_000, epochs=(10, 100), highest_lr=1e-3),
 }
+LR, REFERENCE_BATCH, WIDTH = 1e-3, 16, 256
+"""The learning rate of a batch in a model of so many channels; less in wider models, in proportion, as Adam's best rate
+is (arXiv 2203.03466). In fine-tuning too, and in all blocks: a third of it, and less in early blocks, learned less
+(experiments/2026-11-28-fine-tuning)."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +77,7 @@ def settings(
     }
     if not {"optim.lr", "optim.reference_batch"} & set(given):
         found["optim.lr"] = Resolved(learning_rate(way, width, clips), f"{width} channels, for reference_batch clips")
-        found["optim.reference_batch"] = Resolved(way.reference_batch, kind)
-    if way.layer_decay < 1:
-        found["optim.layer_decay"] = Resolved(way.layer_decay, kind)
+        found["optim.reference_batch"] = Resolved(REFERENCE_BATCH, kind)
     found |= {
         key: Resolved(value, counted)
         for key, value in augmentation(videos, given.get("data.sampling", "segments")).items()
@@ -116,8 +108,8 @@ def epochs(way: Way, videos: int) -> int:
 
 def learning_rate(way: Way, width: int, batch: int) -> float:
     """The rate for ``reference_batch``, of which the run takes its batch's share."""
-    highest_here = way.highest * way.reference_batch / batch
-    return float(f"{min(way.lr * way.width / width, highest_here):.3g}")
+    highest_here = way.highest_lr * REFERENCE_BATCH / batch
+    return float(f"{min(LR * WIDTH / width, highest_here):.3g}")
 
 
 def ema_decay(steps: int) -> float | None:
