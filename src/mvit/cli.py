@@ -128,6 +128,7 @@ def train(
 
                 # These take long to import: wrong words come first.
                 from mvit.analysis.report import report as write_report
+                from mvit.evaluation.saved import calibrate
                 from mvit.training import defaults, loop
 
                 def resolve() -> Any:
@@ -147,6 +148,7 @@ def train(
                 **together,
             )
             if not ranks or ranks.leads:
+                calibrate(folder)
                 page = write_report([folder], folder / "report.html")
                 print(f"Wrote {page}. Next: mvit predict {folder} VIDEO")
     except TerminatedError:

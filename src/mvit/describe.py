@@ -6,18 +6,23 @@ from pathlib import Path
 from mvit.commandline import DONE, numbers
 
 
-def report(runs: tuple[Path, ...], /, *, out: Path | None = None) -> int:
-    """Write one self-contained page from the files of runs: curves, confusions, order probe, worst videos.
+def report(runs: tuple[Path, ...], /, *, out: Path | None = None, frames: bool = True) -> int:
+    """Write one self-contained page from the files of runs: curves, confusions, order probe, calibration, worst videos.
 
     Args:
         runs: one or more run folders
         out: HTML file; report.html in the run folder, or here for several runs, if not given
+        frames: show frames of the videos that are confused, worst, or probably mislabelled, where their files are there
     """
     from mvit.analysis.report import report as write_report
+    from mvit.evaluation.saved import calibrate
 
     if not runs:
         raise ValueError("report needs at least one run folder: mvit report RUN...")
-    print(f"Wrote {write_report(runs, out or (runs[0] if len(runs) == 1 else Path()) / 'report.html')}")
+    for run in runs:
+        calibrate(run)
+    page = write_report(runs, out or (runs[0] if len(runs) == 1 else Path()) / "report.html", frames=frames)
+    print(f"Wrote {page}")
     return DONE
 
 

@@ -2,42 +2,44 @@
 
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from mvit import __version__, files
-from mvit.analysis import sections
+from mvit.analysis import sections, trust
 from mvit.analysis.markup import Child, Html, join, table, tag
-from mvit.analysis.plots import percent
+from mvit.analysis.plots import counted, percent
 from mvit.analysis.record import RunRecord, metric, read
 from mvit.analysis.sections import DASH
+from mvit.analysis.thumbnails import Thumbnails
 
-POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 PROBED = ("shuffled", "reversed", "single_frame")
 
 
-def report(runs: Sequence[Path], out: Path) -> Path:
+def report(runs: Sequence[Path], out: Path, *, frames: bool = True) -> Path:
     """Write a self-contained HTML page about runs, atomically, from the files in their folders; returns its path.
 
-    Raises ValueError for a folder that is missing or no run's, and for files in it that mvit did not write.
+    With ``frames`` it shows some of the videos, as far as their files are there. Raises ValueError for a folder that is
+    missing or no run's, and for files in it that mvit did not write.
     """
     records = [read(Path(run)) for run in runs]
     if not records:
         raise ValueError("a report needs at least one run folder")
     out = Path(out)
-    files.write_text(out, page(records))
+    files.write_text(out, page(records, Thumbnails(wanted=frames)))
     return out
 
 
-def page(records: Sequence[RunRecord]) -> str:
+def page(records: Sequence[RunRecord], thumbnails: Thumbnails) -> str:
     """The whole page as HTML."""
     if len(records) == 1:
-        title, body = _names(records)[0], join(sections.run(records[0], "h2"))
+        title, body = _names(records)[0], _sections(records[0], "h2", thumbnails)
         head = _head("Report of a run", title, sections.about(records[0]))
     else:
-        title, body = f"{len(records)} runs", join(_comparison(records), _articles(records))
+        title, body = f"{len(records)} runs", join(_comparison(records), _articles(records, thumbnails))
         head = _head("Report of runs", title, None)
     style = resources.files("mvit.analysis").joinpath("report.css").read_text(encoding="utf-8")
     metadata = tag(
@@ -48,9 +50,41 @@ def page(records: Sequence[RunRecord]) -> str:
         tag("title", f"{title} · mvit"),
         tag("style", Html(style)),
     )
-    folders = ", ".join(str(record.folder) for record in records)
-    footer = tag("footer", f"Written by mvit {__version__} from the files in {folders}.")
+    footer = tag("footer", _footer(records, thumbnails))
     return f"<!doctype html>\n{tag('html', metadata, tag('body', head, tag('main', body), footer), lang='en')}\n"
+
+
+def _footer(records: Sequence[RunRecord], thumbnails: Thumbnails) -> str:
+    folders = ", ".join(str(record.folder) for record in records)
+    said = f"Written by mvit {__version__} from the files in {folders}."
+    if thumbnails.shown:
+        held = counted(thumbnails.shown, "video")
+        said += f" It holds frames of {held}; mvit report --no-frames leaves them out."
+    if thumbnails.lacking:
+        said += f" {counted(thumbnails.lacking, 'video')} could not be shown: not there any more, or unreadable."
+    return said
+
+
+def _sections(record: RunRecord, heading: str, thumbnails: Thumbnails) -> Html:
+    """All sections about a run, under headings of the given element."""
+    content: dict[str, Callable[[], Html]] = {
+        "Training": lambda: sections.training(record),
+        "Order of frames": lambda: sections.order(record),
+        "Confusions": lambda: sections.confusions(record, thumbnails),
+        "Classes": lambda: sections.classes(record),
+        "Calibration": lambda: trust.calibration(record),
+        "Worst mistakes": lambda: sections.worst(record, thumbnails),
+        "Probable label errors": lambda: trust.label_errors(record, thumbnails),
+        "Unreadable videos": lambda: sections.unreadable(record),
+        "Recipe and versions": lambda: sections.recipe(record),
+    }
+    if sections.is_of_several(record):
+        del content["Confusions"]  # a video of several classes is not taken for another one
+    return join(
+        sections.headline(record),
+        [tag("p", note, class_="note") for note in record.notes],
+        [tag("section", tag(heading, title), made()) for title, made in content.items()],
+    )
 
 
 def _head(eyebrow: str, title: str, about: str | None) -> Html:
@@ -64,13 +98,13 @@ def _names(records: Sequence[RunRecord]) -> list[str]:
     return names if len(set(names)) == len(names) else [str(record.folder) for record in records]
 
 
-def _articles(records: Sequence[RunRecord]) -> list[Html]:
+def _articles(records: Sequence[RunRecord], thumbnails: Thumbnails) -> list[Html]:
     return [
         tag(
             "article",
             tag("h2", name),
             tag("p", sections.about(record), class_="about"),
-            sections.run(record, "h3"),
+            _sections(record, "h3", thumbnails),
             id=f"run-{place}",
         )
         for place, (name, record) in enumerate(zip(_names(records), records, strict=True))
