@@ -2,13 +2,13 @@
 
 import json
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from mvit import __version__, files
-from mvit.analysis import sections, trust
+from mvit.analysis import comparison, sections, trust
 from mvit.analysis.markup import Child, Html, join, table, tag
 from mvit.analysis.plots import counted, percent
 from mvit.analysis.record import RunRecord, metric, read
@@ -19,28 +19,41 @@ POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 PROBED = ("shuffled", "reversed", "single_frame")
 
 
-def report(runs: Sequence[Path], out: Path, *, frames: bool = True) -> Path:
+def report(runs: Sequence[Path], out: Path, *, frames: bool = True, compared: Mapping[str, Any] | None = None) -> Path:
     """Write a self-contained HTML page about runs, atomically, from the files in their folders; returns its path.
 
-    With ``frames`` it shows some of the videos, as far as their files are there. Raises ValueError for a folder that is
+    With ``frames`` it shows some of the videos, as far as their files are there; ``compared`` is what
+    ``evaluation.comparison`` found of several runs, by the names of ``names``. Raises ValueError for a folder that is
     missing or no run's, and for files in it that mvit did not write.
     """
     records = [read(Path(run)) for run in runs]
     if not records:
         raise ValueError("a report needs at least one run folder")
     out = Path(out)
-    files.write_text(out, page(records, Thumbnails(wanted=frames)))
+    files.write_text(out, page(records, Thumbnails(wanted=frames), compared))
     return out
 
 
-def page(records: Sequence[RunRecord], thumbnails: Thumbnails) -> str:
+def page(records: Sequence[RunRecord], thumbnails: Thumbnails, compared: Mapping[str, Any] | None) -> str:
     """The whole page as HTML."""
     if len(records) == 1:
         title, body = _names(records)[0], _sections(records[0], "h2", thumbnails)
         head = _head("Report of a run", title, sections.about(records[0]))
     else:
-        title, body = f"{len(records)} runs", join(_comparison(records), _articles(records, thumbnails))
+        drawn = _compared(records, compared) if compared else None
+        title, body = f"{len(records)} runs", join(_comparison(records), drawn, _articles(records, thumbnails))
         head = _head("Report of runs", title, None)
+    return _whole(title, head, body, _footer(records, thumbnails))
+
+
+def compared_page(record: Mapping[str, Any], title: str) -> str:
+    """A page about a comparison alone, as ``studies.compare`` records it, as HTML."""
+    head = _head("Comparison of models", title, counted(len(record["models"]), "model"))
+    machine = record["hardware"].get("gpu") or record["hardware"]["processor"]
+    return _whole(title, head, comparison.section(record), f"Written by mvit {__version__}, computed on {machine}.")
+
+
+def _whole(title: str, head: Html, body: Html, footer: str) -> str:
     style = resources.files("mvit.analysis").joinpath("report.css").read_text(encoding="utf-8")
     metadata = tag(
         "head",
@@ -50,8 +63,15 @@ def page(records: Sequence[RunRecord], thumbnails: Thumbnails) -> str:
         tag("title", f"{title} · mvit"),
         tag("style", Html(style)),
     )
-    footer = tag("footer", _footer(records, thumbnails))
-    return f"<!doctype html>\n{tag('html', metadata, tag('body', head, tag('main', body), footer), lang='en')}\n"
+    whole = tag("html", metadata, tag("body", head, tag("main", body), tag("footer", footer)), lang="en")
+    return f"<!doctype html>\n{whole}\n"
+
+
+def _compared(records: Sequence[RunRecord], compared: Mapping[str, Any]) -> Html:
+    """Accuracy against cost and the differences of runs that were measured alike."""
+    named = dict(zip(names([record.folder for record in records]), records, strict=True))
+    models = {name: model | comparison.cost(named[name]) for name, model in compared["models"].items()}
+    return tag("section", tag("h2", "Differences"), comparison.section({**compared, "models": models}))
 
 
 def _footer(records: Sequence[RunRecord], thumbnails: Thumbnails) -> str:
@@ -92,10 +112,14 @@ def _head(eyebrow: str, title: str, about: str | None) -> Html:
     return tag("header", lines)
 
 
-def _names(records: Sequence[RunRecord]) -> list[str]:
+def names(folders: Sequence[Path]) -> list[str]:
     """The folders' names, or their whole paths where two have the same name."""
-    names = [record.folder.resolve().name for record in records]
-    return names if len(set(names)) == len(names) else [str(record.folder) for record in records]
+    short = [folder.resolve().name for folder in folders]
+    return short if len(set(short)) == len(short) else [str(folder) for folder in folders]
+
+
+def _names(records: Sequence[RunRecord]) -> list[str]:
+    return names([record.folder for record in records])
 
 
 def _articles(records: Sequence[RunRecord], thumbnails: Thumbnails) -> list[Html]:
@@ -118,9 +142,9 @@ def _comparison(records: Sequence[RunRecord]) -> Html:
         alike.setdefault(_but_for_the_seed(record), []).append(place)
     rows: list[Sequence[Child]] = []
     summaries: list[int] = []
-    names = _names(records)
+    titles = _names(records)
     for places in alike.values():
-        rows += [_row(tag("a", names[place], href=f"#run-{place}"), records[place]) for place in places]
+        rows += [_row(tag("a", titles[place], href=f"#run-{place}"), records[place]) for place in places]
         if len(places) > 1:
             summaries.append(len(rows))
             rows.append(_mean_and_spread([records[place] for place in places]))
