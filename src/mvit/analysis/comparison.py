@@ -126,10 +126,11 @@ def _models(record: Mapping[str, Any]) -> Html:
     kept = [place for place in range(len(titles)) if place == 0 or any(row[place] != DASH for row in rows)]
     caption = (
         f"Top-1 with its 95 % interval over {over(record)}; {record['videos']:,} of {record['listed']:,} videos. "
-        "GMAC are 10\N{SUPERSCRIPT NINE} multiply-adds. "
+        "GMAC are 10\N{SUPERSCRIPT NINE} multiply-adds, of a view and of all views of a video. "
     )
     if "measured" in record:
         caption += f"Clips/s: {record['measured']['protocol']}; median and quartiles. "
+        caption += "MiB: what a clip takes beside the model. "
     caption += f"Order: points of top-1 lost when frames are shuffled, by mvit probe. {DASH}: not known."
     columns = {titles[place]: "n" if place else None for place in kept}
     return table(caption, columns, [[row[place] for place in kept] for row in rows])
@@ -141,12 +142,11 @@ def cells(model: Mapping[str, Any]) -> dict[str, str]:
     cells = {"top-1": f"{percent(model['top1'])} [{100 * low:.1f}, {100 * high:.1f}]"}
     parameters, view, video = (model.get(key) for key in ("parameters", "gmac_per_view", "gmac_per_video"))
     cells["parameters"] = DASH if parameters is None else f"{parameters / 1e6:,.2f} M"
-    cells["GMAC a view"] = DASH if view is None else f"{view:,.3g}"
-    views = "" if not model.get("views") else f" ({'x'.join(map(str, model['views']))})"
-    cells["a video (views)"] = DASH if video is None else f"{video:,.3g}{views}"
+    views = "x".join(map(str, model.get("views") or ()))
+    cells["GMAC a view, video"] = DASH if view is None or video is None else f"{view:,.3g}, {video:,.3g} ({views})"
     speed, memory = model.get("clips_per_second"), model.get("memory_bytes")
     cells["clips/s"] = DASH if not speed else f"{speed['median']:.3g} [{speed['low']:.3g}, {speed['high']:.3g}]"
-    cells["memory MiB"] = DASH if memory is None else f"{memory / MEBIBYTE:,.0f}"
+    cells["MiB"] = DASH if memory is None else f"{memory / MEBIBYTE:,.0f}"
     drop, interval = model.get("order_drop"), model.get("order_drop_interval")
     between = f" [{interval[0]:.1f}, {interval[1]:.1f}]" if interval else ""
     cells["order"] = DASH if drop is None else f"{drop:.1f}{between}"
