@@ -185,3 +185,55 @@ def _deliver(record: Mapping[str, Any], out: Path | None, describe: Callable[[di
         write(whole, out)
         print(f"Wrote {out}", file=sys.stderr)
     print(describe(whole) if describe else json_of.dumps(whole))
+
+
+def compare(
+    names: tuple[Path, ...] = (),
+    /,
+    *,
+    views: str | None = None,
+    runs: int = 15,
+    out: Path = Path("comparison"),
+    json: bool = False,
+) -> int:
+    """Set models side by side on the same videos: top-1, differences with intervals and tests, cost, speed, memory.
+
+    Args:
+        names: run folders or ONNX files, and last the data, as for evaluate; without data what is in the run folders
+            is compared, where it is of the same videos under the same protocol
+        views: clips x crops taken of each video by every model, such as 5x1; the first one's own if not given
+        runs: how often the speed of each is timed, turn by turn; 0: not at all, nor the memory
+        out: folder for comparison.json and comparison.html
+        json: print the record instead of the table
+    """
+    from mvit import files
+    from mvit.analysis import report
+    from mvit.evaluation import comparison
+    from mvit.runs import is_model, to_judge_alike
+    from mvit.studies import compare as study
+
+    paths, data = (names, None) if not names or is_model(names[-1]) else (names[:-1], names[-1])
+    if not paths or (views and data is None):
+        raise ValueError(
+            "compare needs models, and data where --views is given: mvit compare RUN... [DATA]"
+            if not paths
+            else "--views is for data to look at, and none is given: mvit compare RUN... DATA --views 5x1"
+        )
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is a file: name a folder for the comparison with --out")
+    found = {} if data else comparison.of_saved(dict(zip(report.names(paths), paths, strict=True)))
+    models = study.contenders(paths)
+    seen = numbers(views, "clips x crops, such as 5x1", 2) if views else models[0].views
+    if data:
+        samples = to_judge_alike(paths, data, models[0].classes, models[0].scoring.multi_label)
+        with progress_bar("evaluating") as progress:
+            found = study.on_data(models, samples, seen, progress=progress)
+    with progress_bar("measuring") as progress:
+        cost = study.costs(models, seen, runs=runs, progress=progress)
+    record = study.recorded(found, cost, models[0].device)
+    page = report.compared_page(record, " · ".join(model.name for model in models))
+    out.mkdir(parents=True, exist_ok=True)
+    _deliver(record, out / "comparison.json", None if json else study.describe)
+    files.write_text(out / "comparison.html", page)
+    print(f"Wrote {out / 'comparison.html'}", file=sys.stderr)
+    return DONE

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mvit import commandline
-from mvit.bench import bench_data, bench_model, bench_plan
+from mvit.bench import bench_data, bench_model, bench_plan, compare
 from mvit.commandline import DONE, USERS_INPUT, numbers, progress_bar, share, users_fault
 from mvit.curate import prepare, scan, shard, split
 from mvit.describe import complexity, info, report, runs
@@ -128,6 +128,7 @@ def train(
 
                 # These take long to import: wrong words come first.
                 from mvit.analysis.report import report as write_report
+                from mvit.evaluation.saved import calibrate
                 from mvit.training import defaults, loop
 
                 def resolve() -> Any:
@@ -147,6 +148,7 @@ def train(
                 **together,
             )
             if not ranks or ranks.leads:
+                calibrate(folder)
                 page = write_report([folder], folder / "report.html")
                 print(f"Wrote {page}. Next: mvit predict {folder} VIDEO")
     except TerminatedError:
@@ -346,7 +348,7 @@ def _name_left_out(unreadable: Mapping[Any, str]) -> None:
         print(f"left out: {path} cannot be read: {reason}", file=sys.stderr)
 
 
-_EVERYDAY = (quickstart, train, evaluate, probe, predict, explain, report, runs, info, fetch, complexity)
+_EVERYDAY = (quickstart, train, evaluate, probe, compare, predict, explain, report, runs, info, fetch, complexity)
 COMMANDS: dict[str, commandline.Command] = {
     command.__name__.replace("_", " "): command
     for command in (*_EVERYDAY, convert, doctor, scan, split, prepare, shard, bench_data, bench_model, bench_plan)

@@ -6,18 +6,32 @@ from pathlib import Path
 from mvit.commandline import DONE, numbers
 
 
-def report(runs: tuple[Path, ...], /, *, out: Path | None = None) -> int:
-    """Write one self-contained page from the files of runs: curves, confusions, order probe, worst videos.
+def report(runs: tuple[Path, ...], /, *, out: Path | None = None, frames: bool = True) -> int:
+    """Write one self-contained page from the files of runs: curves, confusions, order probe, calibration, worst videos.
 
     Args:
         runs: one or more run folders
         out: HTML file; report.html in the run folder, or here for several runs, if not given
+        frames: show frames of the videos that are confused, worst, or probably mislabelled, where their files are there
     """
+    from mvit.analysis.report import names
     from mvit.analysis.report import report as write_report
+    from mvit.evaluation import comparison
+    from mvit.evaluation.saved import calibrate
 
     if not runs:
         raise ValueError("report needs at least one run folder: mvit report RUN...")
-    print(f"Wrote {write_report(runs, out or (runs[0] if len(runs) == 1 else Path()) / 'report.html')}")
+    for run in runs:
+        calibrate(run)
+    compared = None
+    if len(runs) > 1:
+        try:
+            compared = comparison.of_saved(dict(zip(names(runs), runs, strict=True)))
+        except (ValueError, FileNotFoundError) as why:
+            print(f"no differences are drawn: {why}", file=sys.stderr)
+    page = out or (runs[0] if len(runs) == 1 else Path()) / "report.html"
+    write_report(runs, page, frames=frames, compared=compared)
+    print(f"Wrote {page}")
     return DONE
 
 

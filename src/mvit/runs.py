@@ -190,6 +190,11 @@ def from_published(preset: str, name: str, folder: Path, classes: Sequence[str] 
     return entry
 
 
+def is_model(path: Path) -> bool:
+    """Whether a path is that of a model, a run folder or a file of weights, and not of data."""
+    return path.suffix in (".onnx", ".safetensors") or (path / "model.json").is_file()
+
+
 def to_judge(run: Path, data: Path, classes: Sequence[str], several: bool) -> tuple[tuple[Sample, ...], Path]:
     """The videos of ``data`` to judge a run on, and the folder for what comes out.
 
@@ -218,3 +223,15 @@ def to_judge(run: Path, data: Path, classes: Sequence[str], several: bool) -> tu
             file=sys.stderr,
         )
     return samples, home / f"on-{name_of(data)}"
+
+
+def to_judge_alike(runs: Sequence[Path], data: Path, classes: Sequence[str], several: bool) -> tuple[Sample, ...]:
+    """The videos of ``data`` to judge each of these runs on; raises ``ValueError`` where they held out others."""
+    samples = [to_judge(run, data, classes, several)[0] for run in runs]
+    for run, own in zip(runs, samples, strict=True):
+        if {sample.id for sample in own} != {sample.id for sample in samples[0]}:
+            raise ValueError(
+                f"{runs[0]} and {run} did not hold out the same videos of {data}: name videos that neither learned "
+                "from, as a folder or CSV of their own"
+            )
+    return samples[0]

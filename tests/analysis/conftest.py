@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mvit.data.dataset import Sample
-from mvit.evaluation import evaluate, probes
+from mvit.evaluation import evaluate, probes, saved
 from mvit.evaluation.findings import summary
 from mvit.evaluation.metrics import softmax
 from probed import answers
@@ -75,6 +75,7 @@ def write_run(
         ),
         folder,
     )
+    saved.calibrate(folder)
     random = np.where(
         rng.random((len(labels), 10)) < 0.7, rng.integers(0, len(classes), (len(labels), 10)), labels[:, None]
     )

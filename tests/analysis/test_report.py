@@ -3,6 +3,7 @@
 import csv
 import html
 import json
+import math
 import re
 import shutil
 import subprocess
@@ -61,7 +62,7 @@ def test_the_page_says_what_the_files_say(make_run, tmp_path):
     for name in CLASSES:
         figures = result["per_class"][name]
         assert f"{name} 12 {100 * figures['recall']:.1f} % {100 * figures['precision']:.1f} %" in page.text
-    assert [tag for tag, _ in page.elements].count("h2") == 7
+    assert [tag for tag, _ in page.elements].count("h2") == 9
     assert "missing" not in [attributes.get("class") for _, attributes in page.elements]
 
 
@@ -103,20 +104,22 @@ def test_a_probe_of_before_has_its_four_orders(make_run, tmp_path):
     assert "Kendall" not in told
 
 
-def test_worst_mistakes_are_the_wrong_ones_by_score(make_run, tmp_path):
+def test_worst_mistakes_are_the_wrong_ones_by_loss(make_run, tmp_path):
     run = make_run(tmp_path / "run", CLASSES, skill=1.0)
     with (run / "scores.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    wrong = sorted((row for row in rows if row["correct"] == "0"), key=lambda row: -float(row[row["predicted"]]))
+    wrong = sorted((row for row in rows if row["correct"] == "0"), key=lambda row: float(row[row["label"]]))
     assert len(wrong) > record.WORST
-    table = shown(run).text.split("Worst mistakes")[1]
+    table = shown(run).text.split("Worst mistakes")[1].split("Probable label errors")[0]
+    assert f"20 of {len(wrong)} wrong answers" in table
     places = [table.index(row["path"]) for row in wrong[: record.WORST]]
     assert places == sorted(places)
     assert wrong[record.WORST]["path"] not in table
     first = wrong[0]
     assert (
         f"{first['path']} {first['label']} {first['predicted']} "
-        f"{float(first[first['predicted']]):.3f} {float(first[first['label']]):.3f}"
+        f"{float(first[first['predicted']]):.3f} {float(first[first['label']]):.3f} "
+        f"{-math.log(float(first[first['label']])):.2f}"
     ) in table
 
 
@@ -124,7 +127,10 @@ def test_nothing_is_fetched_or_run(make_run, tmp_path):
     page = shown(make_run(tmp_path / "a", CLASSES), make_run(tmp_path / "b", HOSTILE))
     policies = [attributes for tag, attributes in page.elements if attributes.get("http-equiv")]
     assert policies == [
-        {"http-equiv": "Content-Security-Policy", "content": "default-src 'none'; style-src 'unsafe-inline'"}
+        {
+            "http-equiv": "Content-Security-Policy",
+            "content": "default-src 'none'; img-src data:; style-src 'unsafe-inline'",
+        }
     ]
     assert not {tag for tag, _ in page.elements} & {
         "script",
@@ -290,7 +296,7 @@ def test_a_browser_shows_the_page_and_takes_names_as_text(make_run, tmp_path):
     command = [CHROMIUM, *flags, *offline, f"--screenshot={tmp_path / 'page.png'}", "--dump-dom", out.as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)
     seen = Page(done.stdout)
-    assert [tag for tag, _ in seen.elements].count("svg") == 4 + 2 + 1 + 5
+    assert [tag for tag, _ in seen.elements].count("svg") == 4 + 2 + 1 + 5 + 3
     assert not {tag for tag, _ in seen.elements} & {"script", "img"}
     assert html.escape(HOSTILE[0], quote=False) in done.stdout
     assert (tmp_path / "page.png").stat().st_size > 20_000

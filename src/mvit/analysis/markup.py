@@ -25,7 +25,7 @@ def tag(name: str, /, *children: Child, **attributes: str | float | None) -> Htm
     """An element; ``class_`` and ``stroke_width`` become ``class`` and ``stroke-width``, None leaves one out."""
     pairs = ((key.rstrip("_").replace("_", "-"), value) for key, value in attributes.items() if value is not None)
     opening = "".join(f' {key}="{escape(_number(value))}"' for key, value in pairs)
-    if name in ("meta", "br", "col"):
+    if name in ("meta", "br", "col", "img"):
         return Html(f"<{name}{opening}>")
     return Html(f"<{name}{opening}>{join(*children)}</{name}>")
 

@@ -1,7 +1,6 @@
 """What a run folder says about its run: its files read, checked for what the report needs, and nothing executed."""
 
 import csv
-import heapq
 import json
 import math
 import tomllib
@@ -69,6 +68,33 @@ TOP1_PROBE_FIELDS: dict[str, Any] = {
     "majority": NUMBER,
     "reversed": {"called_mirror": SHARE, "called_mirror_interval": (list, NoneType), "mirror_videos": int},
 }
+ERROR_FIELDS: dict[str, Any] = {
+    "error": NUMBER,
+    "error_interval": PAIR,
+    "by_chance": NUMBER,
+    "by_chance_most": NUMBER,
+    "bins": [
+        {"videos": int, "low": NUMBER, "high": NUMBER, "confidence": NUMBER, "right": NUMBER, "right_interval": PAIR}
+    ],
+}
+TRUST_FIELDS: dict[str, Any] = {
+    "videos": int,
+    "protocol": str,
+    "groups": int,
+    "units": int,
+    "log_loss": NUMBER,
+    "calibration": {
+        "confidence": NUMBER,
+        "right": NUMBER,
+        "overconfidence": NUMBER,
+        "overconfidence_interval": PAIR,
+        "equal_width": ERROR_FIELDS,
+        "adaptive": ERROR_FIELDS,
+    },
+    "thresholds": [{"wished": NUMBER, "threshold": SHARE, "chosen_on": (dict, NoneType), "checked": (dict, NoneType)}],
+    "coverage": [[NUMBER]],
+    "label_errors": [{"path": str, "label": str, "suggested": str, "score": NUMBER, "own_score": NUMBER}],
+}
 ORDERS = ("ordered", "shuffled", "reversed", "single_frame")
 DISORDER_FIELDS: dict[str, Any] = {"title": str, "orders": int, "kendall": SHARE}
 """Of each disorder that a probe lists, since probes list them."""
@@ -87,6 +113,11 @@ class Mistake:
     predicted: str
     score: float
     true_score: float | None
+
+    @property
+    def loss(self) -> float:
+        """Minus the natural logarithm of the true score; infinite where that is 0 or there is none."""
+        return -math.log(self.true_score) if self.true_score else math.inf
 
 
 class Metric(NamedTuple):
@@ -115,10 +146,19 @@ class RunRecord:
     recipe: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     epochs: tuple[dict[str, Any], ...] = ()
-    worst: tuple[Mistake, ...] | None = None
+    trust: dict[str, Any] | None = None
+    """How far its scores and the labels can be trusted."""
+    mistakes: tuple[Mistake, ...] | None = None
     unreadable: tuple[tuple[str, str, str], ...] = ()
     """Path, reason, and when it was found."""
     notes: tuple[str, ...] = ()
+
+    @property
+    def worst(self) -> list[Mistake]:
+        """The worst of the mistakes: of the highest loss, or, where videos are of several classes, highest score."""
+        several = "map" in (self.result or {})
+        worst = sorted(self.mistakes or (), key=lambda each: (0 if several else -each.loss, -each.score))
+        return worst[:WORST]
 
     @property
     def seed(self) -> int | None:
@@ -138,7 +178,16 @@ class RunRecord:
 
 
 FILES = (
-    *("result.json", "probe.json", "model.json", "recipe.toml", "metrics.jsonl", "scores.csv", "unreadable.csv"),
+    *(
+        "result.json",
+        "probe.json",
+        "calibration.json",
+        "model.json",
+        "recipe.toml",
+        "metrics.jsonl",
+        "scores.csv",
+        "unreadable.csv",
+    ),
     "run.json",
 )
 
@@ -175,7 +224,8 @@ def read(folder: Path) -> RunRecord:
     return replace(
         known,
         probe=_probe(folder / "probe.json"),
-        worst=_worst(folder / "scores.csv"),
+        trust=_json(folder / "calibration.json", TRUST_FIELDS),
+        mistakes=_mistakes(folder / "scores.csv"),
         unreadable=tuple(_unreadable(folder / "unreadable.csv", known.result)),
     )
 
@@ -295,8 +345,8 @@ def _epochs(path: Path, notes: list[str]) -> Iterator[dict[str, Any]]:
             notes.append(f"Line {place} of {path.name} is no record of an epoch and is left out.")
 
 
-def _worst(path: Path) -> tuple[Mistake, ...] | None:
-    """The videos that were called something else with the highest score, the worst first."""
+def _mistakes(path: Path) -> tuple[Mistake, ...] | None:
+    """The videos that were called something else."""
     if not path.is_file():
         return None
     with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
@@ -306,8 +356,7 @@ def _worst(path: Path) -> tuple[Mistake, ...] | None:
             if [*header[:1], *header[2:4]] != ["path", "predicted", "correct"] or header[1] not in ("label", "labels"):
                 raise ValueError("its header is not path,label,predicted,correct and the classes")
             place = {name: index for index, name in enumerate(header) if index >= 4}
-            wrong = (_mistake(row, place, several=header[1] == "labels") for row in rows if row[3] != "1")
-            return tuple(heapq.nlargest(WORST, wrong, key=lambda mistake: mistake.score))
+            return tuple(_mistake(row, place, several=header[1] == "labels") for row in rows if row[3] != "1")
         except (ValueError, LookupError, csv.Error) as error:
             raise ValueError(f"{path} was not written by this version of mvit: {error}; evaluate again") from None
 

@@ -2,43 +2,58 @@
 
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from mvit import __version__, files
-from mvit.analysis import sections
+from mvit.analysis import comparison, sections, trust
 from mvit.analysis.markup import Child, Html, join, table, tag
-from mvit.analysis.plots import percent
+from mvit.analysis.plots import counted, percent
 from mvit.analysis.record import RunRecord, metric, read
 from mvit.analysis.sections import DASH
+from mvit.analysis.thumbnails import Thumbnails
 
-POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 PROBED = ("shuffled", "reversed", "single_frame")
 
 
-def report(runs: Sequence[Path], out: Path) -> Path:
+def report(runs: Sequence[Path], out: Path, *, frames: bool = True, compared: Mapping[str, Any] | None = None) -> Path:
     """Write a self-contained HTML page about runs, atomically, from the files in their folders; returns its path.
 
-    Raises ValueError for a folder that is missing or no run's, and for files in it that mvit did not write.
+    With ``frames`` it shows some of the videos, as far as their files are there; ``compared`` is what
+    ``evaluation.comparison`` found of several runs, by the names of ``names``. Raises ValueError for a folder that is
+    missing or no run's, and for files in it that mvit did not write.
     """
     records = [read(Path(run)) for run in runs]
     if not records:
         raise ValueError("a report needs at least one run folder")
     out = Path(out)
-    files.write_text(out, page(records))
+    files.write_text(out, page(records, Thumbnails(wanted=frames), compared))
     return out
 
 
-def page(records: Sequence[RunRecord]) -> str:
+def page(records: Sequence[RunRecord], thumbnails: Thumbnails, compared: Mapping[str, Any] | None) -> str:
     """The whole page as HTML."""
     if len(records) == 1:
-        title, body = _names(records)[0], join(sections.run(records[0], "h2"))
+        title, body = _names(records)[0], _sections(records[0], "h2", thumbnails)
         head = _head("Report of a run", title, sections.about(records[0]))
     else:
-        title, body = f"{len(records)} runs", join(_comparison(records), _articles(records))
+        drawn = _compared(records, compared) if compared else None
+        title, body = f"{len(records)} runs", join(_comparison(records), drawn, _articles(records, thumbnails))
         head = _head("Report of runs", title, None)
+    return _whole(title, head, body, _footer(records, thumbnails))
+
+
+def compared_page(record: Mapping[str, Any], title: str) -> str:
+    """A page about a comparison alone, as ``studies.compare`` records it, as HTML."""
+    head = _head("Comparison of models", title, counted(len(record["models"]), "model"))
+    machine = record["hardware"].get("gpu") or record["hardware"]["processor"]
+    return _whole(title, head, comparison.section(record), f"Written by mvit {__version__}, computed on {machine}.")
+
+
+def _whole(title: str, head: Html, body: Html, footer: str) -> str:
     style = resources.files("mvit.analysis").joinpath("report.css").read_text(encoding="utf-8")
     metadata = tag(
         "head",
@@ -48,9 +63,48 @@ def page(records: Sequence[RunRecord]) -> str:
         tag("title", f"{title} · mvit"),
         tag("style", Html(style)),
     )
+    whole = tag("html", metadata, tag("body", head, tag("main", body), tag("footer", footer)), lang="en")
+    return f"<!doctype html>\n{whole}\n"
+
+
+def _compared(records: Sequence[RunRecord], compared: Mapping[str, Any]) -> Html:
+    """Accuracy against cost and the differences of runs that were measured alike."""
+    named = dict(zip(names([record.folder for record in records]), records, strict=True))
+    models = {name: model | comparison.cost(named[name]) for name, model in compared["models"].items()}
+    return tag("section", tag("h2", "Differences"), comparison.section({**compared, "models": models}))
+
+
+def _footer(records: Sequence[RunRecord], thumbnails: Thumbnails) -> str:
     folders = ", ".join(str(record.folder) for record in records)
-    footer = tag("footer", f"Written by mvit {__version__} from the files in {folders}.")
-    return f"<!doctype html>\n{tag('html', metadata, tag('body', head, tag('main', body), footer), lang='en')}\n"
+    said = f"Written by mvit {__version__} from the files in {folders}."
+    if thumbnails.shown:
+        held = counted(thumbnails.shown, "video")
+        said += f" It holds frames of {held}; mvit report --no-frames leaves them out."
+    if thumbnails.lacking:
+        said += f" {counted(thumbnails.lacking, 'video')} could not be shown: not there any more, or unreadable."
+    return said
+
+
+def _sections(record: RunRecord, heading: str, thumbnails: Thumbnails) -> Html:
+    """All sections about a run, under headings of the given element."""
+    content: dict[str, Callable[[], Html]] = {
+        "Training": lambda: sections.training(record),
+        "Order of frames": lambda: sections.order(record),
+        "Confusions": lambda: sections.confusions(record, thumbnails),
+        "Classes": lambda: sections.classes(record),
+        "Calibration": lambda: trust.calibration(record),
+        "Worst mistakes": lambda: sections.worst(record, thumbnails),
+        "Probable label errors": lambda: trust.label_errors(record, thumbnails),
+        "Unreadable videos": lambda: sections.unreadable(record),
+        "Recipe and versions": lambda: sections.recipe(record),
+    }
+    if sections.is_of_several(record):
+        del content["Confusions"]  # a video of several classes is not taken for another one
+    return join(
+        sections.headline(record),
+        [tag("p", note, class_="note") for note in record.notes],
+        [tag("section", tag(heading, title), made()) for title, made in content.items()],
+    )
 
 
 def _head(eyebrow: str, title: str, about: str | None) -> Html:
@@ -58,19 +112,23 @@ def _head(eyebrow: str, title: str, about: str | None) -> Html:
     return tag("header", lines)
 
 
-def _names(records: Sequence[RunRecord]) -> list[str]:
+def names(folders: Sequence[Path]) -> list[str]:
     """The folders' names, or their whole paths where two have the same name."""
-    names = [record.folder.resolve().name for record in records]
-    return names if len(set(names)) == len(names) else [str(record.folder) for record in records]
+    short = [folder.resolve().name for folder in folders]
+    return short if len(set(short)) == len(short) else [str(folder) for folder in folders]
 
 
-def _articles(records: Sequence[RunRecord]) -> list[Html]:
+def _names(records: Sequence[RunRecord]) -> list[str]:
+    return names([record.folder for record in records])
+
+
+def _articles(records: Sequence[RunRecord], thumbnails: Thumbnails) -> list[Html]:
     return [
         tag(
             "article",
             tag("h2", name),
             tag("p", sections.about(record), class_="about"),
-            sections.run(record, "h3"),
+            _sections(record, "h3", thumbnails),
             id=f"run-{place}",
         )
         for place, (name, record) in enumerate(zip(_names(records), records, strict=True))
@@ -84,9 +142,9 @@ def _comparison(records: Sequence[RunRecord]) -> Html:
         alike.setdefault(_but_for_the_seed(record), []).append(place)
     rows: list[Sequence[Child]] = []
     summaries: list[int] = []
-    names = _names(records)
+    titles = _names(records)
     for places in alike.values():
-        rows += [_row(tag("a", names[place], href=f"#run-{place}"), records[place]) for place in places]
+        rows += [_row(tag("a", titles[place], href=f"#run-{place}"), records[place]) for place in places]
         if len(places) > 1:
             summaries.append(len(rows))
             rows.append(_mean_and_spread([records[place] for place in places]))

@@ -10,9 +10,10 @@ from mvit.analysis import order_of_frames, plots
 from mvit.analysis.markup import Html, join, table, tag
 from mvit.analysis.plots import Series, counted, percent, unbroken
 from mvit.analysis.record import RunRecord, metric, number
+from mvit.analysis.thumbnails import Thumbnails
 
 MOST_ROWS, SHOWN_ROWS = 60, 30  # a longer table shows its head and folds the rest away
-MOST_CONFUSED = 10
+MOST_CONFUSED, EXAMPLES = 10, 2
 DASH = "–"
 UNITS = (1, "seconds"), (60, "minutes"), (3600, "hours")
 
@@ -31,31 +32,11 @@ def about(record: RunRecord) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def run(record: RunRecord, heading: str) -> Html:
-    """All sections, under headings of the given element."""
-    sections: dict[str, Callable[[RunRecord], Html]] = {
-        "Training": training,
-        "Order of frames": order,
-        "Confusions": confusions,
-        "Classes": classes,
-        "Worst mistakes": worst,
-        "Unreadable videos": unreadable,
-        "Recipe and versions": recipe,
-    }
-    if _several(record):
-        del sections["Confusions"]  # a video of several classes is not taken for another one
-    return join(
-        headline(record),
-        [tag("p", note, class_="note") for note in record.notes],
-        [tag("section", tag(heading, title), content(record)) for title, content in sections.items()],
-    )
-
-
 def headline(record: RunRecord) -> Html:
     """The result in large type, with its interval, protocol and denominator."""
     result = record.result
     if result is None:
-        return _missing("result", "evaluate", record)
+        return missing("result", "evaluate", record)
     key, name, _ = metric(result)
     low, high = result[f"{key}_interval"]
     known: dict[str, object] = (
@@ -101,7 +82,7 @@ def training(record: RunRecord) -> Html:
 
     shares = (
         {"mAP": {"val": "val_map", "held out of train": "holdout_map"}, "Hit@1": {"train": "train_hit1"}}
-        if _several(record)
+        if is_of_several(record)
         else {"Top-1": {"train": "train_top1", "val": "val_top1", "held out of train": "holdout_top1"}}
     )
     norms = {"mean": "gradient_norm", "largest": "gradient_norm_max"}
@@ -129,14 +110,14 @@ def _training_said(record: RunRecord) -> str:
         said.append(f"{skipped:g} steps were skipped, as their loss or gradient was not finite.")
     hit = (
         "Hit@1 of train, the share with the highest score in one of their classes,"
-        if _several(record)
+        if is_of_several(record)
         else "Top-1 of train"
     )
     said.append(f"{hit} is over clips as they were augmented to learn from; on the way, val has one view a video.")
     return " ".join(said)
 
 
-def _several(record: RunRecord) -> bool:
+def is_of_several(record: RunRecord) -> bool:
     """Whether videos are of several classes at once."""
     return "map" in (record.result or {}) or any("train_hit1" in epoch for epoch in record.epochs)
 
@@ -144,17 +125,17 @@ def _several(record: RunRecord) -> bool:
 def order(record: RunRecord) -> Html:
     """What the probe of time found, or which command asks."""
     if record.probe is None:
-        return _missing("order probe", "probe", record)
+        return missing("order probe", "probe", record)
     trained = record.settings.get("augment", {}).get("order") == "shuffled"
     control = "The model was trained on shuffled clips: what it loses below, it does not lose for want of their kind."
     return join(tag("p", control, class_="note") if trained else None, order_of_frames.section(record.probe))
 
 
-def confusions(record: RunRecord) -> Html:
-    """The confusion matrix, and its largest wrong cells in words."""
+def confusions(record: RunRecord, thumbnails: Thumbnails) -> Html:
+    """The confusion matrix, and its largest wrong cells in words, with videos of each."""
     result = record.result
     if result is None:
-        return _missing("confusion matrix", "evaluate", record)
+        return missing("confusion matrix", "evaluate", record)
     names, counts = result["classes"], result["confusion"]
     caption = (
         "Videos of each true class by the class they were called, shaded by their share of the row; on the diagonal "
@@ -170,19 +151,28 @@ def confusions(record: RunRecord) -> Html:
     ]
     if not wrong:
         return figure
-    rows = [
-        (name, called, f"{count:,}", percent(share))
-        for count, share, name, called in sorted(wrong, key=lambda cell: (-cell[0], -cell[1]))[:MOST_CONFUSED]
-    ]
+    examples: dict[tuple[str, str], list[str]] = {}
+    for mistake in sorted(record.mistakes or (), key=lambda mistake: -mistake.score):
+        examples.setdefault((mistake.label, mistake.predicted), []).append(mistake.path)
+    rows = []
+    for count, share, name, called in sorted(wrong, key=lambda cell: (-cell[0], -cell[1]))[:MOST_CONFUSED]:
+        pictures = [thumbnails.of(path) for path in examples.get((name, called), [])[:EXAMPLES]]
+        rows.append((name, called, f"{count:,}", percent(share), pictures))
     columns = {"true class": None, "called": None, "videos": "n", "of its class": "n"}
-    return join(figure, table("The most frequent confusions.", columns, rows))
+    caption = "The most frequent confusions"
+    if any(picture for *_, pictures in rows for picture in pictures):
+        columns["the surest of them"] = "pictures"
+        caption += "; of each the videos that were called so with the highest score, three frames of each"
+    else:
+        rows = [row[:-1] for row in rows]
+    return join(figure, table(f"{caption}.", columns, rows))
 
 
 def classes(record: RunRecord) -> Html:
     """Precision, recall with its interval, and F1 of each class, or its average precision where videos have several."""
     result = record.result
     if result is None:
-        return _missing("figures by class", "evaluate", record)
+        return missing("figures by class", "evaluate", record)
     if "map" in result:
         return _average_precisions(result)
 
@@ -209,7 +199,7 @@ def classes(record: RunRecord) -> Html:
     caption = (
         f"The mean recall over classes is {percent(result['mean_class'])}; {DASH} where there is nothing to count."
     )
-    return _folded(caption, columns, rows, "classes")
+    return folded(caption, columns, rows, "classes")
 
 
 def _average_precisions(result: Mapping[str, Any]) -> Html:
@@ -224,33 +214,40 @@ def _average_precisions(result: Mapping[str, Any]) -> Html:
         f"mAP is the mean over the {counted(result['map_classes'], 'class', 'classes')} that have videos; average "
         "precision is that of the videos by falling score, with equal scores the share of videos of the class."
     )
-    return _folded(caption, columns, rows, "classes")
+    return folded(caption, columns, rows, "classes")
 
 
 def _shown(share: float | None) -> str:
     return DASH if share is None else percent(share)
 
 
-def worst(record: RunRecord) -> Html:
-    """The wrong answers given with the highest score."""
-    if record.worst is None:
-        return _missing("scores of videos (scores.csv)", "evaluate", record)
-    if not record.worst:
+def worst(record: RunRecord, thumbnails: Thumbnails) -> Html:
+    """The wrong answers of the highest loss, or, where videos are of several classes, of the highest score."""
+    if record.mistakes is None:
+        return missing("scores of videos (scores.csv)", "evaluate", record)
+    if not record.mistakes:
         return tag("p", "None: every readable video was called by its class.")
-    several = _several(record)
+    several = is_of_several(record)
     rows = [
         (
-            *(mistake.path, mistake.label or DASH, mistake.predicted, f"{mistake.score:.3f}"),
+            (thumbnails.of(mistake.path), " ", mistake.path),
+            mistake.label or DASH,
+            mistake.predicted,
+            f"{mistake.score:.3f}",
             DASH if mistake.true_score is None else f"{mistake.true_score:.3f}",
+            *(() if several else (f"{mistake.loss:.2f}",)),
         )
         for mistake in record.worst
     ]
     true, own = ("true classes", "the best of these") if several else ("true class", "true class's")
-    columns = {"video": "path", true: None, "called": None, "score": "n", own: "n"}
+    columns = {"video": "path", true: None, "called": None, "score": "n", own: "n"} | ({} if several else {"loss": "n"})
     what = (
-        "Videos whose highest score is of none of their classes" if several else "Wrong answers with the highest score"
+        "Videos whose highest score is of none of their classes"
+        if several
+        else "Wrong answers of the highest loss, which is minus the natural logarithm of the true class's score"
     )
-    return table(f"{what}; look at their labels too.", columns, rows)
+    over = f"{len(rows):,} of {counted(len(record.mistakes), 'wrong answer')}"
+    return table(f"{what}: {over}; look at their labels too.", columns, rows)
 
 
 def unreadable(record: RunRecord) -> Html:
@@ -258,7 +255,7 @@ def unreadable(record: RunRecord) -> Html:
     if not record.unreadable:
         return tag("p", "None: every video listed could be read." if record.result else "None is recorded.")
     caption = f"{counted(len(record.unreadable), 'video')} left out; none was replaced by another."
-    return _folded(caption, {"video": "path", "reason": None, "found in": "short"}, record.unreadable, "videos")
+    return folded(caption, {"video": "path", "reason": None, "found in": "short"}, record.unreadable, "videos")
 
 
 def recipe(record: RunRecord) -> Html:
@@ -293,8 +290,9 @@ def _origin(record: RunRecord) -> dict[str, object]:
     }
 
 
-def _missing(what: str, command: str, record: RunRecord) -> Html:
-    line = f"mvit {command} {shlex.quote(str(record.folder))} DATA"
+def missing(what: str, command: str, record: RunRecord, *, data: bool = True) -> Html:
+    """That something is not there yet, and the command that makes it."""
+    line = f"mvit {command} {shlex.quote(str(record.folder))}{' DATA' if data else ''}"
     return tag("p", f"No {what} yet: run ", tag("code", line), ".", class_="missing")
 
 
@@ -302,7 +300,8 @@ def _facts(facts: Mapping[str, object]) -> Html:
     return tag("dl", [(tag("dt", name), tag("dd", str(value))) for name, value in facts.items() if value is not None])
 
 
-def _folded(caption: str, columns: dict[str, str | None], rows: list | tuple, what: str) -> Html:
+def folded(caption: str, columns: dict[str, str | None], rows: list | tuple, what: str) -> Html:
+    """A table of which the end is folded away where it is long."""
     if len(rows) <= MOST_ROWS:
         return table(caption, columns, rows)
     rest = table("", columns, rows[SHOWN_ROWS:])

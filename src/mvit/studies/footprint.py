@@ -10,6 +10,7 @@ import gc
 import multiprocessing
 import signal
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -56,9 +57,25 @@ def require_measurable(device: str) -> None:
 def footprint(case: Case) -> Footprint | None:
     """Measure one step of a case in a fresh process; None where it came to its end, as by lack of memory."""
     require_measurable(case.device)
+    return in_its_own_process(case.name, _of_a_step, case)
+
+
+def of_a_call(name: str, prepare: Callable[[], Callable[[], None]], device: str) -> int | None:
+    """Bytes that a call held at most beside what is there before it; None where memory did not suffice.
+
+    ``prepare`` makes it, in a fresh process, so it must be a function of a module, or a ``partial`` of one.
+    """
+    require_measurable(device)
+    return in_its_own_process(name, _peak, prepare, device)
+
+
+def in_its_own_process(name: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function of a module gives in a fresh process; None where that came to its end, as by lack of memory."""
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe(duplex=False)
-    process = context.Process(target=_measure, args=(case, torch.get_num_threads(), there), daemon=True)
+    process = context.Process(
+        target=_answer, args=(name, function, arguments, torch.get_num_threads(), there), daemon=True
+    )
     process.start()
     there.close()
     try:
@@ -75,15 +92,17 @@ def footprint(case: Case) -> Footprint | None:
     return answer
 
 
-def _measure(case: Case, threads: int, answer: Connection) -> None:
+def _answer(
+    name: str, function: Callable[..., Any], arguments: tuple[Any, ...], threads: int, answer: Connection
+) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that waits for this one ends it
     torch.set_num_threads(threads)
     try:
-        found: Any = _of_a_step(case)
+        found: Any = function(*arguments)
     except Exception as why:  # the process that asked is to tell it
         if is_lack_of_memory(why):
             return
-        found = f"{case.name} failed in a process of its own: {type(why).__name__}: {why}"
+        found = f"{name} failed in a process of its own: {type(why).__name__}: {why}"
     answer.send(found)
 
 
@@ -97,6 +116,15 @@ def _of_a_step(case: Case) -> Footprint:
     activations = max(_highest(case.device) - held, 0)
     weights = subject.weight_bytes
     return Footprint(weights=weights, state=3 * weights if case.train else 0, activations=activations, before=before)
+
+
+def _peak(prepare: Callable[[], Callable[[], None]], device: str) -> int:
+    call = prepare()
+    call()
+    gc.collect()
+    held = _start(device)
+    call()
+    return max(_highest(device) - held, 0)
 
 
 def _before(device: str) -> int:

@@ -1,0 +1,138 @@
+"""An evaluation read back from its files, and what these say about how far its scores can be trusted."""
+
+import csv
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mvit import files
+from mvit.data.dataset import split_file
+from mvit.data.manifests import read_manifest
+from mvit.evaluation.calibration import answers, calibration, coverage_curve, log_loss, thresholds
+from mvit.evaluation.evaluate import RESULT_FILE, SCORES_FILE, as_json
+from mvit.evaluation.label_errors import suspects
+from mvit.evaluation.statistics import units
+
+CALIBRATION_FILE = "calibration.json"
+AGAIN = "evaluate again"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saved:
+    """The scores of every readable video of an evaluation of one class a video, in the order listed."""
+
+    result: dict[str, Any]
+    """What result.json holds."""
+    classes: tuple[str, ...]
+    paths: tuple[str, ...]
+    labels: np.ndarray  # (N,) int64
+    scores: np.ndarray  # (N, K) float64
+
+    @property
+    def right(self) -> np.ndarray:
+        """Whether each video was called by its class, (N,) bool."""
+        return self.scores.argmax(axis=1) == self.labels
+
+
+def read(folder: Path) -> Saved:
+    """Read result.json and scores.csv of a folder.
+
+    Raises ``FileNotFoundError`` where one is missing, and ValueError for files that evaluation did not write, or of
+    videos of several classes.
+    """
+    result_file, scores_file = folder / RESULT_FILE, folder / SCORES_FILE
+    if missing := next((file for file in (result_file, scores_file) if not file.is_file()), None):
+        raise FileNotFoundError(f"{missing} does not exist: run mvit evaluate")
+    try:
+        result = json.loads(result_file.read_text(encoding="utf-8"))
+        classes = tuple(result["classes"])
+    except (ValueError, LookupError, TypeError) as error:
+        raise ValueError(f"{result_file} was not written by evaluation ({error}): {AGAIN}") from None
+    index = {name: place for place, name in enumerate(classes)}
+    paths, labels, scores = [], [], []
+    with scores_file.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        try:
+            rows = csv.reader(file)
+            header = next(rows, [])
+            if header[1:2] == ["labels"]:
+                raise ValueError("its videos are of several classes at once, where one is due")
+            if header != ["path", "label", "predicted", "correct", *classes]:
+                raise ValueError(f"its columns are not those of the classes of {result_file.name}")
+            for row in rows:
+                paths.append(row[0])
+                labels.append(index[row[1]])
+                scores.append([float(text) for text in row[4:]])
+            table = np.array(scores, dtype=np.float64)
+            if table.shape != (len(paths), len(classes)) or not np.isfinite(table).all():
+                raise ValueError("it does not hold a number for every class of every video")
+        except (ValueError, LookupError, csv.Error) as error:
+            raise ValueError(f"{scores_file} cannot be read: {error}; {AGAIN}") from None
+    return Saved(
+        result=result, classes=classes, paths=tuple(paths), labels=np.array(labels, dtype=np.int64), scores=table
+    )
+
+
+def trust(saved: Saved, groups: Mapping[str, str | None]) -> dict[str, Any]:
+    """What goes into calibration.json: ``calibration``, ``thresholds``, ``coverage`` and ``label_errors``.
+
+    ``groups`` are those of videos by path, where they are known: intervals are then over groups, and thresholds chosen
+    and checked on different ones. ``label_errors`` are all ``label_errors.suspects``, of these videos only.
+    """
+    confidence, right = answers(saved.scores, saved.labels)
+    unit = units([groups.get(path) for path in saved.paths])
+    rows = np.arange(len(saved.labels))
+    own = saved.scores[rows, saved.labels]
+    return {
+        "videos": len(saved.paths),
+        "listed": saved.result["listed"],
+        "protocol": saved.result["protocol"],
+        "groups": len({group for path in saved.paths if (group := groups.get(path)) is not None}),
+        "units": int(unit.max()) + 1,
+        "log_loss": log_loss(saved.scores, saved.labels),
+        "calibration": calibration(confidence, right, unit),
+        "thresholds": thresholds(confidence, right, unit),
+        "coverage": coverage_curve(confidence, right),
+        "label_errors": [
+            {
+                "path": saved.paths[suspect.place],
+                "label": saved.classes[saved.labels[suspect.place]],
+                "suggested": saved.classes[suspect.suggested],
+                "score": float(saved.scores[suspect.place, suspect.suggested]),
+                "own_score": float(own[suspect.place]),
+                "margin": suspect.margin,
+            }
+            for suspect in suspects(saved.scores, saved.labels)
+        ],
+    }
+
+
+def calibrate(folder: Path) -> None:
+    """Write calibration.json from the other files of a run folder; nothing where these hold no evaluation of one class.
+
+    Raises as ``read`` does.
+    """
+    if not _has_one_label(folder):
+        return
+    content = trust(read(folder), groups_of(folder))
+    files.write_text(folder / CALIBRATION_FILE, as_json(content))
+
+
+def groups_of(folder: Path) -> dict[str, str | None]:
+    """The groups of the videos that a run was made from, by name; none where its folder does not list them."""
+    if not split_file(folder).is_file():
+        return {}
+    parts = read_manifest(split_file(folder), anywhere=True).parts
+    return {str(sample.id): sample.group for part in parts.values() for sample in part}
+
+
+def _has_one_label(folder: Path) -> bool:
+    """Whether a folder has an evaluation, and its videos are of one class each."""
+    try:
+        with (folder / SCORES_FILE).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+            return (folder / RESULT_FILE).is_file() and next(csv.reader(file), [])[1:2] == ["label"]
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,72 @@
+"""Models side by side from a command line: from their files, on data, and in a report."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def other(run, tmp_path) -> Path:
+    """A copy of the run whose first video is called otherwise."""
+    copy = shutil.copytree(run, tmp_path / "other")
+    lines = (copy / "scores.csv").read_text().splitlines()
+    first = lines[1].split(",")
+    place = lines[0].split(",").index(first[1])
+    first[4:] = ["0.1"] * len(first[4:])
+    first[place if first[3] == "0" else (4 if place != 4 else 5)] = "0.8"
+    (copy / "scores.csv").write_text("\n".join([lines[0], ",".join(first), *lines[2:]]) + "\n")
+    return copy
+
+
+def test_runs_are_compared_from_their_files(run, other, mvit, tmp_path):
+    out = tmp_path / "compared"
+    code, told, err = mvit("compare", run, other, "--runs", 1, "--out", out)
+    assert code == 0, err
+    record = json.loads((out / "comparison.json").read_text())
+    (pair,) = record["pairs"]
+    assert pair["only_first"] + pair["only_second"] == 1
+    assert set(record["models"]) == {"first", "other"}
+    for model in record["models"].values():
+        assert model["parameters"] > 0
+        assert model["gmac_per_video"] == pytest.approx(model["gmac_per_view"] * model["views"][0] * model["views"][1])
+        assert model["clips_per_second"]["median"] > 0
+        assert model["memory_bytes"] > 0
+    assert "McNemar p 1.000" in told
+    page = (out / "comparison.html").read_text()
+    assert page.count("<svg") == 2
+    assert "first – other" in page
+
+
+def test_runs_are_compared_on_data_under_the_same_views(run, other, videos, mvit, tmp_path):
+    code, told, err = mvit("compare", run, other, videos, "--views", "2x1", "--runs", 0, "--out", tmp_path / "on")
+    assert code == 0, err
+    record = json.loads((tmp_path / "on" / "comparison.json").read_text())
+    (pair,) = record["pairs"]
+    assert pair["difference"] == 0  # the files of both say the same now that both look at the videos
+    assert record["videos"] == len((run / "scores.csv").read_text().splitlines()) - 1
+    assert "2x1 views" in told
+
+
+def test_a_report_of_several_runs_draws_their_differences(run, other, mvit, tmp_path):
+    code, _, err = mvit("report", run, other, "--out", tmp_path / "report.html")
+    assert code == 0, err
+    page = (tmp_path / "report.html").read_text()
+    assert "<h2>Differences</h2>" in page
+    assert "GMAC of a video" in page
+    result = json.loads((other / "result.json").read_text())
+    (other / "result.json").write_text(json.dumps(result | {"protocol": "9x9 views"}))
+    code, _, err = mvit("report", run, other, "--out", tmp_path / "report.html")
+    assert code == 0
+    assert "no differences are drawn: first and other were not measured alike" in err
+    assert "<h2>Differences</h2>" not in (tmp_path / "report.html").read_text()
+
+
+def test_what_cannot_be_compared_is_refused(run, other, refused, tmp_path):
+    result = json.loads((other / "result.json").read_text())
+    (other / "result.json").write_text(json.dumps(result | {"protocol": "9x9 views"}))
+    assert "against 9x9 views. Give the data too" in refused("compare", run, other, "--out", tmp_path / "out")
+    assert "mvit compare RUN... [DATA]" in refused("compare")
+    assert "none is given" in refused("compare", run, "--views", "2x1")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,128 @@
+"""Models of any origin on the same videos: ours beside torchvision's, what they cost, and the page about them."""
+
+import json
+import re
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torchvision import models
+
+from mvit.analysis.comparison import section
+from mvit.data import video
+from mvit.data.dataset import Sample
+from mvit.data.sampling import ClipSampling
+from mvit.data.views import Preprocessing
+from mvit.evaluation.scoring import Scoring
+from mvit.studies.compare import Contender, costs, describe, on_data, recorded
+from mvit.weights.create import create_model
+
+CLASSES = ("bright", "dark")
+SMALL = Preprocessing(sampling=ClipSampling(frames=4, mode="segments"), short_side=32, crop=32)
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory) -> list[Sample]:
+    folder = tmp_path_factory.mktemp("light")
+    found = []
+    for number in range(8):
+        label = CLASSES[number % 2]
+        path = folder / f"{number}.mp4"
+        video.write(path, np.full((6, 32, 36, 3), 200 if label == "bright" else 50, dtype=np.uint8))
+        found.append(Sample(path, label, f"person{number // 2}"))
+    return found
+
+
+def of_torchvision() -> partial:
+    """An image model of torchvision on the middle frame of a clip, as a function of numpy arrays."""
+    torch.manual_seed(0)
+    model = models.squeezenet1_1(num_classes=2).eval()
+    return partial(_middle_frame, model)
+
+
+def _middle_frame(model: torch.nn.Module, clips: np.ndarray) -> np.ndarray:
+    with torch.inference_mode():
+        return model(torch.from_numpy(clips[:, :, clips.shape[2] // 2])).numpy()
+
+
+def of_ours() -> partial:
+    torch.manual_seed(0)
+    return partial(_all_frames, create_model("mvit_test_4x32", num_classes=2).eval())
+
+
+def _all_frames(model: torch.nn.Module, clips: np.ndarray) -> np.ndarray:
+    with torch.inference_mode():
+        return model(torch.from_numpy(clips)).numpy()
+
+
+def by_brightness(clips: np.ndarray) -> np.ndarray:
+    light = clips.mean(axis=(1, 2, 3, 4))
+    return np.stack([light, -light], axis=1)
+
+
+def contender(name: str, predict, **fields) -> Contender:
+    return Contender(name=name, predict=predict, **{"classes": CLASSES, "preprocessing": SMALL, **fields})
+
+
+def test_ours_and_a_torchvision_model_are_compared_by_function(samples):
+    ours = contender("ours", of_ours(), parameters=1_000_000, macs=2_000_000_000, load=of_ours)
+    theirs = contender("theirs", of_torchvision())
+    rule = contender("rule", by_brightness)
+    found = on_data([rule, ours, theirs], samples, (2, 1))
+    assert (found["videos"], found["groups"], found["listed"]) == (8, 4, 8)
+    assert found["models"]["rule"]["top1"] == 1.0
+    for pair in found["pairs"]:
+        first, second = (found["models"][pair[which]]["top1"] for which in ("first", "second"))
+        assert pair["difference"] == pytest.approx(first - second)
+    cost = costs([rule, ours, theirs], (2, 1), runs=2)
+    assert cost["models"]["ours"]["gmac_per_view"] == 2.0
+    assert cost["models"]["ours"]["gmac_per_video"] == 4.0
+    assert cost["models"]["theirs"]["gmac_per_view"] is None
+    assert {name: len(times) for name, times in cost["measured"]["milliseconds"].items()} == dict.fromkeys(
+        ("rule", "ours", "theirs"), 2
+    )
+    assert cost["models"]["ours"]["memory_bytes"] > 0
+    assert "memory_bytes" not in cost["models"]["theirs"]  # nothing says how it is made in another process
+    record = recorded(found, cost, "cpu")
+    assert json.loads(json.dumps(record))["models"]["rule"]["protocol"] == found["protocol"]
+    told = describe(record)
+    assert "2x1 views" in told
+    assert re.search(r"rule - ours: \+\d+\.\d points \[.*\], right alone \d : 0, McNemar p", told)
+    page = section(record)
+    assert page.count("<svg") == 2  # against GMAC, that of ours alone, and against time
+    assert "GMAC of a video" in page
+    assert "over 4 groups" in page
+
+
+def test_what_is_not_measured_is_no_column(samples):
+    rule = contender("rule", by_brightness)
+    record = recorded(on_data([rule], samples, (1, 1)), costs([rule], (1, 1), runs=0), "cpu")
+    assert "clips/s" not in describe(record)
+    assert "McNemar" not in describe(record)
+    assert "<svg" not in section(record)
+
+
+def test_a_video_that_one_could_not_read_counts_for_none(samples, tmp_path):
+    broken = Sample(Path(tmp_path / "broken.mp4"), "dark")
+    broken.path.write_text("no video")
+    found = on_data([contender("rule", by_brightness)], [*samples, broken], (1, 1))
+    assert (found["videos"], found["listed"]) == (8, 9)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"classes": ("bright", "dim")}, "only one has 'dark' \\(2 such\\)"),
+        ({"name": "rule"}, "two models are called rule"),
+        ({"scoring": Scoring(multi_label=True)}, "several classes at once"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_before_anything_runs(fields, message):
+    def never(clips: np.ndarray) -> np.ndarray:
+        raise AssertionError
+
+    other = Contender(**{"name": "other", "predict": never, "classes": CLASSES, "preprocessing": SMALL, **fields})
+    with pytest.raises(ValueError, match=message):
+        on_data([contender("rule", never), other], [], (1, 1))
