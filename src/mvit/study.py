@@ -29,8 +29,8 @@ def ablate(
     Args:
         data: as for train
         overrides: section.key=value, over the recipe, as for train
-        study: one or several of pooling, kv-stride, positions, depths, stem, multiscale, factorial, width, data,
-            object-size; see docs/ablate.md
+        study: one or several of pooling, kv-stride, positions, depths, stem, multiscale, factorial, controls,
+            image-controls, width, data, object-size; see docs/ablate.md
         seeds: runs of each variant, from the recipe's train.seed on
         recipe: as for train; study, which is made for this, if not given
         model: the base that variants follow from, a preset, instead of the recipe's

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from mvit.baselines.sizes import BaselineConfig
 from mvit.model.config import MViTConfig
 from mvit.studies import variants
 
@@ -35,7 +36,7 @@ def as_it_is(base: MViTConfig) -> MViTConfig:
 class Variant:
     """One row of a study: what is other than in the base, of the model or of what it learns from."""
 
-    change: Callable[[MViTConfig], MViTConfig] = as_it_is
+    change: Callable[[MViTConfig], MViTConfig | BaselineConfig] = as_it_is
     """From the base's configuration to the variant's."""
     train_share: float = 1.0
     """Of the training videos; the epochs are as many more, so that all variants take the same steps."""
@@ -171,6 +172,33 @@ STUDIES: Mapping[str, Study] = {
         variants=_FACTORIAL,
         matched=True,
         kinds=("clips",),
+    ),
+    "controls": Study(
+        question="How do other architectures do, of the same cost, from the same data, clip, views and recipe?",
+        reference="mvit",
+        variants={
+            "mvit": Variant(),
+            "columnar": Variant(change=variants.columnar),
+            "video-swin": Variant(change=partial(variants.of_another, name="video_swin")),
+            "timesformer": Variant(change=partial(variants.of_another, name="timesformer")),
+            "vivit": Variant(change=partial(variants.of_another, name="vivit")),
+        },
+        matched=True,
+        kinds=("clips",),
+    ),
+    "image-controls": Study(
+        question="The same of images.",
+        reference="mvit",
+        variants={
+            "mvit": Variant(),
+            "columnar": Variant(change=variants.columnar),
+            "deit": Variant(change=partial(variants.of_another, name="deit")),
+            "resnet": Variant(change=partial(variants.of_another, name="resnet")),
+            "swin": Variant(change=partial(variants.of_another, name="swin")),
+            "pvt-v2": Variant(change=partial(variants.of_another, name="pvt_v2")),
+        },
+        matched=True,
+        kinds=("images",),
     ),
     "width": Study(
         question="By how much should channels grow from stage to stage, at the same cost?",

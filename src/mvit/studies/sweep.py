@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mvit import files
-from mvit.analysis.complexity import Complexity, complexity
+from mvit.analysis import counter
+from mvit.analysis.complexity import Counts, complexity
+from mvit.baselines.sizes import BaselineConfig
 from mvit.data import demo
 from mvit.data.dataset import Listing, find
 from mvit.data.splits import thinned
@@ -18,17 +20,21 @@ from mvit.model.config import MViTConfig
 from mvit.model.presets import nearest
 from mvit.recipes import recipe as recipes
 from mvit.recipes.recipe import Recipe
+from mvit.recipes.sections import ModelRecipe
 from mvit.studies.ablations import STUDIES, Study, Variant
 from mvit.studies.variants import ALIKE
 from mvit.training import loop
 from mvit.training.faults import DivergedError
 from mvit.training.progress import duration
 from mvit.training.run import MACHINE_KEYS, Run
+from mvit.weights.build import Config, build
 
 RECIPE = "recipe.toml"
 BASE = "base"
 """What the runs of variants are called that are the base itself, which studies share."""
 LEAST_SEEDS = 2
+FOLLOWING = ("clip", "num_classes")
+"""Of a model's numbers: what follows from the data."""
 
 Echo = Callable[[str], None]
 
@@ -42,7 +48,7 @@ class Task:
     name: str
     recipe: Recipe
     declared: Variant
-    cost: Complexity
+    cost: Counts
 
     def of_seed(self, seed: int) -> Recipe:
         """The recipe of the run of a seed."""
@@ -112,6 +118,8 @@ def planned(names: Sequence[str], base: Recipe, data: Path, listing: Listing, fo
         raise ValueError(f"no video of {data} is held out, so variants could not be told apart: give --val")
     _require_same(folder, base)
     config = base.model_config(len(listing.classes))
+    if not isinstance(config, MViTConfig):
+        raise ValueError(f"model.name is {base.model.name!r}, but variants follow from an MViT: name a preset of ours")
     tasks = []
     for name in names:
         study = STUDIES[name]
@@ -144,14 +152,22 @@ def _task(study: str, variant: str, base: Recipe, config: MViTConfig) -> Task:
     declared = STUDIES[study].variants[variant]
     changed = declared.change(config)
     recipe = base if changed == config else _with_model(base, config, changed)
+    cost = complexity(changed) if isinstance(changed, MViTConfig) else _counted(changed)
     if declared.train_share < 1:
         recipe = _longer(recipe, 1 / declared.train_share)
     same = recipe == base and declared.train_share == declared.object_size == 1
-    return Task(study, variant, BASE if same else f"{study}-{variant}", recipe, declared, complexity(changed))
+    return Task(study, variant, BASE if same else f"{study}-{variant}", recipe, declared, cost)
 
 
-def _with_model(base: Recipe, config: MViTConfig, changed: MViTConfig) -> Recipe:
-    """The base's recipe with the fields of the model that are other."""
+def _counted(config: BaselineConfig) -> Counts:
+    return counter.count(lambda: build(config), config.clip)
+
+
+def _with_model(base: Recipe, config: MViTConfig, changed: Config) -> Recipe:
+    """The base's recipe with the fields of the model that are other, or with another library's model."""
+    if not isinstance(changed, MViTConfig):
+        sizes = {key: value for key, value in changed.to_dict().items() if key not in ("baseline", *FOLLOWING)}
+        return replace(base, model=ModelRecipe(name=changed.baseline, fields=sizes))
     before, after = config.to_dict(), changed.to_dict()
     fields = {name: value for name, value in after.items() if value != before[name]}
     return replace(base, model=replace(base.model, fields=dict(base.model.fields) | fields))

@@ -10,7 +10,10 @@ from dataclasses import replace
 from math import prod
 from typing import Literal
 
+from mvit.analysis import counter
 from mvit.analysis.complexity import complexity
+from mvit.baselines.sized import Baseline
+from mvit.baselines.sizes import DROP_PATH, HEAD_DROPOUT, SIZES, BaselineConfig
 from mvit.model.config import MViTConfig, Pooling, Triple
 
 ALIKE = 0.10
@@ -19,6 +22,8 @@ CLOSE = 0.09
 """Among sizes that are nearer than this to a cost, the one whose depth is most like the base's is taken."""
 WIDTH_STEP = 8
 MOST_HEADS = 64
+STEPS = {"video_swin": 4, "swin": 4, "pvt_v2": 4, "resnet": 4}
+"""What widths of other models are multiples of; of the others, their heads."""
 
 Kernel = Literal["stride", "overlapping", "wide"]
 """The kernel of a pooling of stride s: s, s + 1, or 2 s + 1; 1 where nothing is strided."""
@@ -173,6 +178,40 @@ def matched(
             "take a larger model or clip"
         )
     return nearest
+
+
+def of_another(base: MViTConfig, name: str) -> BaselineConfig:
+    """Another library's model at the base's clip, classes and cost: its depth is as it is, its width is found.
+
+    Rates are the base's where it has such. Raises ``ValueError`` where no width is matched.
+    """
+    usual = SIZES[name]
+    rates = {"drop_path": DROP_PATH, "head_dropout": HEAD_DROPOUT}
+    own = {rate: getattr(base, rate) for rate, able in rates.items() if name in able}
+    step = STEPS.get(name, max(usual.heads, default=1))
+    found: dict[int, tuple[float, BaselineConfig]] = {}
+
+    def apart(steps: int) -> float:
+        size = replace(usual, clip=base.clip, num_classes=base.num_classes, width=steps * step, **own)
+        macs = counter.count(lambda: Baseline(size), base.clip).macs
+        found[steps] = (abs(macs / cost(base) - 1), size)
+        return macs / cost(base) - 1
+
+    low, high = 1, 2 * max(1, usual.width // step)
+    while apart(high) < 0:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if apart(middle) < 0 else (low, middle)
+    if low not in found:
+        apart(low)
+    nearest, size = min(found.values(), key=lambda pair: pair[0])
+    if nearest > ALIKE:
+        raise ValueError(
+            f"no {name} costs what the base does ({cost(base) / 1e9:.3g} GMAC a clip; the nearest is {nearest:.0%} "
+            "away): take a larger model or clip"
+        )
+    return size
 
 
 def cost(config: MViTConfig) -> int:

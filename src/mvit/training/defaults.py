@@ -59,7 +59,7 @@ def settle(
             echo(f"model: {found['model.name'].value}, from {found['model.name'].reason} (--model names another)")
         found |= for_images(medium)  # last, as a run on videos says otherwise
     model = (_values(found) | given).get("model.name", recipes.DEFAULT_MODEL)
-    get_config(model)  # a model that does not exist has no weights to speak of
+    recipes.config_of(model)  # a model that does not exist has no weights to speak of
     lacking = Lacking("none are named")
     if auto or (by_data and named != "scratch" and "model.weights" not in given):
         given.pop("model.weights", None)
@@ -90,9 +90,10 @@ def settle(
         if known.get("train.batch") == "auto":  # rates and averages follow from the number
             open_ = recipes.make(known)
             config, machine = open_.model_config(len(listing.classes)), hardware.choose(open_.train)
+            assert isinstance(config, MViTConfig), "no other model has a batch to be settled"
             chosen = batch.resolved(open_, config, len(listing.train), machine, echo, ranks)
             given["train.batch"] = known["train.batch"] = chosen.train.batch
-        width = known.get("model.widths", get_config(model).widths)[-1]
+        width = known.get("model.widths", recipes.config_of(model).widths)[-1]
         found |= resolve.settings(kind, len(listing.train), width, known, ranks=ranks, medium=medium)
         named = kind
     recipe = recipes.make(_values(found) | given)

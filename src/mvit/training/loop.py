@@ -18,6 +18,7 @@ from mvit.data.transforms import Augmentation
 from mvit.distributed.group import ALONE, Ranks, settle
 from mvit.distributed.interruption import Interrupted, Interruption, terminable
 from mvit.distributed.lock import locked
+from mvit.model.config import MViTConfig
 from mvit.model.mvit import MViT
 from mvit.recipes import recipe as recipes
 from mvit.recipes.recipe import Recipe
@@ -106,6 +107,8 @@ def _train(
     tensorboard: bool,
 ) -> None:
     config = recipe.model_config(len(listing.classes))
+    if not isinstance(config, MViTConfig) and ranks.count > 1:
+        raise ValueError(f"{recipe.model.name} is trained by one process, not by {ranks.count}: leave out torchrun")
     preprocessing, augmentation = recipe.data.preprocessing(), Augmentation(**asdict(recipe.augment))
 
     # ---- data ----
@@ -121,7 +124,7 @@ def _train(
         )
         limit.check(left_out)
         saved = checkpoint.handed(ranks, lambda: checkpoint.load_latest(run.checkpoints, echo))
-    if saved is None and recipe.model.weights:
+    if saved is None and recipe.model.weights and isinstance(config, MViTConfig):
         start = ranks.from_first(  # one download, if it is one
             lambda: weights.read(hub.located(recipe.model.name, recipe.model.weights), config=config)
         )
@@ -137,7 +140,7 @@ def _train(
             medium = medium_of((*listing.train, *listing.val))
             echo(f"{len(unreadable):,} of {videos:,} {medium} unreadable, listed in {run.unreadable}")
     parts = divide(listing, unreadable, recipe.train)
-    if recipe.train.batch == "auto":
+    if recipe.train.batch == "auto" and isinstance(config, MViTConfig):
         videos = len(parts.train)
         recipe = ranks.from_first(lambda: batch.resolved(recipe, config, videos, machine, echo, ranks.count))
     whole = whole_batches(known, len(parts.train), recipe.train.clips_per_step, ranks.count) if resume else None
@@ -162,12 +165,15 @@ def _train(
     with torch.random.fork_rng():
         # ---- model: from scratch, from weights, or from the last checkpoint ----
         torch.manual_seed(recipe.train.seed)
-        model = MViT(config)
-        if start is not None:
+        model = weights.build(config)
+        if start is not None and isinstance(model, MViT):
             _, state, report = start
             echo(str(weights.fit(model, state, report, recipe.model.inflate)))
-        model.freeze(recipe.model.freeze)
-        plan = fitted(model, on_each(recipe, ranks.count), machine) if recipe.train.memory is not None else None
+        plan = None
+        if isinstance(model, MViT):
+            model.freeze(recipe.model.freeze)
+            memory = recipe.train.memory
+            plan = fitted(model, on_each(recipe, ranks.count), machine) if memory is not None else None
         pupil = learner(
             *(model, recipe.optim, machine, preprocessing),
             accumulate=recipe.train.accumulate,
