@@ -161,7 +161,7 @@ def _difficulty() -> dict[str, Any]:
     return {
         "brightness": (SHAPE_BRIGHTNESS, BACKGROUND_BRIGHTNESS, INVERTED_SHARE, TINT, NOISE),
         "contrast": (SHAPE_CONTRAST, BACKGROUND_CONTRAST),
-        "size": (RADIUS, GROWN_RADIUS),
+        "radius": (RADIUS, GROWN_RADIUS),
         "speed": (TRAVEL, GROWTH, TURN),
     }
 

@@ -5,8 +5,10 @@ arithmetic (``analysis.complexity``).
 """
 
 import math
+from bisect import bisect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import cache
 from math import prod
 from typing import Literal
 
@@ -22,6 +24,10 @@ CLOSE = 0.09
 """Among sizes that are nearer than this to a cost, the one whose depth is most like the base's is taken."""
 WIDTH_STEP = 8
 MOST_HEADS = 64
+MOST_TIMES_WIDER = 64
+"""Than their usual size is another library's model at most."""
+DEPTHS = 4
+"""A columnar model is at most so many times deeper or shallower than the base."""
 STEPS = {"video_swin": 4, "swin": 4, "pvt_v2": 4, "resnet": 4}
 """What widths of other models are multiples of; of the others, their heads."""
 
@@ -104,6 +110,7 @@ def distributed(base: MViTConfig, shares: Sequence[float]) -> MViTConfig:
 # ---- matched by cost -----------------------------------------------------------------------------------------------
 
 
+@cache
 def columnar(base: MViTConfig, stride_kv: Triple = (1, 1, 1)) -> MViTConfig:
     """One grid and one width throughout at the base's cost: the paper's ViT, of a size that is matched.
 
@@ -136,7 +143,8 @@ def columnar(base: MViTConfig, stride_kv: Triple = (1, 1, 1)) -> MViTConfig:
             size = replace(one, widths=(heads * head_width(base),), heads=(heads,))
             shallow, deeper = (cost(replace(size, depths=(depth,))) for depth in (1, 2))
             depth = 1 + math.floor((cost(base) - shallow) / (deeper - shallow))
-            yield from (replace(size, depths=(depth,)) for depth in (depth, depth + 1) if depth > 0)
+            likely = range(max(1, sum(base.depths) // DEPTHS), DEPTHS * sum(base.depths) + 1)
+            yield from (replace(size, depths=(blocks,)) for blocks in (depth, depth + 1) if blocks in likely)
 
     return matched(base, sizes, "columnar model", ways=lambda size: (size, stemmed(size, 1)))
 
@@ -148,13 +156,14 @@ def widening(base: MViTConfig, multiplier: float) -> MViTConfig:
     matched.
     """
 
+    def size(steps: int) -> MViTConfig:
+        widths = [WIDTH_STEP * max(1, round(steps * multiplier**stage)) for stage in range(base.stages)]
+        heads = tuple(_heads(width, head_width(base)) for width in widths)
+        return replace(base, widths=tuple(widths), heads=heads)
+
     def sizes() -> Iterator[MViTConfig]:
-        for first in range(WIDTH_STEP, 2 * max(base.widths) + 1, WIDTH_STEP):
-            widths = [
-                WIDTH_STEP * max(1, round(first * multiplier**stage / WIDTH_STEP)) for stage in range(base.stages)
-            ]
-            heads = tuple(_heads(width, head_width(base)) for width in widths)
-            yield replace(base, widths=tuple(widths), heads=heads)
+        least = bisect(range(1, 2 * max(base.widths)), cost(base), key=lambda steps: cost(size(steps)))
+        yield from (size(steps) for steps in (least, least + 1) if steps > 0)
 
     return matched(base, sizes, f"model whose widths grow by {multiplier:g}")
 
@@ -171,11 +180,11 @@ def matched(
     close = [pair for pair in found if pair[0] <= CLOSE]
     if close:
         return min(close, key=lambda pair: (abs(math.log(sum(pair[1].depths) / depth)), pair[0]))[1]
-    apart, nearest = min(found, key=lambda pair: pair[0])
+    apart, nearest = min(found, key=lambda pair: pair[0], default=(math.inf, base))
     if apart > ALIKE:
         raise ValueError(
-            f"no {what} costs what the base does ({wanted / 1e9:.3g} GMAC a clip; the nearest is {apart:.0%} away): "
-            "take a larger model or clip"
+            f"no {what} costs what the base does ({wanted / 1e9:.3g} GMAC a clip) within {ALIKE:.0%}: take a larger "
+            "model or clip"
         )
     return nearest
 
@@ -189,31 +198,26 @@ def of_another(base: MViTConfig, name: str) -> BaselineConfig:
     rates = {"drop_path": DROP_PATH, "head_dropout": HEAD_DROPOUT}
     own = {rate: getattr(base, rate) for rate, able in rates.items() if name in able}
     step = STEPS.get(name, max(usual.heads, default=1))
-    found: dict[int, tuple[float, BaselineConfig]] = {}
 
-    def apart(steps: int) -> float:
-        size = replace(usual, clip=base.clip, num_classes=base.num_classes, width=steps * step, **own)
-        macs = counter.count(lambda: Baseline(size), base.clip).macs
-        found[steps] = (abs(macs / cost(base) - 1), size)
-        return macs / cost(base) - 1
+    def size(steps: int) -> BaselineConfig:
+        return replace(usual, clip=base.clip, num_classes=base.num_classes, width=steps * step, **own)
 
-    low, high = 1, 2 * max(1, usual.width // step)
-    while apart(high) < 0:
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if apart(middle) < 0 else (low, middle)
-    if low not in found:
-        apart(low)
-    nearest, size = min(found.values(), key=lambda pair: pair[0])
-    if nearest > ALIKE:
+    @cache
+    def macs(steps: int) -> int:
+        return counter.count(lambda: Baseline(size(steps)), base.clip).macs
+
+    likely = range(1, 1 + MOST_TIMES_WIDER * usual.width // step)
+    place = bisect(likely, cost(base), key=macs)
+    apart, steps = min((abs(macs(steps) / cost(base) - 1), steps) for steps in {max(place, 1), place + 1})
+    if apart > ALIKE:
         raise ValueError(
-            f"no {name} costs what the base does ({cost(base) / 1e9:.3g} GMAC a clip; the nearest is {nearest:.0%} "
+            f"no {name} costs what the base does ({cost(base) / 1e9:.3g} GMAC a clip; the nearest is {apart:.0%} "
             "away): take a larger model or clip"
         )
-    return size
+    return size(steps)
 
 
+@cache
 def cost(config: MViTConfig) -> int:
     """Multiply-adds of a clip of the configuration's own size."""
     return complexity(config).macs

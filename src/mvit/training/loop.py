@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from mvit import weights
+from mvit.baselines.sizes import SIZES
 from mvit.data.backend import choose as choose_backend
 from mvit.data.dataset import Listing
 from mvit.data.loader import TrainLoader
@@ -57,6 +58,10 @@ def train(
     """
     if listing.val and not any(sample.labels for sample in listing.val):
         raise ValueError("no video of val is of any class: there is nothing to judge by, so give it labels, or no val")
+    if ranks.count > 1 and recipe.model.name in SIZES:
+        raise ValueError(
+            f"{recipe.model.name} is trained by one process, not by {ranks.count}: start it without torchrun"
+        )
     if tensorboard:
         events.require_tensorboard()
     run, machine = Run(Path(out)), hardware.choose(recipe.train)
@@ -107,8 +112,6 @@ def _train(
     tensorboard: bool,
 ) -> None:
     config = recipe.model_config(len(listing.classes))
-    if not isinstance(config, MViTConfig) and ranks.count > 1:
-        raise ValueError(f"{recipe.model.name} is trained by one process, not by {ranks.count}: leave out torchrun")
     preprocessing, augmentation = recipe.data.preprocessing(), Augmentation(**asdict(recipe.augment))
 
     # ---- data ----
