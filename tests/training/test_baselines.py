@@ -17,7 +17,7 @@ from mvit.distributed.interruption import Interrupted
 from mvit.distributed.launch import Place
 from mvit.model.presets import get_config
 from mvit.recipes import recipe as recipes
-from mvit.training import loop
+from mvit.training import defaults, loop
 from mvit.training.course import Course
 
 SMALL = {
@@ -102,6 +102,16 @@ def test_a_run_folder_whose_tensors_are_another_models_is_refused(listing, tmp_p
 def test_what_a_baseline_cannot_be_is_said_in_a_sentence(overrides, message):
     with pytest.raises(ValueError, match=message):
         recipe_of("video_swin", *overrides)
+
+
+def test_no_run_starts_from_anothers_model_nor_such_a_model_from_a_run(listing, tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "recipe.toml").write_text(recipes.dumps(recipe_of("video_swin")), encoding="utf-8")
+    with pytest.raises(ValueError, match="is a run of video_swin, another library's model"):
+        defaults.settle(None, [f"model.weights={run}"], listing, echo=lambda line: None)
+    with pytest.raises(ValueError, match="but timesformer starts from scratch"):
+        defaults.settle("study", ["model.name=timesformer", "model.weights=k400"], listing, echo=lambda line: None)
 
 
 def test_a_field_of_baselines_is_none_of_ours_and_unknown_names_are_told_the_nearest():
