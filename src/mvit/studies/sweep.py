@@ -174,12 +174,15 @@ def _with_model(base: Recipe, config: MViTConfig, changed: Config) -> Recipe:
 
 
 def _longer(recipe: Recipe, times: float) -> Recipe:
-    """So many times the epochs, looked at and saved as often in the whole run."""
-    train = recipe.train
+    """So many times the epochs, warmed up, looked at and saved as often in the whole run."""
+    train, optim = recipe.train, recipe.optim
+    if optim.warmup_epochs is not None:
+        optim = replace(optim, warmup_epochs=times * optim.warmup_epochs)
     epochs, evaluate, save = (
         round(times * number) for number in (train.epochs, train.evaluate_every, train.checkpoint_every)
     )
-    return replace(recipe, train=replace(train, epochs=epochs, evaluate_every=evaluate, checkpoint_every=save))
+    train = replace(train, epochs=epochs, evaluate_every=evaluate, checkpoint_every=save)
+    return replace(recipe, train=train, optim=optim)
 
 
 def _require_kind(name: str, study: Study, config: MViTConfig) -> None:
