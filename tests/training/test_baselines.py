@@ -15,6 +15,7 @@ from mvit.deploy.predictor import load
 from mvit.distributed.group import ALONE
 from mvit.distributed.interruption import Interrupted
 from mvit.distributed.launch import Place
+from mvit.explanation import gallery
 from mvit.model.presets import get_config
 from mvit.recipes import recipe as recipes
 from mvit.training import defaults, loop
@@ -45,6 +46,7 @@ def test_a_baseline_is_trained_resumed_and_predicted_with(name, listing, tmp_pat
     result = json.loads((whole / "result.json").read_text(encoding="utf-8"))
     predictor = load(whole, device="cpu")
     assert isinstance(predictor.model, Baseline)
+    assert predictor.after_stem is None
     rows = (whole / "scores.csv").read_text(encoding="utf-8").splitlines()
     scores = predictor.predict(listing.val[0].path)
     assert sum(scores.values()) == pytest.approx(1, abs=1e-5)
@@ -70,6 +72,8 @@ def test_a_baseline_is_trained_resumed_and_predicted_with(name, listing, tmp_pat
     known = runs.facts(str(whole))
     assert known["classes"] == list(listing.classes)
     assert known["parameters"] == sum(parameter.numel() for parameter in predictor.model.parameters())
+    with pytest.raises(ValueError, match="what is drawn is MViT's attention"):
+        gallery.draw(predictor, listing.val[0].path, tmp_path / "drawn", gallery.Wish())
     with pytest.raises(weights.CheckpointError, match=f"is {name} by .*no MViT starts from it"):
         weights.read(whole)
 
