@@ -6,11 +6,14 @@ import torch
 
 import mvit
 from mvit.data.views import read_views
+from mvit.model.mvit import MViT
 
 
 def main(run: str, video: str) -> None:
     """Print the shape of each level of the pyramid; a stage ends by widening its tokens for the next one."""
     predictor = mvit.load(run, device="cpu")
+    if not isinstance(predictor.model, MViT):
+        raise ValueError(f"{run} is another library's model, which has no such pyramid")
     clip = torch.from_numpy(read_views(video, predictor.preprocessing, clips=1))
     with torch.inference_mode():
         for stage, level in enumerate(predictor.model.features(clip), start=1):

@@ -12,6 +12,7 @@ from mvit.commandline import DONE, USERS_INPUT, numbers, progress_bar, share, us
 from mvit.curate import prepare, scan, shard, split
 from mvit.describe import complexity, info, report, runs
 from mvit.explain import explain
+from mvit.study import ablate
 
 if TYPE_CHECKING:
     from mvit.distributed.group import Ranks
@@ -351,7 +352,19 @@ def _name_left_out(unreadable: Mapping[Any, str]) -> None:
 _EVERYDAY = (quickstart, train, evaluate, probe, compare, predict, explain, report, runs, info, fetch, complexity)
 COMMANDS: dict[str, commandline.Command] = {
     command.__name__.replace("_", " "): command
-    for command in (*_EVERYDAY, convert, doctor, scan, split, prepare, shard, bench_data, bench_model, bench_plan)
+    for command in (
+        *_EVERYDAY,
+        convert,
+        doctor,
+        scan,
+        split,
+        prepare,
+        shard,
+        bench_data,
+        bench_model,
+        bench_plan,
+        ablate,
+    )
 }
 
 

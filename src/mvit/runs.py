@@ -11,6 +11,7 @@ from mvit import baselines, weights
 from mvit.analysis import balance, counter
 from mvit.analysis.complexity import Complexity, Counted, complexity
 from mvit.baselines import BASELINES
+from mvit.baselines.sizes import SIZES, BaselineConfig
 from mvit.data.dataset import Sample, find_all, split_file
 from mvit.data.manifests import read_manifest
 from mvit.data.samples import medium_of
@@ -21,7 +22,7 @@ from mvit.model.presets import get_config
 from mvit.training.run import Run, only_listed_unreadable
 from mvit.weights import hub
 from mvit.weights.published import Published, published_for
-from mvit.weights.read import CheckpointError, describe
+from mvit.weights.read import CheckpointError, baseline_of, describe
 
 
 def fresh(folder: Path, name: str) -> Path:
@@ -77,8 +78,18 @@ def _read(name: str) -> tuple[MViTConfig, weights.LoadingReport | None]:
     return get_config(name), None
 
 
+def _trained_baseline(name: str) -> BaselineConfig | None:
+    """The configuration of another library's model in a run folder; None for all else."""
+    return baseline_of(name) if Path(name).exists() else None
+
+
 def cost(name: str, clip: Triple | None, views: tuple[int, int]) -> Complexity | Counted:
     """What a model costs on a clip, its own unless given: ours by arithmetic, a baseline counted while it runs."""
+    config = SIZES.get(name) or _trained_baseline(name)
+    if config is not None:
+        if clip not in (None, config.clip):
+            raise ValueError(f"{name} takes clips of {config.clip} alone: leave out --clip")
+        return counter.count(lambda: weights.build(config), config.clip, views)
     if name not in BASELINES:
         return complexity(architecture(name), clip, views)
     return counter.count(lambda: baselines.create(name), clip or BASELINES[name].clip, views)
@@ -95,22 +106,24 @@ def draw_balance(out: Path, names: Sequence[str], clip: Triple) -> Path:
 
 def facts(name: str) -> dict[str, Any]:
     """What there is to know about a preset, a run folder or a checkpoint, as JSON holds it."""
-    config, report = _read(name)
-    counted = complexity(config)
+    other = SIZES.get(name) or _trained_baseline(name)
+    config, report = (other, None) if other else _read(name)
+    counted = cost(name, None, (1, 1)) if other else complexity(architecture(name))
     known: dict[str, Any] = {
         "name": name,
         "parameters": counted.parameters,
         "macs": counted.macs,
         "clip": list(config.clip),
     }
-    if report is not None and report.dialect == "mvit":
+    if (report is not None and report.dialect == "mvit") or (other and name not in SIZES):
         described = describe(name)
         known |= {
             key: described[key]
             for key in ("mvit", "classes", "multi_label", "preprocessing", "protocol")
             if key in described
         }
-        if (headline := _headline(report.source.parent / "result.json")) is not None:
+        folder = Path(name) if Path(name).is_dir() else Path(name).parent
+        if (headline := _headline(folder / "result.json")) is not None:
             known["result"] = headline
     elif report is not None:
         known |= {"names": report.dialect, "assumed": report.assumed}

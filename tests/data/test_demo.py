@@ -157,3 +157,18 @@ def test_val_has_textures_and_backgrounds_of_its_own():
         assert values.dtype == np.float32, kind
         assert np.isfinite(values).all()
         assert values.std(axis=(1, 2)).mean() > 0.1, f"{kind} shows nothing"
+
+
+def test_objects_of_half_the_size_cover_a_quarter_and_a_whole_one_is_as_ever(tmp_path):
+    def moved(size: float) -> float:
+        """The share of pixels that an object covers: noise and background are those without it."""
+        pairs = ((drawn("clockwise", seed, object_size=each) for each in (size, 0.001)) for seed in range(10))
+        return float(np.mean([(there != empty).any(axis=-1).mean() for there, empty in pairs]))
+
+    assert np.array_equal(drawn("grow", 1), drawn("grow", 1, object_size=1.0))
+    assert moved(0.5) == pytest.approx(moved(1.0) / 4, rel=0.3)
+    folder = demo.make(tmp_path / "small", train=8, val=8, size=32, object_size=0.5)
+    assert demo.settings_of(folder) == {"train": 8, "val": 8, "seed": 0, "size": 32, "frames": 20, "object_size": 0.5}
+    assert "object_size" not in demo.settings_of(demo.make(tmp_path / "usual", train=8, val=8, size=32))
+    with pytest.raises(ValueError, match="object_size is 2"):
+        demo.make(tmp_path / "large", object_size=2)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mvit.data.dataset import find
 from mvit.data.samples import Sample
 from mvit.data.sampling import Part
-from mvit.data.splits import folds, grouped, partition, split
+from mvit.data.splits import folds, grouped, partition, split, thinned
 
 groups = st.one_of(st.none(), st.integers(0, 6).map(lambda number: f"person{number}"))
 labelled = st.lists(st.tuples(st.sampled_from("abcd"), groups), min_size=1, max_size=60)
@@ -140,3 +140,21 @@ def test_groups_are_found_in_names_when_asked():
         grouped(samples, "g01")
     with pytest.raises(ValueError, match=r"'\(' is no regular expression"):
         grouped(samples, "(")
+
+
+def test_a_smaller_share_is_part_of_a_larger_one_and_has_of_every_class():
+    samples = [
+        Sample(Path(f"{label}{index}"), label) for label, count in (("a", 30), ("b", 7)) for index in range(count)
+    ]
+    parts = {share: thinned(samples, share, seed=4) for share in (0.1, 0.25, 0.5, 1.0)}
+    assert [Counter(sample.label for sample in part) for part in parts.values()] == [
+        {"a": 3, "b": 1},
+        {"a": 8, "b": 2},
+        {"a": 15, "b": 4},
+        {"a": 30, "b": 7},
+    ]
+    assert set(parts[0.1]) < set(parts[0.25]) < set(parts[0.5]) < set(samples)
+    assert parts[0.5] == tuple(sample for sample in samples if sample in set(parts[0.5])), "in their order"
+    assert thinned(samples, 0.5, seed=5) != parts[0.5]
+    with pytest.raises(ValueError, match="share of videos to keep is 0"):
+        thinned(samples, 0, seed=4)

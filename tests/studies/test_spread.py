@@ -3,7 +3,7 @@
 import pytest
 
 from mvit.studies.plan import largest, rate
-from mvit.studies.spread import Line, Spread, line, ratios, spread
+from mvit.studies.spread import Line, Spread, contrast, line, ratios, spread, t_quantile
 
 
 @pytest.mark.parametrize(
@@ -63,3 +63,28 @@ def test_memory_that_does_not_grow_foretells_nothing():
 )
 def test_a_time_that_does_not_grow_foretells_no_speed(at_zero, slope, clips_per_second):
     assert rate(10, Line(at_zero=at_zero, slope=slope)) == clips_per_second
+
+
+@pytest.mark.parametrize(
+    ("share", "freedom", "expected"),
+    [
+        *((0.975, 1, 12.7062), (0.975, 2, 4.30265), (0.975, 4, 2.77645), (0.975, 9, 2.26216), (0.975, 200, 1.971896)),
+        *((0.8, 1, 1.376382), (0.8, 4, 0.940965), (0.995, 3, 5.840909)),
+    ],
+)
+def test_quantiles_of_students_t_are_those_of_the_tables(share: float, freedom: int, expected: float):
+    assert t_quantile(share, freedom) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_contrast_is_of_pairs():
+    """Differences of 1, 2, 3, 4 and 5: mean 3, standard error sqrt(2.5 / 5)."""
+    found = contrast([11, 22, 33, 44, 55], [10, 20, 30, 40, 50])
+    error = 0.5**0.5
+    assert found.mean == 3
+    assert (found.low, found.high) == pytest.approx((3 - 2.776445 * error, 3 + 2.776445 * error))
+    assert found.resolvable == pytest.approx((2.776445 + 0.940965) * error)
+    assert found.resolved
+    assert not contrast([1, -1], [0, 0]).resolved
+    assert not contrast([1, 1], [1, 1]).resolved, "equal ones do not differ"
+    with pytest.raises(ValueError, match="at least 2"):
+        contrast([1], [0])

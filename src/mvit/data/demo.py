@@ -7,6 +7,7 @@ class of a pair is drawn like one of the first and played backwards. Held-out cl
 kinds that training never saw.
 """
 
+import inspect
 import json
 import math
 import shutil
@@ -52,14 +53,15 @@ def make(
     seed: int = 0,
     size: int = 64,
     frames: int = 20,
+    object_size: float = 1.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write the demo set to `folder`/{train,val}/<class>/*.mp4 (H.264) and give the folder back.
 
-    `train` and `val` count clips over all classes. A complete set of these settings is left as it is; a half-made one,
-    or one of other settings, is made anew. What is drawn follows from `seed` to the bit; what x264 makes of it differs
-    by a few levels in one clip of a hundred. `progress` is told how many clips of how many are done. Raises ValueError
-    where the folder holds anything else.
+    `train` and `val` count clips over all classes; `object_size` is a share of the usual size of what moves. A complete
+    set of these settings is left as it is; a half-made one, or one of other settings, is made anew. What is drawn
+    follows from `seed` to the bit; what x264 makes of it differs by a few levels in one clip of a hundred. `progress`
+    is told how many clips of how many are done. Raises ValueError where the folder holds anything else.
     """
     folder = Path(folder)
     for name, count in (("train", train), ("val", val)):
@@ -67,13 +69,17 @@ def make(
             raise ValueError(
                 f"{name} is {count} clips, but must be a multiple of {len(CLASSES)}, the number of classes"
             )
+    if not 0 < object_size <= 1:
+        raise ValueError(f"object_size is {object_size:g}, but must be above 0 and at most 1, the usual size")
     clips = [
         (Path(part, label, f"{index:04d}.mp4"), label, (seed, part == "val", CLASSES.index(label), index))
         for part, count in (("train", train), ("val", val))
         for label in CLASSES
         for index in range(count // len(CLASSES))
     ]
-    settings = {"format": 1, "train": train, "val": val, "seed": seed, "size": size, "frames": frames}
+    settings: dict[str, Any] = {"format": 1, "train": train, "val": val, "seed": seed, "size": size, "frames": frames}
+    if object_size != 1:  # sets that were made before sizes could be chosen stay as they are
+        settings["object_size"] = object_size
     description = json.dumps(settings | _difficulty(), indent=1)
     if _description(folder) == description and all((folder / path).is_file() for path, *_ in clips):
         return folder
@@ -86,7 +92,8 @@ def make(
 
     def write(clip: tuple[Path, str, tuple[int, bool, int, int]]) -> None:
         path, label, key = clip
-        drawn = render(label, np.random.default_rng(key), unseen=key[1], size=size, frames=frames)
+        rng = np.random.default_rng(key)
+        drawn = render(label, rng, unseen=key[1], size=size, frames=frames, object_size=object_size)
         video.write(partial / path, drawn, fps=FRAMES_PER_SECOND)
 
     with ThreadPoolExecutor(available_cores()) as pool:
@@ -98,8 +105,23 @@ def make(
     return folder
 
 
+def settings_of(folder: Path) -> dict[str, Any]:
+    """What `make` was called with for a complete demo set; raises ValueError for a folder that is none."""
+    known = json.loads(_description(folder) or "{}")
+    names = [name for name in inspect.signature(make).parameters if name in known]
+    if not names:
+        raise ValueError(f"{folder} is no demo set: make one with mvit quickstart, or demo.make of mvit.data")
+    return {name: known[name] for name in names}
+
+
 def render(
-    label: str, rng: np.random.Generator, *, unseen: bool = False, size: int = 64, frames: int = 20
+    label: str,
+    rng: np.random.Generator,
+    *,
+    unseen: bool = False,
+    size: int = 64,
+    frames: int = 20,
+    object_size: float = 1.0,
 ) -> np.ndarray:
     """Draw one clip of a class as uint8 (T, H, W, 3); `unseen` takes the textures and backgrounds kept for val."""
     forward = next(pair[0] for pair in PAIRS if label in pair)
@@ -107,14 +129,15 @@ def render(
     time = np.arange(frames, dtype=np.float32)[:, None, None] / 16  # (T, 1, 1)
     axis = (np.arange(size, dtype=np.float32) + 0.5) / size
     x, y = axis[None, None, :], axis[None, :, None]
-    (center_x, center_y), radius = rng.uniform(0.3, 0.7, 2), rng.uniform(*RADIUS)
+    (center_x, center_y), radius = rng.uniform(0.3, 0.7, 2), object_size * rng.uniform(*RADIUS)
     angle, phase = rng.uniform(0, 2 * math.pi), rng.uniform()
     if forward == "move_right":
         center_x = phase + time * rng.uniform(*TRAVEL)
     elif forward == "move_down":
         center_y = phase + time * rng.uniform(*TRAVEL)
     elif forward == "grow":
-        radius = GROWN_RADIUS[0] * (GROWN_RADIUS[1] / GROWN_RADIUS[0]) ** ((phase + time * rng.uniform(*GROWTH)) % 1)
+        grown = (phase + time * rng.uniform(*GROWTH)) % 1
+        radius = object_size * GROWN_RADIUS[0] * (GROWN_RADIUS[1] / GROWN_RADIUS[0]) ** grown
     else:
         angle = angle + time * (2 * math.pi * rng.uniform(*TURN))  # y points down, so that this is clockwise
     right, down = (x - center_x + 0.5) % 1 - 0.5, (y - center_y + 0.5) % 1 - 0.5  # the frame is a torus
@@ -138,7 +161,7 @@ def _difficulty() -> dict[str, Any]:
     return {
         "brightness": (SHAPE_BRIGHTNESS, BACKGROUND_BRIGHTNESS, INVERTED_SHARE, TINT, NOISE),
         "contrast": (SHAPE_CONTRAST, BACKGROUND_CONTRAST),
-        "size": (RADIUS, GROWN_RADIUS),
+        "radius": (RADIUS, GROWN_RADIUS),
         "speed": (TRAVEL, GROWTH, TURN),
     }
 

@@ -1,5 +1,6 @@
 """Held-out parts and folds: drawn from a seed, about the same share of every class, whole groups together."""
 
+import math
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -88,6 +89,24 @@ def folds(samples: Sequence[Sample], number: int, seed: int) -> tuple[tuple[Samp
             "having been learned: they need more groups, or to be left out"
         )
     return tuple(tuple(samples[index] for index in sorted(fold)) for fold in dealt)
+
+
+def thinned(samples: Sequence[Sample], share: float, seed: int) -> tuple[Sample, ...]:
+    """A share of every class, rounded up, drawn from `seed`: a smaller share is a part of a larger one.
+
+    Groups are not kept whole, as nothing is held out. Raises ValueError for samples of several classes at once.
+    """
+    if not 0 < share <= 1:
+        raise ValueError(f"the share of videos to keep is {share}, but must be above 0 and at most 1")
+    members: dict[str, list[int]] = defaultdict(list)
+    for index, sample in enumerate(samples):
+        members[sample.label].append(index)
+    rng = np.random.default_rng(seed)
+    kept: set[int] = set()
+    for label in sorted(members):
+        order = rng.permutation(members[label]).tolist()
+        kept.update(order[: math.ceil(round(share * len(order), 9))])  # 0.1 x 30 is a little more than 3
+    return tuple(sample for index, sample in enumerate(samples) if index in kept)
 
 
 @dataclass(frozen=True)

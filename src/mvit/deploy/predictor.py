@@ -12,8 +12,9 @@ from mvit.data.views import Preprocessing, describe
 from mvit.evaluation.evaluate import score_video
 from mvit.evaluation.scoring import SINGLE, AfterStem, Scoring
 from mvit.model.mvit import MViT
+from mvit.weights.build import Model, build
 from mvit.weights.fit import fit
-from mvit.weights.read import CheckpointError, read
+from mvit.weights.read import CheckpointError, baseline_of, read, stored
 from mvit.weights.read import describe as read_description
 
 
@@ -21,7 +22,7 @@ from mvit.weights.read import describe as read_description
 class Predictor:
     """A trained model with everything that a prediction needs; made by ``load``."""
 
-    model: MViT
+    model: Model
     classes: tuple[str, ...]
     preprocessing: Preprocessing
     views: tuple[int, int]
@@ -54,8 +55,13 @@ class Predictor:
             return self._fast(torch.from_numpy(clips).to(device)).cpu().numpy()
 
     @property
-    def after_stem(self) -> AfterStem:
-        """The same with what the stem makes of each clip put into an order in time, before it has positions."""
+    def after_stem(self) -> AfterStem | None:
+        """The same with what the stem makes of each clip put into an order in time, before it has positions.
+
+        None of another library's model.
+        """
+        if not isinstance(self.model, MViT):
+            return None
         return AfterStem(places=self.model.config.grid[0], predict=self._logits_after_stem)
 
     def _logits_after_stem(self, clips: np.ndarray, orders: np.ndarray) -> np.ndarray:
@@ -64,15 +70,17 @@ class Predictor:
         def reorder(stem: Any, inputs: Any, grid: torch.Tensor) -> torch.Tensor:  # (N, C, T, H, W) -> the same
             return grid.transpose(1, 2)[rows.to(grid.device), places.to(grid.device)].transpose(1, 2)
 
-        hook = self._fast.stem.register_forward_hook(reorder)
+        fast = self._fast
+        assert isinstance(fast, MViT), "no other model is asked"
+        hook = fast.stem.register_forward_hook(reorder)
         try:
             return self.logits(clips)
         finally:
             hook.remove()
 
     @cached_property
-    def _fast(self) -> MViT:
-        return self.model.optimize_for_inference()
+    def _fast(self) -> Model:
+        return self.model.optimize_for_inference() if isinstance(self.model, MViT) else self.model
 
 
 def load(run_or_file: str | Path, *, device: str | torch.device | None = None) -> Predictor:
@@ -82,23 +90,35 @@ def load(run_or_file: str | Path, *, device: str | torch.device | None = None) -
     ``FileNotFoundError``.
     """
     path = Path(run_or_file)
+    model = _model(path)
+    description = read_description(path)
+    classes, preprocessing, views, scoring = described(description, f"the description beside {path}", "train it again")
+    outputs = model.config.num_classes
+    if len(classes) != outputs:
+        raise CheckpointError(f"{path} names {len(classes)} classes for {outputs} outputs: train it again")
+    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    model = model.to(chosen).eval()
+    return Predictor(model=model, classes=classes, preprocessing=preprocessing, views=views, scoring=scoring)
+
+
+def _model(path: Path) -> Model:
+    """The model with its weights: ours, or another library's that was trained here."""
+    if baseline_of(path) is not None:
+        config, state = stored(path)
+        other = build(config)
+        other.load_state_dict(state)
+        return other
     config, state, report = read(path)
     if report.dialect != "mvit":
         raise CheckpointError(
             f"{path} names no classes and no preprocessing, as a prediction needs: fine-tune it first with "
             f"mvit train DATA model.weights={str(path)!r}"
         )
-    description = read_description(path)
-    classes, preprocessing, views, scoring = described(description, f"the description beside {path}", "train it again")
-    if len(classes) != config.num_classes:
-        raise CheckpointError(f"{path} names {len(classes)} classes for {config.num_classes} outputs: train it again")
     model = MViT(config)
     fit(model, state, report)
     if report.reinitialised or report.resized:
         raise CheckpointError(f"{path} is not the model that its description says: {report}")
-    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    model = model.to(chosen).eval()
-    return Predictor(model=model, classes=classes, preprocessing=preprocessing, views=views, scoring=scoring)
+    return model
 
 
 def described(

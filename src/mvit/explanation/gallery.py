@@ -48,6 +48,8 @@ def draw(predictor: Predictor, video: Path, folder: Path, wish: Wish) -> dict[st
     Raises ``ValueError`` for a class, stage, block or head that is not there, UnreadableVideo, and ``OSError``.
     """
     model, classes = predictor.model, predictor.classes
+    if not isinstance(model, MViT):
+        raise ValueError(f"{model.config.baseline} is another library's model: what is drawn is MViT's attention")
     index, heads = _checked(model, classes, wish)
     views = read_views(video, predictor.preprocessing, clips=1, crops=1)
     clip = torch.from_numpy(views).to(next(model.parameters()).device)

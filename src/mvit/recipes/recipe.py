@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from mvit.baselines.sizes import SIZES, BaselineConfig
 from mvit.model.config import MViTConfig
-from mvit.model.presets import get_config, nearest
+from mvit.model.presets import PRESETS, get_config, nearest
 from mvit.recipes import toml
 from mvit.recipes.sections import (
     DEFAULT_MODEL,
@@ -66,11 +67,21 @@ class Recipe:
                 "warm-up must end before the run does, so shorten it, or set it to false for optim.warmup_fraction"
             )
 
-    def model_config(self, classes: int) -> MViTConfig:
-        """The preset with the recipe's fields, for this many classes and this recipe's clips."""
+    def model_config(self, classes: int) -> MViTConfig | BaselineConfig:
+        """The preset or baseline with the recipe's fields, for this many classes and this recipe's clips."""
         clip = (self.data.frames, self.data.crop, self.data.crop)
-        config = get_config(self.model.name).to_dict()
-        return MViTConfig.from_dict(config | dict(self.model.fields) | {"clip": clip, "num_classes": classes})
+        config = config_of(self.model.name)
+        fields = dict(self.model.fields) | {"clip": clip, "num_classes": classes}
+        return type(config).from_dict(config.to_dict() | fields)
+
+
+def config_of(name: str) -> MViTConfig | BaselineConfig:
+    """The configuration of a preset, or of a baseline to train; raises ``ValueError`` for a name that is neither."""
+    if name in SIZES:
+        return SIZES[name]
+    if name not in PRESETS:
+        raise ValueError(f"no model is called {name!r}: {nearest(name, [*PRESETS, *SIZES])}")
+    return get_config(name)
 
 
 _SECTIONS: dict[str, type] = {
@@ -80,7 +91,12 @@ _SECTIONS: dict[str, type] = {
     "optim": OptimRecipe,
     "train": TrainRecipe,
 }
-_MODEL_FIELDS = {name: hint for name, hint in get_type_hints(MViTConfig).items() if name not in ("clip", "num_classes")}
+_FOLLOWING = ("clip", "num_classes", "baseline")
+_MODEL_FIELDS = {
+    name: hint
+    for name, hint in (get_type_hints(BaselineConfig) | get_type_hints(MViTConfig)).items()
+    if name not in _FOLLOWING
+}
 _KEYS: dict[str, dict[str, Any]] = {section: get_type_hints(kind) for section, kind in _SECTIONS.items()}
 _KEYS["model"] = {key: hint for key, hint in _KEYS["model"].items() if key != "fields"} | _MODEL_FIELDS
 
@@ -152,7 +168,7 @@ def make(values: Mapping[str, Any]) -> Recipe:
         sections[section][key] = value
     model = {key: value for key, value in sections["model"].items() if key not in _MODEL_FIELDS}
     model["fields"] = {key: value for key, value in sections["model"].items() if key in _MODEL_FIELDS}
-    frames, crop, _ = get_config(model.get("name", DEFAULT_MODEL)).clip
+    frames, crop, _ = config_of(model.get("name", DEFAULT_MODEL)).clip
     data: dict[str, Any] = {"frames": frames, "crop": crop} | sections["data"]
     data.setdefault("short_side", round(data["crop"] * SHORT_SIDE_PER_CROP))
     recipe = Recipe(
@@ -166,9 +182,27 @@ def make(values: Mapping[str, Any]) -> Recipe:
         config = recipe.model_config(classes=1)
     except ValueError as why:
         raise ValueError(f"the section [model] makes no model: {why}") from why
-    if recipe.model.freeze != "all" and recipe.model.freeze > (blocks := sum(config.depths)):
+    if isinstance(config, BaselineConfig):
+        _require_plain(recipe)
+    elif recipe.model.freeze != "all" and recipe.model.freeze > (blocks := sum(config.depths)):
         raise ValueError(f"model.freeze is {recipe.model.freeze}, but {recipe.model.name} has {blocks} blocks")
     return recipe
+
+
+def _require_plain(recipe: Recipe) -> None:
+    """Raise ``ValueError`` for what is arithmetic over MViT's blocks, and so for no other model."""
+    asked = {
+        "model.weights": bool(recipe.model.weights),
+        "optim.layer_decay": recipe.optim.layer_decay < 1,
+        "train.memory": recipe.train.memory is not None,
+        "train.parallel": recipe.train.parallel == "fsdp",
+    }
+    asked["train.batch"] = recipe.train.batch == "auto"
+    for key, there in asked.items():
+        if there:
+            section, _, name = key.partition(".")
+            value = toml.written(as_dict(recipe)[section][name])
+            raise ValueError(f"{key} is {value}, which is for MViT and not for {recipe.model.name}: leave it out")
 
 
 def as_overrides(options: Mapping[str, Any]) -> list[str]:

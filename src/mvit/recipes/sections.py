@@ -19,7 +19,8 @@ class ModelRecipe:
     """Which model; besides these keys the section takes any field of ``MViTConfig``, such as ``drop_path = 0.2``."""
 
     name: str = DEFAULT_MODEL
-    """A preset; ``mvit.list_models()`` names them."""
+    """A preset; ``mvit.list_models()`` names them. Or a baseline to train beside them: video_swin, timesformer, vivit,
+    slowfast, and for images deit, resnet, swin, pvt_v2, whose fields are those of ``BaselineConfig``."""
     weights: str = ""
     """Trained weights to start from: a run folder, a checkpoint, or the name of published ones, such as "k400", which
     `mvit info NAME` lists, or those of another preset, such as "mvit_b_16_image/in1k". Empty: from scratch."""

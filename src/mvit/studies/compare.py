@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from mvit import weights
+from mvit.analysis import counter
 from mvit.analysis.comparison import DASH, cells, cost, over, shown_p
 from mvit.analysis.complexity import complexity
 from mvit.analysis.record import read
@@ -19,6 +21,7 @@ from mvit.deploy import onnx_file, predictor
 from mvit.evaluation import comparison
 from mvit.evaluation.evaluate import evaluate
 from mvit.evaluation.scoring import SINGLE, Predict, Scoring
+from mvit.model.config import MViTConfig
 from mvit.provenance import provenance
 from mvit.studies.footprint import of_a_call
 from mvit.studies.measure import WARM_UP_ROUNDS, Progress, Times, in_rounds
@@ -54,8 +57,11 @@ def contenders(paths: Sequence[Path]) -> list[Contender]:
         model = _load(path)
         known: dict[str, Any] = {}
         if isinstance(model, predictor.Predictor):
-            size = model.preprocessing.crop
-            counted = complexity(model.model.config, (model.preprocessing.sampling.frames, size, size))
+            size, config = model.preprocessing.crop, model.model.config
+            if isinstance(config, MViTConfig):
+                counted = complexity(config, (model.preprocessing.sampling.frames, size, size))
+            else:
+                counted = counter.count(partial(weights.build, config), config.clip)
             known = {"parameters": counted.parameters, "macs": counted.macs}
             known["device"] = next(model.model.parameters()).device.type
             if path.is_dir():

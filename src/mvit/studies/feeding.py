@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from mvit import weights
 from mvit.data.backend import choose
 from mvit.data.clips import Batch, Draw, Undone
 from mvit.data.dataset import Listing
@@ -17,7 +18,6 @@ from mvit.data.opening import why
 from mvit.data.resources import available_cores
 from mvit.data.transforms import Augmentation
 from mvit.data.video import UnreadableVideo, Video
-from mvit.model.mvit import MViT
 from mvit.provenance import provenance
 from mvit.recipes.recipe import Recipe
 from mvit.studies.spread import Spread, spread
@@ -50,7 +50,7 @@ def measure(
     machine = replace(machine, workers=loader.workers)
     said = provenance(machine.device.type)
     torch.manual_seed(recipe.train.seed)
-    model = MViT(recipe.model_config(len(listing.classes)))
+    model = weights.build(recipe.model_config(len(listing.classes)))
     pupil = learner(model, recipe.optim, machine, recipe.data.preprocessing())
     material = _Material(listing, recipe)
     total, times = rounds + 3, {part: list[float]() for part in PARTS}

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from math import floor
+from math import atan, cos, floor, fsum, pi, sin, sqrt
 
 
 @dataclass(frozen=True)
@@ -60,3 +60,79 @@ def line(points: Sequence[tuple[float, float]]) -> Line:
     mean_x, mean_y = (sum(each) / len(points) for each in zip(*points, strict=True))
     slope = sum((x - mean_x) * (y - mean_y) for x, y in points) / sum((x - mean_x) ** 2 for x, _ in points)
     return Line(at_zero=mean_y - slope * mean_x, slope=slope)
+
+
+# ---- differences between two that were measured in pairs -----------------------------------------------------------
+
+CONFIDENCE, POWER = 0.95, 0.8
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """The mean of paired differences, its 95 % interval by Student's t, and what such pairs could tell from nothing."""
+
+    mean: float
+    low: float
+    high: float
+    resolvable: float
+    """The difference that four of five such experiments would find: (t of 95 % + t of 80 % power) x standard error."""
+
+    @property
+    def resolved(self) -> bool:
+        """Whether the interval leaves out 0."""
+        return not self.low <= 0 <= self.high
+
+    def to_dict(self) -> dict[str, float | bool]:
+        """Plain values that JSON can hold."""
+        return asdict(self) | {"resolved": self.resolved}
+
+
+def contrast(values: Sequence[float], reference: Sequence[float]) -> Contrast:
+    """How far values are from those of a reference, pair by pair; raises ``ValueError`` below two pairs."""
+    differences = [value - other for value, other in zip(values, reference, strict=True)]
+    middle, error = mean(differences), deviation(differences) / sqrt(len(differences))
+    freedom = len(differences) - 1
+    wide = t_quantile((1 + CONFIDENCE) / 2, freedom)
+    return Contrast(
+        mean=middle,
+        low=middle - wide * error,
+        high=middle + wide * error,
+        resolvable=(wide + t_quantile(POWER, freedom)) * error,
+    )
+
+
+def mean(values: Sequence[float]) -> float:
+    """The arithmetic mean."""
+    return fsum(values) / len(values)
+
+
+def deviation(values: Sequence[float]) -> float:
+    """The standard deviation of a sample, over n - 1; raises ``ValueError`` where it has one value or none."""
+    if len(values) < 2:
+        raise ValueError(f"{len(values)} values have no spread: there must be at least 2")
+    middle = mean(values)
+    return sqrt(fsum((value - middle) ** 2 for value in values) / (len(values) - 1))
+
+
+def t_quantile(share: float, freedom: int) -> float:
+    """The quantile of Student's t for a share above one half, by halving; 2.776 for 0.975 and 4 degrees of freedom."""
+    low, high = 0.0, 1.0
+    while _t_below(high, freedom) < share:
+        high *= 2
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (middle, high) if _t_below(middle, freedom) < share else (low, middle)
+    return high
+
+
+def _t_below(t: float, freedom: int) -> float:
+    """The share of Student's t below a positive t, for whole degrees of freedom (Abramowitz and Stegun 26.7.3-4)."""
+    angle = atan(t / sqrt(freedom))
+    square = cos(angle) ** 2
+    odd = freedom % 2
+    term = total = cos(angle) if odd else 1.0
+    for k in range(2 + odd, freedom - 1, 2):
+        term *= square * (k - 1) / k
+        total += term
+    within = 2 / pi * (angle + sin(angle) * (total if freedom > 1 else 0.0)) if odd else sin(angle) * total
+    return (1 + within) / 2

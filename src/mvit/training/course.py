@@ -17,7 +17,6 @@ from mvit.distributed.group import ALONE, Ranks
 from mvit.distributed.interruption import Interruption
 from mvit.evaluation import evaluate as evaluation
 from mvit.evaluation.scoring import NotFiniteError, Scoring
-from mvit.model.mvit import MViT
 from mvit.recipes.recipe import Recipe
 from mvit.training import checkpoint, mixing, optim
 from mvit.training.events import Plot
@@ -357,8 +356,8 @@ class Course:
         if not self.parts.val:
             self.echo(f"wrote {self.run.folder}; nothing is held out, so its accuracy is unknown")
             return
-        config, state, _ = self.ranks.from_first(lambda: weights.read(self.run.folder))
-        model = MViT(config)
+        config, state = self.ranks.from_first(lambda: weights.stored(self.run.folder))
+        model = weights.build(config)
         model.load_state_dict(state)
         model.to(self.pupil.hardware.device)
         outcome = self.judge.evaluate(model, self.parts.val, *self.recipe.data.views, exact=True)

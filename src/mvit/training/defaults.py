@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mvit.baselines.sizes import SIZES
 from mvit.data.dataset import Listing
 from mvit.data.samples import Medium, medium_of
 from mvit.model.config import MViTConfig
@@ -59,7 +60,9 @@ def settle(
             echo(f"model: {found['model.name'].value}, from {found['model.name'].reason} (--model names another)")
         found |= for_images(medium)  # last, as a run on videos says otherwise
     model = (_values(found) | given).get("model.name", recipes.DEFAULT_MODEL)
-    get_config(model)  # a model that does not exist has no weights to speak of
+    recipes.config_of(model)  # a model that does not exist has no weights to speak of
+    if model in SIZES and given.get("model.weights"):
+        raise ValueError(f"model.weights is {given['model.weights']!r}, but {model} starts from scratch: leave it out")
     lacking = Lacking("none are named")
     if auto or (by_data and named != "scratch" and "model.weights" not in given):
         given.pop("model.weights", None)
@@ -90,9 +93,10 @@ def settle(
         if known.get("train.batch") == "auto":  # rates and averages follow from the number
             open_ = recipes.make(known)
             config, machine = open_.model_config(len(listing.classes)), hardware.choose(open_.train)
+            assert isinstance(config, MViTConfig), "no other model has a batch to be settled"
             chosen = batch.resolved(open_, config, len(listing.train), machine, echo, ranks)
             given["train.batch"] = known["train.batch"] = chosen.train.batch
-        width = known.get("model.widths", get_config(model).widths)[-1]
+        width = known.get("model.widths", recipes.config_of(model).widths)[-1]
         found |= resolve.settings(kind, len(listing.train), width, known, ranks=ranks, medium=medium)
         named = kind
     recipe = recipes.make(_values(found) | given)
@@ -133,6 +137,8 @@ def from_run(given: Mapping[str, Any], medium: Medium) -> dict[str, Resolved]:
         return {}
     values = recipes.given(file)
     name = values.get("model.name", recipes.DEFAULT_MODEL)
+    if name in SIZES:
+        raise ValueError(f"{file.parent} is a run of {name}, another library's model: no run starts from it")
     if given.get("model.name", name) != name:
         kept = {"data.mean", "data.std"}
     else:
@@ -143,6 +149,7 @@ def from_run(given: Mapping[str, Any], medium: Medium) -> dict[str, Resolved]:
             kept.remove("data.frames")
             if get_config(name).clip[0] == 1 and "data.frames" not in given:
                 config = recipes.load(file).model_config(1)
+                assert isinstance(config, MViTConfig), "as its name says"
                 raise ValueError(
                     f"{file.parent} is a run on images, and {name} sees one frame of a video: start a model for clips "
                     f"from it, such as --model {' '.join(for_clips(config))}"
@@ -172,6 +179,7 @@ def inflation(model: str, weights: str, known: Mapping[str, Any]) -> dict[str, R
     else:
         return {}
     spanned = known.get("model.stem_kernel", get_config(model).stem_kernel)[0]
+    assert isinstance(started, MViTConfig), "no run starts from another library's"
     if started.stem_kernel[0] > 1 or spanned == 1:
         return {}
     return {"model.inflate": Resolved("centre", f"{source}, of images")}

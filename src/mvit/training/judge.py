@@ -16,11 +16,11 @@ from mvit.distributed.interruption import Interruption
 from mvit.evaluation import evaluate as evaluation
 from mvit.evaluation.evaluate import Evaluation
 from mvit.evaluation.scoring import NotFiniteError, Scoring
-from mvit.model.mvit import MViT
 from mvit.training.hardware import Hardware
 from mvit.training.learner import predictor
 from mvit.training.progress import StatusLine
 from mvit.training.watchdog import Watchdog
+from mvit.weights.build import Model
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Judge:
     timeout_seconds: float | None
 
     def evaluate(
-        self, model: MViT, samples: Sequence[Sample], clips: int, crops: int, *, exact: bool = False
+        self, model: Model, samples: Sequence[Sample], clips: int, crops: int, *, exact: bool = False
     ) -> Evaluation:
         """Score each video on one of the ranks; every rank has the result.
 

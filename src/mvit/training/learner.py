@@ -21,6 +21,7 @@ from mvit.recipes.sections import OptimRecipe
 from mvit.training import faults, mixing, optim
 from mvit.training.hardware import Hardware
 from mvit.training.mixing import UNMIXED, Mix
+from mvit.weights.build import Model
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Outcome:
 class Learner:
     """The state of a training run that lives in tensors."""
 
-    model: MViT
+    model: Model
     optimizer: torch.optim.Optimizer
     average: AveragedModel | None
     scaler: torch.amp.GradScaler
@@ -56,10 +57,10 @@ class Learner:
     """The weights that did best on the holdout so far, in a processor's memory; none where nothing is held out."""
 
     @property
-    def taught(self) -> MViT:
+    def taught(self) -> Model:
         """The model to evaluate and save: with averaged weights where there is an average; to be asked of all ranks."""
-        model = cast(MViT, self.average.module) if self.average is not None else self.model
-        return parallel.assembled(model) if self.sharded else model
+        model = cast(Model, self.average.module) if self.average is not None else self.model
+        return parallel.assembled(cast(MViT, model)) if self.sharded else model
 
     def keep_best(self) -> None:
         """Remember the taught model's weights as those that did best on the holdout."""
@@ -203,7 +204,7 @@ class Learner:
 
 
 def learner(
-    model: MViT,
+    model: Model,
     recipe: OptimRecipe,
     hardware: Hardware,
     preprocessing: Preprocessing,
@@ -227,14 +228,14 @@ def learner(
             parallel.shard(cast(MViT, one), hardware.device, ranks.count)
     copied = ranks.count > 1 and not sharded
     computed = cast(nn.Module, torch.compile(model)) if compiled else model
-    forward = parallel.replicated(model, computed) if copied else computed
+    forward = parallel.replicated(cast(MViT, model), computed) if copied else computed
     return Learner(
         *(model, optim.optimizer(model, recipe), average, hardware.scaler(), recipe, hardware, preprocessing, forward),
         *(accumulate, ranks, sharded),
     )
 
 
-def predictor(model: MViT, hardware: Hardware, *, exact: bool) -> Callable[[np.ndarray], np.ndarray]:
+def predictor(model: Model, hardware: Hardware, *, exact: bool) -> Callable[[np.ndarray], np.ndarray]:
     """A model as evaluation takes it; ``exact`` computes in float32 throughout, as ``mvit evaluate`` does."""
     model.eval()
 

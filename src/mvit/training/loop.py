@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from mvit import weights
+from mvit.baselines.sizes import SIZES
 from mvit.data.backend import choose as choose_backend
 from mvit.data.dataset import Listing
 from mvit.data.loader import TrainLoader
@@ -18,6 +19,7 @@ from mvit.data.transforms import Augmentation
 from mvit.distributed.group import ALONE, Ranks, settle
 from mvit.distributed.interruption import Interrupted, Interruption, terminable
 from mvit.distributed.lock import locked
+from mvit.model.config import MViTConfig
 from mvit.model.mvit import MViT
 from mvit.recipes import recipe as recipes
 from mvit.recipes.recipe import Recipe
@@ -56,6 +58,10 @@ def train(
     """
     if listing.val and not any(sample.labels for sample in listing.val):
         raise ValueError("no video of val is of any class: there is nothing to judge by, so give it labels, or no val")
+    if ranks.count > 1 and recipe.model.name in SIZES:
+        raise ValueError(
+            f"{recipe.model.name} is trained by one process, not by {ranks.count}: start it without torchrun"
+        )
     if tensorboard:
         events.require_tensorboard()
     run, machine = Run(Path(out)), hardware.choose(recipe.train)
@@ -121,7 +127,7 @@ def _train(
         )
         limit.check(left_out)
         saved = checkpoint.handed(ranks, lambda: checkpoint.load_latest(run.checkpoints, echo))
-    if saved is None and recipe.model.weights:
+    if saved is None and recipe.model.weights and isinstance(config, MViTConfig):
         start = ranks.from_first(  # one download, if it is one
             lambda: weights.read(hub.located(recipe.model.name, recipe.model.weights), config=config)
         )
@@ -137,7 +143,7 @@ def _train(
             medium = medium_of((*listing.train, *listing.val))
             echo(f"{len(unreadable):,} of {videos:,} {medium} unreadable, listed in {run.unreadable}")
     parts = divide(listing, unreadable, recipe.train)
-    if recipe.train.batch == "auto":
+    if recipe.train.batch == "auto" and isinstance(config, MViTConfig):
         videos = len(parts.train)
         recipe = ranks.from_first(lambda: batch.resolved(recipe, config, videos, machine, echo, ranks.count))
     whole = whole_batches(known, len(parts.train), recipe.train.clips_per_step, ranks.count) if resume else None
@@ -162,12 +168,15 @@ def _train(
     with torch.random.fork_rng():
         # ---- model: from scratch, from weights, or from the last checkpoint ----
         torch.manual_seed(recipe.train.seed)
-        model = MViT(config)
-        if start is not None:
+        model = weights.build(config)
+        if start is not None and isinstance(model, MViT):
             _, state, report = start
             echo(str(weights.fit(model, state, report, recipe.model.inflate)))
-        model.freeze(recipe.model.freeze)
-        plan = fitted(model, on_each(recipe, ranks.count), machine) if recipe.train.memory is not None else None
+        plan = None
+        if isinstance(model, MViT):
+            model.freeze(recipe.model.freeze)
+            memory = recipe.train.memory
+            plan = fitted(model, on_each(recipe, ranks.count), machine) if memory is not None else None
         pupil = learner(
             *(model, recipe.optim, machine, preprocessing),
             accumulate=recipe.train.accumulate,

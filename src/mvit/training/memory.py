@@ -14,6 +14,7 @@ from mvit.model.config import MViTConfig
 from mvit.model.mvit import MViT
 from mvit.recipes.recipe import Recipe
 from mvit.training.hardware import Hardware
+from mvit.weights.build import Config
 
 MMAP_THRESHOLD_OPTION = -3  # M_MMAP_THRESHOLD of malloc.h
 LARGE_BYTES = 2**20
@@ -63,8 +64,13 @@ def is_lack_of_memory(error: BaseException) -> bool:
     )
 
 
-def too_little(config: MViTConfig, recipe: Recipe, hardware: Hardware) -> str:
+def too_little(config: Config, recipe: Recipe, hardware: Hardware) -> str:
     """A sentence for a step that found too little memory: what it takes, and what would take how much less."""
+    if not isinstance(config, MViTConfig):
+        return (
+            f"memory does not suffice for a step of {config.baseline} with {recipe.train.clips_per_step} clips of "
+            f"{'x'.join(map(str, config.clip))}: set train.accumulate, or take a smaller model or clip"
+        )
     step = step_of(config, recipe, hardware)
     taken = _peak(step, recipe)
     changes = [f"{change} ({saved / 1e9:.3g} GB less)" for change, saved in _savings(step, recipe, taken) if saved > 0]

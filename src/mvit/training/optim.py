@@ -96,7 +96,7 @@ def schedule(recipe: Recipe, steps_per_epoch: int) -> Schedule:
     )
 
 
-def parameter_groups(model: MViT, weight_decay: float, layer_decay: float = 1.0) -> list[dict[str, Any]]:
+def parameter_groups(model: nn.Module, weight_decay: float, layer_decay: float = 1.0) -> list[dict[str, Any]]:
     """Groups for the optimiser: biases and vectors are not decayed, all else is; each layer has its share of the rate.
 
     Position tables and the class token are decayed, as in the official code (ZERO_DECAY_POS_CLS is off). ``lr_share``
@@ -105,7 +105,8 @@ def parameter_groups(model: MViT, weight_decay: float, layer_decay: float = 1.0)
     frozen is in no group.
     """
     groups: dict[tuple[int, bool], list[Tensor]] = {}
-    after = len(model.blocks) + 1
+    after = len(model.blocks) + 1 if isinstance(model, MViT) else 0
+    assert after or layer_decay == 1, "layers are counted in MViT alone"
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             layer = _layer(name, last=after) if layer_decay < 1 else after
@@ -128,7 +129,7 @@ def _layer(name: str, last: int) -> int:
     return last if part in ("norm", "head") else 0
 
 
-def optimizer(model: MViT, recipe: OptimRecipe) -> torch.optim.Optimizer:
+def optimizer(model: nn.Module, recipe: OptimRecipe) -> torch.optim.Optimizer:
     """The recipe's AdamW, or SGD with Nesterov momentum; ``set_rate`` gives it its learning rate at each step."""
     groups = parameter_groups(model, recipe.weight_decay, recipe.layer_decay)
     fused = next(model.parameters()).device.type in FUSED_DEVICES

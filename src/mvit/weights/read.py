@@ -16,9 +16,10 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from mvit.baselines.sizes import LIBRARIES, BaselineConfig
 from mvit.model.config import MViTConfig, Triple
-from mvit.model.mvit import MViT
 from mvit.weights import dialects, slowfast
+from mvit.weights.build import Config, build
 from mvit.weights.infer import infer_config
 
 MODEL_FILE = "model.safetensors"
@@ -73,6 +74,11 @@ def read(path: str | Path, config: MViTConfig | None = None) -> tuple[MViTConfig
         path = path / MODEL_FILE
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist: expected a run folder, a {MODEL_FILE} or a checkpoint")
+    if (other := baseline_of(path)) is not None:
+        raise CheckpointError(
+            f"{path} is {other.baseline} by {LIBRARIES[other.baseline]}: it can be evaluated, probed and predicted "
+            "with, but no MViT starts from it, nor is it converted"
+        )
     state, cfg = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     if not state:
         raise CheckpointError(f"{path} holds no tensors")
@@ -111,10 +117,39 @@ def read(path: str | Path, config: MViTConfig | None = None) -> tuple[MViTConfig
     return chosen, ours, report
 
 
-def check(path: Path, state: Mapping[str, Tensor], config: MViTConfig) -> None:
+def stored(path: str | Path) -> tuple[Config, dict[str, Tensor]]:
+    """Configuration and tensors of a run folder or our file, whose model may be another library's.
+
+    Raises as ``read`` does, and where the tensors are not exactly those of the model.
+    """
+    path = Path(path)
+    other = baseline_of(path)
+    if other is None:
+        config, state, _ = read(path)
+        return config, state
+    file = path / MODEL_FILE if path.is_dir() else path
+    state, _ = _read_safetensors(file)
+    check(file, state, other)
+    return other, state
+
+
+def baseline_of(path: str | Path) -> BaselineConfig | None:
+    """The configuration of a run folder or our file that holds another library's model; None for all else."""
+    folder = Path(path) if Path(path).is_dir() else Path(path).parent
+    file = folder / MODEL_FILE if folder == Path(path) else Path(path)
+    if file.name != MODEL_FILE or not file.is_file() or not (folder / DESCRIPTION_FILE).is_file():
+        return None
+    values = describe(file)["config"]
+    try:
+        return BaselineConfig.from_dict(values) if "baseline" in values else None
+    except (TypeError, ValueError) as why:
+        raise CheckpointError(f"{folder / DESCRIPTION_FILE} does not describe a model: {why}") from why
+
+
+def check(path: Path, state: Mapping[str, Tensor], config: Config) -> None:
     """Raise ``CheckpointError`` where tensors are not exactly those of a model, naming what differs."""
     with torch.device("meta"):
-        wanted = {name: tensor.shape for name, tensor in MViT(config).state_dict().items()}
+        wanted = {name: tensor.shape for name, tensor in build(config).state_dict().items()}
     missing, extra = sorted(set(wanted) - set(state)), sorted(set(state) - set(wanted))
     if missing or extra:
         raise CheckpointError(f"{path} is not a whole model: {difference(missing, extra)}")

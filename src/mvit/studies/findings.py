@@ -1,0 +1,217 @@
+"""What a sweep came to: each study's variants with spread over seeds, beside the figures that the paper printed."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mvit.data.dataset import Listing
+from mvit.deploy.predictor import load
+from mvit.evaluation import probes
+from mvit.evaluation.evaluate import RESULT_FILE
+from mvit.provenance import provenance
+from mvit.recipes import recipe as recipes
+from mvit.studies.ablations import PAPER, STUDIES
+from mvit.studies.spread import contrast, deviation, mean
+from mvit.studies.sweep import Sweep, Task
+from mvit.training import hardware
+from mvit.training.run import Run
+
+RECORD = "ablate.json"
+PROTOCOL = (
+    "each variant trained from scratch by the same recipe on the same videos with every seed; differences are paired "
+    "by seed, with 95 % intervals by Student's t over seeds: another draw of held-out videos is not in them"
+)
+COLUMNS = ("variant", "GMAC", "params M", "paper", "(diff)", "ours", "sd", "difference", "resolves", "shuffled", "n")
+PERCENT = 100
+
+Progress = Callable[[int, int], None]
+
+
+def probe(sweep: Sweep, *, orders: int, progress: Progress = lambda done, of: None) -> None:
+    """Have a ``probe.json`` in every run folder that is done: held-out videos with their frames shuffled."""
+    todo = [one for one in sweep.runs() if sweep.is_done(*one)]
+    for number, (task, seed) in enumerate(todo, start=1):
+        folder = sweep.run(task, seed).folder
+        if not (folder / probes.PROBE_FILE).is_file():
+            _probe(folder, sweep.videos(task, seed), orders)
+        progress(number, len(todo))
+
+
+def _probe(folder: Path, listing: Listing, orders: int) -> None:
+    predictor = load(folder)
+    found = probes.probe(
+        predictor.logits,
+        listing.val,
+        predictor.classes,
+        predictor.preprocessing,
+        scoring=predictor.scoring,
+        orders=orders,
+    )
+    probes.write(found, folder)
+
+
+def record(sweep: Sweep, diverged: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """Everything that is known of a sweep, done or not, as JSON holds it; shares are fractions, differences points."""
+    results = {
+        (task.name, seed): json.loads((sweep.run(task, seed).folder / RESULT_FILE).read_text(encoding="utf-8"))
+        for task, seed in sweep.runs()
+        if sweep.is_done(task, seed)
+    }
+    metric = "map" if sweep.listing.multi_label else "top1"
+    listing = sweep.listing
+    return {
+        "what": "ablations",
+        "complete": len(results) == len(sweep.runs()),
+        "protocol": PROTOCOL,
+        "printed": PAPER,
+        **provenance(hardware.choose(sweep.base.train).device.type),
+        "data": {
+            "path": str(sweep.data),
+            "classes": len(listing.classes),
+            "train": len(listing.train),
+            "val": len(listing.val),
+            "how": listing.how,
+        },
+        "views": next((result["protocol"] for result in results.values()), None),
+        "recipe": recipes.as_dict(sweep.base),
+        "seeds": list(sweep.seeds),
+        "metric": metric,
+        "diverged": dict(diverged or {}),
+        "studies": {
+            name: _study(name, sweep, {key: result[metric] for key, result in results.items()}, metric)
+            for name in dict.fromkeys(task.study for task in sweep.tasks)
+        },
+    }
+
+
+def _study(name: str, sweep: Sweep, values: Mapping[tuple[str, int], float], metric: str) -> dict[str, Any]:
+    study = STUDIES[name]
+    tasks = {task.variant: task for task in sweep.tasks if task.study == name}
+    reference = tasks[study.reference]
+    return {
+        "question": study.question,
+        "reference": study.reference,
+        "matched": study.matched,
+        "variants": {variant: _variant(task, reference, sweep, values, metric) for variant, task in tasks.items()},
+    }
+
+
+def _variant(
+    task: Task, reference: Task, sweep: Sweep, values: Mapping[tuple[str, int], float], metric: str
+) -> dict[str, Any]:
+    seeds = [seed for seed in sweep.seeds if (task.name, seed) in values]
+    pairs = [seed for seed in seeds if (reference.name, seed) in values] if task is not reference else []
+    printed, other = task.declared.printed, reference.declared.printed
+    points = {key: PERCENT * value for key, value in values.items()}
+    own = [values[task.name, seed] for seed in seeds]
+    shuffled = [found for seed in seeds if (found := _shuffled(sweep.run(task, seed), metric)) is not None]
+    return {
+        "runs": [f"{task.name}-{seed}" for seed in seeds],
+        "gmac": task.cost.macs / 1e9,
+        "parameters": task.cost.parameters,
+        "model": task.recipe.model_config(len(sweep.listing.classes)).to_dict(),
+        "printed": {"top1": printed.top1, "gmac": printed.gmac, "note": printed.note} if printed else None,
+        "printed_difference": round(printed.top1 - other.top1, 1) if printed and other else None,
+        metric: _spread(own),
+        "difference": contrast(
+            [points[task.name, seed] for seed in pairs], [points[reference.name, seed] for seed in pairs]
+        ).to_dict()
+        if len(pairs) > 1
+        else None,
+        "shuffled": _spread(shuffled) if shuffled else None,
+        "clips_per_second": mean(speeds) if (speeds := list(_speeds(task, seeds, sweep))) else None,
+    }
+
+
+def _spread(values: Sequence[float]) -> dict[str, Any]:
+    return {
+        "values": list(values),
+        "mean": mean(values) if values else None,
+        "deviation": deviation(values) if len(values) > 1 else None,
+    }
+
+
+def _shuffled(run: Run, metric: str) -> float | None:
+    file = run.folder / probes.PROBE_FILE
+    return json.loads(file.read_text(encoding="utf-8"))["shuffled"][metric] if file.is_file() else None
+
+
+def _speeds(task: Task, seeds: Sequence[int], sweep: Sweep) -> Iterator[float]:
+    """Clips a second of training, of every epoch."""
+    for seed in seeds:
+        lines = sweep.run(task, seed).metrics.read_text(encoding="utf-8").splitlines()
+        yield from (json.loads(line)["clips_per_second"] for line in lines)
+
+
+# ---- for people ----------------------------------------------------------------------------------------------------
+
+
+def describe(found: Mapping[str, Any]) -> str:
+    """A table for each study, and what its columns mean."""
+    lines = [] if found["complete"] else ["NOT COMPLETE: the same command goes on"]
+    lines.append(f"{len(found['seeds'])} seeds; {found['data']['val']:,} held-out videos; {found['views'] or 'no run'}")
+    for name, study in found["studies"].items():
+        matched = ", matched by cost" if study["matched"] else ""
+        lines += ["", f"{name}: {study['question']} (reference: {study['reference']}{matched})", ""]
+        lines += _table([_cells(variant, facts, found["metric"]) for variant, facts in study["variants"].items()])
+        for variant, facts in study["variants"].items():
+            if facts["printed"] and facts["printed"]["note"]:
+                lines.append(f"  paper, {variant}: {facts['printed']['note']}")
+    return "\n".join([*lines, "", *_legend(found)])
+
+
+def plan(sweep: Sweep) -> str:
+    """What would run, what it costs, and what of it is done."""
+    done = sum(sweep.is_done(*one) for one in sweep.runs())
+    found = record(sweep)
+    return f"{describe(found)}\n{len(sweep.runs())} runs in {sweep.folder}, {done} of them done"
+
+
+def _cells(variant: str, facts: Mapping[str, Any], metric: str) -> dict[str, str]:
+    own, difference, printed = facts[metric], facts["difference"], facts["printed"]
+    cells = {
+        "variant": variant,
+        "GMAC": f"{facts['gmac']:.3g}",
+        "params M": f"{facts['parameters'] / 1e6:.2f}",
+        "paper": f"{printed['top1']:.1f}" if printed else "",
+        "(diff)": f"{facts['printed_difference']:+.1f}" if facts["printed_difference"] else "",
+        "n": str(len(own["values"])),
+    }
+    if own["mean"] is not None:
+        cells["ours"] = f"{PERCENT * own['mean']:.1f}"
+    if own["deviation"] is not None:
+        cells["sd"] = f"{PERCENT * own['deviation']:.1f}"
+    if difference:
+        told = "" if difference["resolved"] else " not resolvable"
+        cells["difference"] = f"{difference['mean']:+.1f} [{difference['low']:+.1f}, {difference['high']:+.1f}]{told}"
+        cells["resolves"] = f"{difference['resolvable']:.1f}"
+    if facts["shuffled"]:
+        cells["shuffled"] = f"{PERCENT * facts['shuffled']['mean']:.1f}"
+    return cells
+
+
+def _table(rows: Sequence[Mapping[str, str]]) -> list[str]:
+    columns = [name for name in COLUMNS if any(row.get(name) for row in rows)]
+    table = [columns, *([row.get(name, "") for name in columns] for row in rows)]
+    wide = [max(map(len, column)) for column in zip(*table, strict=True)]
+    words = ("variant", "difference")
+    return [
+        "  ".join(
+            f"{cell:{size}}" if column in words else f"{cell:>{size}}"
+            for column, cell, size in zip(columns, cells, wide, strict=True)
+        ).rstrip()
+        for cells in table
+    ]
+
+
+def _legend(found: Mapping[str, Any]) -> Iterator[str]:
+    title = "mAP" if found["metric"] == "map" else "top-1"
+    yield f"paper: {title} printed in {found['printed']}, and its difference from the reference's"
+    yield f"ours: mean {title} in per cent over n seeds, and its standard deviation (sd)"
+    yield "difference: from the reference in points, paired by seed, with its 95 % interval over seeds"
+    yield "resolves: the difference that four of five such sweeps would find, by the spread of the pairs"
+    if any(facts["shuffled"] for study in found["studies"].values() for facts in study["variants"].values()):
+        yield f"shuffled: mean {title} with the frames of each clip in random orders, one view"
+    for run, why in found["diverged"].items():
+        yield f"{run} diverged, and is left out: {why}"

@@ -1,0 +1,76 @@
+"""The commands that ask what if, thin as those of ``cli``, which lists them."""
+
+import shlex
+import sys
+from pathlib import Path
+
+from mvit.commandline import DONE, progress_bar
+
+ORDERS = 10
+
+
+def ablate(
+    data: Path,
+    overrides: tuple[str, ...] = (),
+    /,
+    *,
+    study: tuple[str, ...] = (),
+    seeds: int = 5,
+    recipe: str | None = None,
+    model: str | None = None,
+    val: Path | None = None,
+    probe: bool = False,
+    plan: bool = False,
+    index: Path | None = None,
+    out: Path | None = None,
+) -> int:
+    """Train the variants of the paper's ablations with several seeds, and tell which differences the data resolve.
+
+    Args:
+        data: as for train
+        overrides: section.key=value, over the recipe, as for train
+        study: one or several of pooling, kv-stride, positions, depths, stem, multiscale, factorial, controls,
+            image-controls, width, data, object-size; see docs/ablate.md
+        seeds: runs of each variant, from the recipe's train.seed on
+        recipe: as for train; study, which is made for this, if not given
+        model: the base that variants follow from, a preset, instead of the recipe's
+        val: as for train
+        probe: score each run with shuffled frames too
+        plan: say what would run and what each variant costs, and run nothing
+        index: as for scan
+        out: folder for run folders and the record; runs/ablate-DATA if not given. What is done in it is kept
+    """
+    from mvit.data.dataset import find
+    from mvit.distributed import launch
+    from mvit.recipes import recipe as recipes
+
+    if launch.place().ranks > 1:
+        raise ValueError("ablate trains one run after the other in one process: start it without torchrun or srun")
+    overrides = (*recipes.as_overrides({"model.name": model}), *overrides)
+    name = recipe or "study"
+    listing = find(data, val=val, **recipes.how_to_split(recipes.path_of(name), overrides))
+
+    from mvit import runs  # these take long to import: wrong words come first
+    from mvit.curation.index import place
+    from mvit.distributed.interruption import TerminatedError
+    from mvit.provenance import write
+    from mvit.studies import findings, sweep
+    from mvit.training import defaults
+
+    folder = out or Path("runs") / f"ablate-{runs.name_of(data)}"
+    base = defaults.settle(name, overrides, listing, echo=lambda line: None)
+    planned = sweep.planned(study, base, data, listing, folder, seeds)
+    if plan:
+        print(findings.plan(planned))
+        return DONE
+    try:
+        diverged = sweep.carry_out(planned, index=index or place(data))
+    except TerminatedError:
+        return DONE  # saved, as it was asked to
+    if probe:
+        with progress_bar("probing") as progress:
+            findings.probe(planned, orders=ORDERS, progress=progress)
+    found = {"command": shlex.join(["mvit", *sys.argv[1:]]), **findings.record(planned, diverged)}
+    write(found, folder / findings.RECORD)
+    print(f"\n{findings.describe(found)}\nWrote {folder / findings.RECORD}")
+    return DONE

@@ -1,0 +1,218 @@
+"""Studies carried out on real files: what is run, kept, gone on with and refused, and what is found."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mvit.cli import main
+from mvit.commandline import USERS_INPUT
+from mvit.data import demo, video
+from mvit.data.dataset import Listing, find
+from mvit.distributed.interruption import Interrupted
+from mvit.recipes import recipe as recipes
+from mvit.recipes.recipe import Recipe
+from mvit.studies import ablations, findings, sweep
+from mvit.studies.ablations import Printed, Study, Variant
+from mvit.studies.spread import contrast
+from mvit.training.course import Course
+from mvit.training.faults import DivergedError
+
+OVERRIDES = (
+    "model.name=mvit_test_4x32",
+    "data.views=[1, 1]",
+    "train.epochs=2",
+    "train.batch=6",
+    "train.workers=0",
+    "train.device=cpu",
+    "train.precision=float32",
+)
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """train/ and val/ with the classes bright and dark: 6 and 3 videos each."""
+    folder = tmp_path_factory.mktemp("videos")
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 6), ("val", 3)):
+        for label, level in (("bright", 170), ("dark", 80)):
+            (folder / part / label).mkdir(parents=True)
+            for index in range(count):
+                frames = np.clip(level + rng.normal(0, 40, (8, 32, 40, 3)), 0, 255).astype(np.uint8)
+                video.write(folder / part / label / f"{index}.mp4", frames)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def listing(videos: Path) -> Listing:
+    return find(videos)
+
+
+@pytest.fixture
+def base() -> Recipe:
+    return recipes.load(None, OVERRIDES)
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A study of two variants, the second printed at 2 points less, and one of parts of the videos."""
+    variants = {
+        "separate": Variant(printed=Printed(top1=77.2)),
+        "none": ablations.STUDIES["positions"].variants["none"],
+    }
+    small = Study(question="?", reference="separate", variants=variants, matched=True)
+    data = replace(
+        ablations.STUDIES["data"], variants={"100-percent": Variant(), "50-percent": Variant(train_share=0.5)}
+    )
+    monkeypatch.setattr(sweep, "STUDIES", {"small": small, "data": data})
+    monkeypatch.setattr(findings, "STUDIES", {"small": small, "data": data})
+
+
+def planned(base: Recipe, videos: Path, listing: Listing, folder: Path, *names: str, seeds: int = 2) -> sweep.Sweep:
+    return sweep.planned(names or ("small",), base, videos, listing, folder, seeds)
+
+
+def quiet(line: str) -> None:
+    """What a sweep says is heard by nobody."""
+
+
+def test_a_sweep_that_was_stopped_goes_on_and_ends_as_one_that_was_not(base, videos, listing, tmp_path, monkeypatch):
+    whole = planned(base, videos, listing, tmp_path / "whole", "small", "data")
+    assert sweep.carry_out(whole, echo=quiet) == {}
+    names = {"base", "small-none", "data-50-percent"}
+    assert {path.name for path in whole.folder.iterdir() if path.is_dir()} == {
+        f"{n}-{s}" for n in names for s in (0, 1)
+    }
+
+    stopped = planned(base, videos, listing, tmp_path / "stopped", "small", "data")
+    done, end_epoch = [], Course.end_epoch
+
+    def stop(course: Course) -> None:
+        if len(done) == 3:  # the second of six runs has learned an epoch and half of another
+            done.append(0)
+            raise Interrupted
+        done.append(0)
+        end_epoch(course)
+
+    monkeypatch.setattr(Course, "end_epoch", stop)
+    with pytest.raises(KeyboardInterrupt):
+        sweep.carry_out(stopped, echo=quiet)
+    assert [stopped.is_done(*one) for one in stopped.runs()] == [True, False, False, False, False, False]
+    first = stopped.folder / "base-0" / "model.safetensors"
+    before = first.stat().st_mtime_ns
+    said: list[str] = []
+    sweep.carry_out(planned(base, videos, listing, stopped.folder, "small", "data"), echo=said.append)
+    assert first.stat().st_mtime_ns == before
+    assert said[0] == "run 1 of 6, base-0: done before"
+    assert any("small-none-0: going on" in line for line in said)
+    assert any(line.endswith("for all that is left") for line in said), (
+        "what is left is estimated after the first whole run"
+    )
+    for task, seed in whole.runs():
+        ours, theirs = (each.run(task, seed).folder / "model.safetensors" for each in (whole, stopped))
+        assert ours.read_bytes() == theirs.read_bytes(), ours
+
+    findings.probe(whole, orders=2)
+    found = findings.record(whole)
+    rows = found["studies"]["small"]["variants"]
+    top1 = {
+        name: [json.loads((whole.folder / f"{name}-{seed}" / "result.json").read_text())["top1"] for seed in (0, 1)]
+        for name in ("base", "small-none")
+    }
+    assert found["complete"]
+    assert rows["none"]["top1"]["values"] == top1["small-none"]
+    expected = contrast([100 * value for value in top1["small-none"]], [100 * value for value in top1["base"]])
+    assert rows["none"]["difference"] == expected.to_dict()
+    assert rows["separate"]["difference"] is None
+    assert rows["none"]["printed_difference"] == -1.4
+    assert len(rows["none"]["shuffled"]["values"]) == 2
+    assert rows["none"]["gmac"] > 0
+    assert (found["seeds"], found["data"]["val"], found["metric"]) == ([0, 1], 6, "top1")
+    half = json.loads((whole.folder / "data-50-percent-1" / "metrics.jsonl").read_text().splitlines()[-1])
+    assert (half["epoch"], half["step"]) == (4, 4), "half the videos, twice the epochs"
+    table = findings.describe(found)
+    assert "paper" in table
+    assert ("not resolvable" in table) == any(
+        row["difference"] and not row["difference"]["resolved"]
+        for study in found["studies"].values()
+        for row in study["variants"].values()
+    )
+    with pytest.raises(ValueError, match=r"begun with another recipe \(train.epochs: 2 -> 3\)"):
+        planned(replace(base, train=replace(base.train, epochs=3)), videos, listing, whole.folder)
+
+
+def test_a_variant_that_diverges_is_named_and_left_out(base, videos, listing, tmp_path, monkeypatch):
+    chosen = planned(base, videos, listing, tmp_path / "sweep")
+    train = sweep.loop.train
+
+    def diverge(recipe, listing, out, **options):
+        if out.name == "small-none-1":
+            raise DivergedError("it diverged")
+        return train(recipe, listing, out, **options)
+
+    monkeypatch.setattr(sweep.loop, "train", diverge)
+    diverged = sweep.carry_out(chosen, echo=quiet)
+    assert diverged == {"small-none-1": "it diverged"}
+    found = findings.record(chosen, diverged)
+    assert not found["complete"]
+    row = found["studies"]["small"]["variants"]["none"]
+    assert (len(row["top1"]["values"]), row["difference"]) == (1, None)
+    assert "small-none-1 diverged, and is left out: it diverged" in findings.describe(found)
+
+
+def test_a_plan_writes_nothing(base, videos, listing, tmp_path):
+    assert "4 runs in" in findings.plan(planned(base, videos, listing, tmp_path / "sweep"))
+    assert not (tmp_path / "sweep").exists()
+
+
+def test_what_cannot_be_is_refused(base, videos, listing, tmp_path):
+    def refused(recipe: Recipe = base, names: tuple[str, ...] = ("small",), there: Listing = listing, seeds: int = 2):
+        return sweep.planned(names, recipe, videos, there, tmp_path / "sweep", seeds)
+
+    for names, message in (
+        (("smal",), "did you mean 'small'"),
+        ((), "at least one study"),
+        (("small",) * 2, "each once"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            refused(names=names)
+    with pytest.raises(ValueError, match="at least 2"):
+        refused(seeds=1)
+    with pytest.raises(ValueError, match=r"no video of .* is held out"):
+        refused(there=replace(listing, val=()))
+    with pytest.raises(ValueError, match="start from scratch"):
+        refused(replace(base, model=replace(base.model, weights="run")))
+    with pytest.raises(ValueError, match="differ between variants"):
+        refused(replace(base, train=replace(base.train, batch="auto")))
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep" / "thesis.txt").touch()
+    with pytest.raises(ValueError, match="something else than a sweep"):
+        refused()
+
+
+def test_images_are_not_asked_about_time(videos, listing, base, monkeypatch):
+    timed = replace(ablations.STUDIES["positions"])
+    monkeypatch.setattr(sweep, "STUDIES", {"positions": timed})
+    image = recipes.load(None, [*OVERRIDES, "data.frames=1"])
+    with pytest.raises(ValueError, match="asks about time"):
+        sweep.planned(["positions"], image, videos, listing, Path("nowhere"), 2)
+
+
+def test_objects_of_other_sizes_are_planted_in_sets_like_the_one_given(base, tmp_path, monkeypatch, videos, listing):
+    planted = Study(question="?", reference="1", variants={"1": Variant(), "0.5": Variant(object_size=0.5)})
+    monkeypatch.setattr(sweep, "STUDIES", {"object-size": planted})
+    with pytest.raises(ValueError, match="is no demo set"):
+        sweep.planned(["object-size"], base, videos, listing, tmp_path / "sweep", 2)
+    data = demo.make(tmp_path / "demo", train=8, val=8, size=32, seed=3)
+    chosen = sweep.planned(["object-size"], base, data, find(data), tmp_path / "sweep", 2)
+    small = next(task for task in chosen.tasks if task.variant == "0.5")
+    made = chosen.videos(small, 0, quiet)
+    assert {sample.path.parents[2].name for sample in made.train} == {"demo-0.5"}
+    assert demo.settings_of(tmp_path / "sweep" / "demo-0.5") == demo.settings_of(data) | {"object_size": 0.5}
+
+
+def test_the_command_says_what_is_wrong_in_a_sentence(videos, capsys):
+    assert main(["ablate", str(videos), "--study", "positon"]) == USERS_INPUT
+    assert "no study is called 'positon'" in capsys.readouterr().err
