@@ -1,7 +1,8 @@
 """Settings by the size of the data, for those who name no recipe: from scratch, or from trained weights.
 
-Arithmetic alone. What it rests on: experiments/2026-11-24-gestures (from scratch, 2,070 videos), the fine-tuning of
-MViTv2 and of VideoMAE (arXiv 2112.01526, 2203.12602), and the paper's augmentation for large data.
+Arithmetic alone. What it rests on: experiments/2026-11-24-gestures (from scratch, 2,070 videos) and
+2026-11-28-fine-tuning (from a run, 80), the fine-tuning of MViTv2 (arXiv 2112.01526), and the paper's augmentation for
+large data.
 """
 
 from collections.abc import Mapping
