@@ -20,7 +20,7 @@ from mvit.training.learner import learner
 from mvit.weights import LoadingReport, fit, hub
 
 RECIPES = {path.stem: path for path in sorted(path_of("quickstart").parent.glob("*.toml"))}
-OWN = ("quickstart", "gestures", "actions", "images")
+OWN = ("quickstart", "gestures", "actions", "images", "study")
 PUBLISHED = {stem: path for stem, path in RECIPES.items() if stem not in OWN}
 
 # With the classes of the data set that the papers count: Kinetics-400 and ImageNet-1K.
