@@ -41,7 +41,7 @@ WAYS: dict[Kind, Way] = {
 }
 LR, REFERENCE_BATCH, WIDTH = 1e-3, 16, 256
 """The learning rate of a batch in a model of so many channels; less in wider models, in proportion, as Adam's best rate
-is (arXiv 2203.03466). In fine-tuning too, and in all blocks: a third of it, and less in early blocks, learned less
+is (arXiv 2203.03466). In fine-tuning too, and in all blocks: half of it, and less in early blocks, learned less
 (experiments/2026-11-28-fine-tuning)."""
 
 
