@@ -25,7 +25,7 @@ def cost(run: RunRecord) -> dict[str, Any]:
 
     None for what its files do not say.
     """
-    known: dict[str, Any] = dict.fromkeys(("parameters", "gmac_per_view", "views", "gmac_per_video", "order_drop"))
+    known: dict[str, Any] = dict.fromkeys(("parameters", "gmac_per_view", "views", "gmac_per_video"))
     try:
         counted_of = complexity(MViTConfig.from_dict(run.model["config"])) if run.model else None
         views = tuple(int(number) for number in run.model["views"]) if run.model else None
@@ -35,10 +35,15 @@ def cost(run: RunRecord) -> dict[str, Any]:
         view = counted_of.macs / 1e9
         known |= {"parameters": counted_of.parameters, "gmac_per_view": view, "views": list(views)}
         known["gmac_per_video"] = view * math.prod(views)
-    if run.probe is not None and metric(run.probe["ordered"]).key == "top1":
-        known["order_drop"] = run.probe["drops"]["shuffled"]
-        known["order_drop_interval"] = run.probe.get("drop_intervals", {}).get("shuffled")
-    return known
+    return known | order_drop(run)
+
+
+def order_drop(run: RunRecord) -> dict[str, Any]:
+    """``order_drop``, the points of top-1 that a run loses when frames are shuffled, None if unknown; its interval."""
+    if run.probe is None or metric(run.probe["ordered"]).key != "top1":
+        return {"order_drop": None}
+    interval = run.probe.get("drop_intervals", {}).get("shuffled")
+    return {"order_drop": run.probe["drops"]["shuffled"], "order_drop_interval": interval}
 
 
 def section(record: Mapping[str, Any]) -> Html:

@@ -217,13 +217,21 @@ def create(name: str) -> nn.Module:
 
 def require_installed(name: str) -> None:
     """Raise ``ValueError`` where the library of a baseline is missing."""
-    if not is_installed(name):
-        raise ValueError(
-            f"{name} is built by {BASELINES[name].library}, which is not installed: "
-            "pip install '.[baselines]' in mvit's folder"
-        )
+    require_library(name, BASELINES[name].library)
 
 
 def is_installed(name: str) -> bool:
     """Whether the library of a baseline is there."""
-    return importlib.util.find_spec(BASELINES[name].library) is not None
+    return _is_there(BASELINES[name].library)
+
+
+def require_library(name: str, library: str) -> None:
+    """Raise ``ValueError`` where the library that builds a model is missing."""
+    if not _is_there(library):
+        raise ValueError(
+            f"{name} is built by {library}, which is not installed: pip install '.[baselines]' in mvit's folder"
+        )
+
+
+def _is_there(library: str) -> bool:
+    return importlib.util.find_spec(library) is not None

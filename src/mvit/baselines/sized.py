@@ -3,13 +3,12 @@
 B batch, T frames, H height, W width.
 """
 
-import importlib.util
 import warnings
 from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from mvit.baselines.published import FramesFirst, Images, TwoPathways
+from mvit.baselines.published import FramesFirst, Images, TwoPathways, require_library
 from mvit.baselines.sizes import LIBRARIES, SLOWFAST_DEPTHS, BaselineConfig
 
 WINDOW = (8, 7, 7)
@@ -25,11 +24,7 @@ class Baseline(nn.Module):
     def __init__(self, config: BaselineConfig) -> None:
         super().__init__()
         self.config = config
-        if importlib.util.find_spec(LIBRARIES[config.baseline]) is None:
-            raise ValueError(
-                f"{config.baseline} is built by {LIBRARIES[config.baseline]}, which is not installed: "
-                "pip install '.[baselines]' in mvit's folder"
-            )
+        require_library(config.baseline, LIBRARIES[config.baseline])
         self.model = _BUILDERS[config.baseline](config)
 
     def forward(self, clips: Tensor) -> Tensor:  # (B, 3, T, H, W) -> (B, classes)

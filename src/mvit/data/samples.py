@@ -16,6 +16,7 @@ MEDIA_EXTENSIONS = VIDEO_EXTENSIONS | IMAGE_EXTENSIONS
 HELD_OUT = ("val", "validation", "test")  # parts of a data set that are not learned from; the first that exists is val
 Medium = Literal["images", "videos"]
 HEADER = "path,label or path,label,group"
+OF_A_PART = "#t="
 
 
 @dataclass(frozen=True, slots=True, init=False)
@@ -47,7 +48,16 @@ class Sample:
     @property
     def id(self) -> Path:
         """What no other sample of a listing has: the path, of a part with its seconds (clip.mp4#t=2.5,10)."""
-        return self.path if self.part is None else Path(f"{self.path}#t={self.part}")
+        return self.path if self.part is None else Path(f"{self.path}{OF_A_PART}{self.part}")
+
+
+def path_and_part(sample_id: str) -> tuple[Path, Part | None]:
+    """What a ``Sample.id`` was made from; raises ValueError for seconds that are no numbers or no part."""
+    path, joint, seconds = sample_id.rpartition(OF_A_PART)
+    start, comma, end = seconds.partition(",")
+    if not joint or not comma:
+        return Path(sample_id), None
+    return Path(path), Part(float(start), float(end) if end else None)
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,12 @@
 """A video at a glance: a few of its frames beside each other, as one small JPEG."""
 
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
 
-from mvit.data.sampling import Part
+from mvit.data.samples import path_and_part
 from mvit.data.video import Video
 from mvit.data.views import frames_of
 
@@ -21,21 +20,13 @@ def strip(sample_id: str) -> bytes:
 
     Raises FileNotFoundError, and ValueError for what cannot be decoded or is no part of it.
     """
-    path, part = _parted(sample_id)
+    path, part = path_and_part(sample_id)
     with Video(path) as video:
         frames = frames_of(video, part)
         count = min(FRAMES, len(frames))
         numbers = [frames.start + (2 * place + 1) * len(frames) // (2 * count) for place in range(count)]
         pictures = video.read(numbers, short_side=SHORT_SIDE)
     return _jpeg(np.concatenate(pictures, axis=1))
-
-
-def _parted(sample_id: str) -> tuple[Path, Part | None]:
-    path, joint, seconds = sample_id.rpartition("#t=")
-    start, comma, end = seconds.partition(",")
-    if not joint or not comma:
-        return Path(sample_id), None
-    return Path(path), Part(float(start), float(end) if end else None)
 
 
 def _jpeg(picture: np.ndarray) -> bytes:

@@ -9,10 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mvit import weights
-from mvit.analysis import counter
-from mvit.analysis.comparison import DASH, cells, cost, over, shown_p
-from mvit.analysis.complexity import complexity
+from mvit.analysis.comparison import DASH, cells, order_drop, over, shown_p
 from mvit.analysis.record import read
 from mvit.analysis.report import names
 from mvit.data.dataset import Sample
@@ -21,11 +18,11 @@ from mvit.deploy import onnx_file, predictor
 from mvit.evaluation import comparison
 from mvit.evaluation.evaluate import evaluate
 from mvit.evaluation.scoring import SINGLE, Predict, Scoring
-from mvit.model.config import MViTConfig
 from mvit.provenance import provenance
 from mvit.studies.footprint import of_a_call
 from mvit.studies.measure import WARM_UP_ROUNDS, Progress, Times, in_rounds
 from mvit.studies.spread import spread
+from mvit.studies.variants import counts
 
 PROTOCOL = "one clip at a time, all models in one process, run after run in an order drawn anew"
 
@@ -57,15 +54,12 @@ def contenders(paths: Sequence[Path]) -> list[Contender]:
         model = _load(path)
         known: dict[str, Any] = {}
         if isinstance(model, predictor.Predictor):
-            size, config = model.preprocessing.crop, model.model.config
-            if isinstance(config, MViTConfig):
-                counted = complexity(config, (model.preprocessing.sampling.frames, size, size))
-            else:
-                counted = counter.count(partial(weights.build, config), config.clip)
+            size = model.preprocessing.crop
+            counted = counts(model.model.config, (model.preprocessing.sampling.frames, size, size))
             known = {"parameters": counted.parameters, "macs": counted.macs}
             known["device"] = next(model.model.parameters()).device.type
             if path.is_dir():
-                known["said"] = {key: value for key, value in cost(read(path)).items() if key.startswith("order_drop")}
+                known["said"] = order_drop(read(path))
         found.append(
             Contender(
                 name=name,

@@ -9,9 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mvit import files
-from mvit.analysis import counter
-from mvit.analysis.complexity import Counts, complexity
-from mvit.baselines.sizes import BaselineConfig
+from mvit.analysis.complexity import Counts
 from mvit.data import demo
 from mvit.data.dataset import Listing, find
 from mvit.data.splits import thinned
@@ -22,12 +20,12 @@ from mvit.recipes import recipe as recipes
 from mvit.recipes.recipe import Recipe
 from mvit.recipes.sections import ModelRecipe
 from mvit.studies.ablations import STUDIES, Study, Variant
-from mvit.studies.variants import ALIKE
+from mvit.studies.variants import ALIKE, cost, counts
 from mvit.training import loop
 from mvit.training.faults import DivergedError
 from mvit.training.progress import duration
 from mvit.training.run import MACHINE_KEYS, Run
-from mvit.weights.build import Config, build
+from mvit.weights.build import Config
 
 RECIPE = "recipe.toml"
 BASE = "base"
@@ -128,7 +126,7 @@ def planned(names: Sequence[str], base: Recipe, data: Path, listing: Listing, fo
         if any(variant.object_size != 1 for variant in study.variants.values()):
             demo.settings_of(data)
         if study.matched:
-            _require_alike(name, [task for task in tasks if task.study == name], complexity(config).macs)
+            _require_alike(name, [task for task in tasks if task.study == name], cost(config))
     first = base.train.seed
     return Sweep(folder, base, data, listing, tuple(tasks), tuple(range(first, first + seeds)))
 
@@ -152,15 +150,10 @@ def _task(study: str, variant: str, base: Recipe, config: MViTConfig) -> Task:
     declared = STUDIES[study].variants[variant]
     changed = declared.change(config)
     recipe = base if changed == config else _with_model(base, config, changed)
-    cost = complexity(changed) if isinstance(changed, MViTConfig) else _counted(changed)
     if declared.train_share < 1:
         recipe = _longer(recipe, 1 / declared.train_share)
     same = recipe == base and declared.train_share == declared.object_size == 1
-    return Task(study, variant, BASE if same else f"{study}-{variant}", recipe, declared, cost)
-
-
-def _counted(config: BaselineConfig) -> Counts:
-    return counter.count(lambda: build(config), config.clip)
+    return Task(study, variant, BASE if same else f"{study}-{variant}", recipe, declared, counts(changed))
 
 
 def _with_model(base: Recipe, config: MViTConfig, changed: Config) -> Recipe:

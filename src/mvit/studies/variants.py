@@ -13,10 +13,10 @@ from math import prod
 from typing import Literal
 
 from mvit.analysis import counter
-from mvit.analysis.complexity import complexity
-from mvit.baselines.sized import Baseline
+from mvit.analysis.complexity import Counts, complexity
 from mvit.baselines.sizes import DROP_PATH, HEAD_DROPOUT, SIZES, BaselineConfig
 from mvit.model.config import MViTConfig, Pooling, Triple
+from mvit.weights.build import Config, build
 
 ALIKE = 0.10
 """Of two costs: how far they may be apart, as a share of the reference's, to be called matched."""
@@ -204,7 +204,7 @@ def of_another(base: MViTConfig, name: str) -> BaselineConfig:
 
     @cache
     def macs(steps: int) -> int:
-        return counter.count(lambda: Baseline(size(steps)), base.clip).macs
+        return counts(size(steps)).macs
 
     likely = range(1, 1 + MOST_TIMES_WIDER * usual.width // step)
     place = bisect(likely, cost(base), key=macs)
@@ -220,7 +220,17 @@ def of_another(base: MViTConfig, name: str) -> BaselineConfig:
 @cache
 def cost(config: MViTConfig) -> int:
     """Multiply-adds of a clip of the configuration's own size."""
-    return complexity(config).macs
+    return counts(config).macs
+
+
+def counts(config: Config, clip: Triple | None = None) -> Counts:
+    """What a clip costs, of the configuration's own size unless said: ours by arithmetic, others while they run.
+
+    Other libraries' models take no clip but their own.
+    """
+    if isinstance(config, MViTConfig):
+        return complexity(config, clip)
+    return counter.count(lambda: build(config), config.clip)
 
 
 def head_width(config: MViTConfig) -> int:

@@ -131,8 +131,7 @@ def from_run(given: Mapping[str, Any], medium: Medium) -> dict[str, Resolved]:
     For another model that is named, the norm of pixels alone. Videos have the preset's frames after a run on images;
     raises ``ValueError`` where those of a model for images do.
     """
-    weights = Path(given.get("model.weights") or "-")
-    file = (weights.parent if weights.is_file() else weights) / "recipe.toml"
+    file = _recipe_of(given.get("model.weights") or "-")
     if not file.is_file():
         return {}
     values = recipes.given(file)
@@ -170,8 +169,7 @@ def for_clips(config: MViTConfig) -> list[str]:
 
 def inflation(model: str, weights: str, known: Mapping[str, Any]) -> dict[str, Resolved]:
     """What becomes over time of the kernels of an image model, if the model for clips has others (``weights.fit``)."""
-    entry, run = hub.named(model, weights), Path(weights)
-    file = (run.parent if run.is_file() else run) / "recipe.toml"
+    entry, file = hub.named(model, weights), _recipe_of(weights)
     if entry is not None:
         started, source = get_config(entry.preset), f"the weights {entry.name}"
     elif file.is_file():
@@ -249,6 +247,12 @@ def from_published(entry: Published | None) -> dict[str, Resolved]:
     values = {f"model.{field}": value for field, value in entry.config_fields.items()}
     values |= {"data.mean": seen.mean, "data.std": seen.std}
     return {key: Resolved(value, f"the weights {entry.name}") for key, value in values.items()}
+
+
+def _recipe_of(weights: str) -> Path:
+    """Where the recipe lies if these are a run's weights: its folder, or a file in it."""
+    path = Path(weights)
+    return (path.parent if path.is_file() else path) / "recipe.toml"
 
 
 def _is_commanded(key: str, overrides: Sequence[str]) -> bool:

@@ -43,7 +43,7 @@ class Judge:
 
         Raises ``NotFiniteError`` on all ranks where the scores of any video are not finite.
         """
-        ranks, total = self.ranks.count, len(samples)
+        ranks, total, medium = self.ranks.count, len(samples), medium_of(samples)
         places = evaluated(total, self.ranks.place.rank, ranks)
         mine = [samples[place] for place in places]
         predict = predictor(model, self.hardware, exact=exact)
@@ -63,7 +63,7 @@ class Judge:
 
         def progress(done: int, _: int) -> None:
             self.status.show(
-                lambda: f"evaluating {min(ranks * done, total)} of {total} {medium_of(samples)}, {clips}x{crops} views"
+                lambda: f"evaluating {min(ranks * done, total)} of {total} {medium}, {clips}x{crops} views"
             )
             look()
             if done < len(mine):
