@@ -12,6 +12,7 @@ import av
 import numpy as np
 
 from mvit import files
+from mvit.data.stills import encoded
 from mvit.data.video import UnreadableVideo, Video
 
 CODECS = {"h264": "libx264", "hevc": "libx265"}
@@ -22,7 +23,8 @@ KEY_FRAME_EVERY = 24
 _CLOCK = 90_000  # ticks a second: every common frame rate is a whole number of them
 _MOST_FRAMES = 5_000_000
 _CHUNK_BYTES = 2**28  # of frames in memory at once
-_STILLS = {".jpg": "mjpeg", ".jpeg": "mjpeg"}
+_PNG = ("png", "rgb24", None)
+_JPEG = ("mjpeg", "yuvj444p", "2")  # the best of its scale
 
 
 class Unverified(RuntimeError):  # noqa: N818 (a state of the file, as UnreadableVideo)
@@ -93,15 +95,7 @@ def resize(source: Path, target: Path, *, short_side: int | None = None, enlarge
         if scale is None and source.suffix.lower() == target.suffix.lower():
             content = source.read_bytes()
         else:
-            name = _STILLS.get(target.suffix.lower(), "png")
-            encoder: Any = av.CodecContext.create(name, "w")
-            encoder.height, encoder.width = picture.shape[:2]
-            encoder.time_base = Fraction(1, 25)
-            encoder.pix_fmt = "yuvj444p" if name == "mjpeg" else "rgb24"
-            if name == "mjpeg":
-                encoder.options = {"qmin": "2", "qmax": "2"}  # the best of its scale
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=encoder.pix_fmt)
-            content = b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode(None)])
+            content = encoded(picture, *(_JPEG if target.suffix.lower() in (".jpg", ".jpeg") else _PNG))
         part.write_bytes(content)
         return _verified(part, target, 1, picture.shape[1], picture.shape[0], np.zeros(1))
 

@@ -26,15 +26,16 @@ def strip(sample_id: str) -> bytes:
         count = min(FRAMES, len(frames))
         numbers = [frames.start + (2 * place + 1) * len(frames) // (2 * count) for place in range(count)]
         pictures = video.read(numbers, short_side=SHORT_SIDE)
-    return _jpeg(np.concatenate(pictures, axis=1))
+    return encoded(np.concatenate(pictures, axis=1), "mjpeg", "yuvj420p", QUALITY)
 
 
-def _jpeg(picture: np.ndarray) -> bytes:
-    """Of uint8 (H, W, 3)."""
-    encoder: Any = av.CodecContext.create("mjpeg", "w")
+def encoded(picture: np.ndarray, codec: str, pixel_format: str, quality: str | None = None) -> bytes:
+    """A picture, uint8 (H, W, 3), as a file of its own; ``quality`` of mjpeg from "2", the best, to "31"."""
+    encoder: Any = av.CodecContext.create(codec, "w")
     encoder.height, encoder.width = picture.shape[:2]
     encoder.time_base = Fraction(1, 25)
-    encoder.pix_fmt = "yuvj420p"
-    encoder.options = {"qmin": QUALITY, "qmax": QUALITY}
+    encoder.pix_fmt = pixel_format
+    if quality is not None:
+        encoder.options = {"qmin": quality, "qmax": quality}
     frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24").reformat(format=encoder.pix_fmt)
     return b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode(None)])
