@@ -10,6 +10,7 @@ import pytest
 import torch
 from torchvision import models
 
+from compared import of_ours
 from mvit.analysis.comparison import section
 from mvit.data import video
 from mvit.data.dataset import Sample
@@ -17,7 +18,6 @@ from mvit.data.sampling import ClipSampling
 from mvit.data.views import Preprocessing
 from mvit.evaluation.scoring import Scoring
 from mvit.studies.compare import Contender, costs, describe, on_data, recorded
-from mvit.weights.create import create_model
 
 CLASSES = ("bright", "dark")
 SMALL = Preprocessing(sampling=ClipSampling(frames=4, mode="segments"), short_side=32, crop=32)
@@ -45,16 +45,6 @@ def of_torchvision() -> partial:
 def _middle_frame(model: torch.nn.Module, clips: np.ndarray) -> np.ndarray:
     with torch.inference_mode():
         return model(torch.from_numpy(clips[:, :, clips.shape[2] // 2])).numpy()
-
-
-def of_ours() -> partial:
-    torch.manual_seed(0)
-    return partial(_all_frames, create_model("mvit_test_4x32", num_classes=2).eval())
-
-
-def _all_frames(model: torch.nn.Module, clips: np.ndarray) -> np.ndarray:
-    with torch.inference_mode():
-        return model(torch.from_numpy(clips)).numpy()
 
 
 def by_brightness(clips: np.ndarray) -> np.ndarray:
