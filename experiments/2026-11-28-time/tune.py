@@ -27,7 +27,13 @@ def main(train: str, dev: str, out: str, *models: str) -> None:
             folder = Path(out) / f"{model}-{rate:g}"
             if not (folder / RESULT_FILE).is_file():
                 recipe = tasks[model].of_seed(0)
-                loop.train(recipe, listing, folder, resume=(folder / "recipe.toml").is_file(), echo=lambda line: print(line, flush=True))
+                loop.train(
+                    recipe,
+                    listing,
+                    folder,
+                    resume=(folder / "recipe.toml").is_file(),
+                    echo=lambda line: print(line, flush=True),
+                )
 
 
 if __name__ == "__main__":

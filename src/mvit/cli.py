@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from mvit import commandline
 from mvit.bench import bench_data, bench_model, bench_plan, compare
-from mvit.commandline import DONE, USERS_INPUT, numbers, progress_bar, share, users_fault
+from mvit.commandline import DONE, USERS_INPUT, numbers, progress_bar, share
 from mvit.curate import prepare, scan, shard, split
 from mvit.describe import complexity, info, report, runs
 from mvit.explain import explain
+from mvit.predict import predict
 from mvit.study import ablate
 
 if TYPE_CHECKING:
@@ -233,42 +234,6 @@ def probe(
     print(f"{verdict.table(found)}\n{found['meaning']}\n({found['protocol']}; {verdict.over(found)})")
     print(f"Wrote {out or folder / probes.PROBE_FILE}")
     return DONE
-
-
-def predict(run: Path, videos: tuple[Path, ...], /, *, top: int = 5, json: bool = False) -> int:
-    """Name what videos show, with scores by class name; an unreadable one is named and the others go on.
-
-    Args:
-        run: run folder, or its model.safetensors
-        videos: one or more video files
-        top: classes to print for each, the most likely first
-        json: print an object a line, with the scores of all classes
-    """
-    from json import dumps
-
-    from mvit.deploy.predictor import load
-
-    if top < 1:
-        raise ValueError(f"--top is {top}: print at least 1 class")
-    if not videos:
-        raise ValueError("predict needs at least one video: mvit predict RUN VIDEO...")
-    predictor = load(run)
-    code = DONE
-    for video in videos:
-        try:
-            scores = predictor.predict(video)
-        except (ValueError, OSError) as error:
-            print(f"mvit: {users_fault(error)}", file=sys.stderr)
-            code = USERS_INPUT
-            continue
-        if json:
-            facts = {"activation": predictor.scoring.activation, "protocol": predictor.protocol}
-            print(dumps({"video": str(video), "scores": scores, **facts}, ensure_ascii=False))
-        else:
-            print(f"{video}{'  (sigmoids: of several classes at once)' if predictor.scoring.multi_label else ''}")
-            for name, score in list(scores.items())[:top]:
-                print(f"  {score:6.1%}  {name}")
-    return code
 
 
 def fetch(preset: str, weights: str, /, *, out: Path | None = None, classes: Path | None = None) -> int:

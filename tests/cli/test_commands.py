@@ -137,19 +137,6 @@ def test_probe_and_report(run, videos, mvit):
     assert "://" not in page.replace("http://www.w3.org", ""), "the page loads nothing from elsewhere"
 
 
-def test_one_bad_video_does_not_stop_the_others(run, videos, mvit, tmp_path):
-    bad = tmp_path / "bad.mp4"
-    bad.write_text("not a video")
-    good = videos / "wait" / "0.mp4"
-    code, out, err = mvit("predict", run, bad, good, tmp_path / "gone.mp4", good)
-    assert code == 2
-    assert [line for line in out.splitlines() if not line.startswith(" ")] == [str(good)] * 2
-    first, second = err.strip().splitlines()
-    assert first.startswith(f"mvit: {bad} cannot be read: ")
-    assert second.startswith("mvit: ")
-    assert str(tmp_path / "gone.mp4") in second
-
-
 def test_an_unreadable_video_among_good_ones_is_named_counted_and_left_out(mvit, tmp_path, write_videos, small):
     data = write_videos(tmp_path / "data", each=5)
     bad = data / "wait" / "bad.mp4"

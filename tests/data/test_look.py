@@ -54,7 +54,7 @@ def test_a_look_at_good_and_bad_files(numbered_video, tmp_path: Path):
     assert broken.reason
     assert broken.lasting
     gone = look(tmp_path / "gone.mp4")
-    assert gone.reason == "no such file or directory"
+    assert gone.reason == "there is no such file"
     assert not gone.lasting
 
 

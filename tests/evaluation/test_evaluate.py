@@ -73,7 +73,7 @@ def test_unreadable_videos_are_counted_named_and_never_replaced(predict, samples
 def test_the_next_videos_are_decoded_while_one_waits_and_not_too_many(monkeypatch, preprocessing):
     second_started, started = threading.Event(), []
 
-    def read(path, preprocessing, *, clips, crops, part=None):
+    def read(path, preprocessing, *, clips, crops, part=None, chosen=None):
         started.append(int(path.name))
         if path.name == "0":
             assert second_started.wait(30), "the first video waits for ever unless the second is decoded beside it"

@@ -10,7 +10,15 @@ from scipy import stats
 
 from mvit.evaluation import statistics
 from mvit.evaluation.metrics import paired_difference, wilson
-from mvit.evaluation.statistics import difference_interval, holm, kendall_distance, mcnemar, mean_interval, units
+from mvit.evaluation.statistics import (
+    difference_interval,
+    holm,
+    kendall_distance,
+    mcnemar,
+    mean_interval,
+    t_quantile,
+    units,
+)
 
 
 def test_units_are_groups_and_videos_without_one_stand_alone():
@@ -133,3 +141,14 @@ def test_kendall_distance_by_hand():
 def test_kendall_distance_is_scipys_tau(order):
     tau = stats.kendalltau(range(9), order).statistic
     assert kendall_distance(np.array(order)) == pytest.approx((1 - tau) / 2)
+
+
+@pytest.mark.parametrize(
+    ("share", "freedom", "expected"),
+    [
+        *((0.975, 1, 12.7062), (0.975, 2, 4.30265), (0.975, 4, 2.77645), (0.975, 9, 2.26216), (0.975, 200, 1.971896)),
+        *((0.8, 1, 1.376382), (0.8, 4, 0.940965), (0.995, 3, 5.840909)),
+    ],
+)
+def test_quantiles_of_students_t_are_those_of_the_tables(share: float, freedom: int, expected: float):
+    assert t_quantile(share, freedom) == pytest.approx(expected, rel=1e-5)

@@ -3,7 +3,7 @@
 import pytest
 
 from mvit.studies.plan import largest, rate
-from mvit.studies.spread import Line, Spread, contrast, line, ratios, spread, t_quantile
+from mvit.studies.spread import Line, Spread, contrast, line, ratios, spread
 
 
 @pytest.mark.parametrize(
@@ -63,17 +63,6 @@ def test_memory_that_does_not_grow_foretells_nothing():
 )
 def test_a_time_that_does_not_grow_foretells_no_speed(at_zero, slope, clips_per_second):
     assert rate(10, Line(at_zero=at_zero, slope=slope)) == clips_per_second
-
-
-@pytest.mark.parametrize(
-    ("share", "freedom", "expected"),
-    [
-        *((0.975, 1, 12.7062), (0.975, 2, 4.30265), (0.975, 4, 2.77645), (0.975, 9, 2.26216), (0.975, 200, 1.971896)),
-        *((0.8, 1, 1.376382), (0.8, 4, 0.940965), (0.995, 3, 5.840909)),
-    ],
-)
-def test_quantiles_of_students_t_are_those_of_the_tables(share: float, freedom: int, expected: float):
-    assert t_quantile(share, freedom) == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_contrast_is_of_pairs():

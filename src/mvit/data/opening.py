@@ -53,6 +53,8 @@ def why(error: UnreadableVideo | OSError) -> str:
     """The reason alone, for tables that name the file beside it."""
     if isinstance(error, UnreadableVideo):
         return error.reason
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file"
     return error.strerror.lower() if error.strerror else str(error)
 
 

@@ -57,7 +57,11 @@ def path_and_part(sample_id: str) -> tuple[Path, Part | None]:
     start, comma, end = seconds.partition(",")
     if not joint or not comma:
         return Path(sample_id), None
-    return Path(path), Part(float(start), float(end) if end else None)
+    try:
+        part = Part(float(start), float(end) if end else None)
+    except ValueError as error:
+        raise ValueError(f"{sample_id} names no part of a video: give seconds, as in clip.mp4#t=2.5,10") from error
+    return Path(path), part
 
 
 @dataclass(frozen=True)

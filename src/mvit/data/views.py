@@ -72,10 +72,12 @@ def read_views(
     clips: int = 5,
     crops: int = 1,
     part: Part | None = None,
+    chosen: Sequence[int] | None = None,
 ) -> np.ndarray:
     """The test views of a video or image file, decoded once and normalised; float32 (clips * crops, 3, T, crop, crop).
 
-    Of a `part` of it where one is given, as if the video were no longer than that.
+    Of a `part` of it where one is given, as if the video were no longer than that. Of those clips only the `chosen`,
+    by their places in time, where some are.
 
     Views come clip by clip, and within a clip from left to right (or top to bottom). Raises FileNotFoundError,
     UnreadableVideo, and ValueError for counts of views that are not offered.
@@ -83,16 +85,17 @@ def read_views(
     with Video(path) as video:
         frames = frames_of(video, part)
         indices = frames.start + test_indices(len(frames), video.fps, preprocessing.sampling, clips)  # (clips, T)
+        indices = indices if chosen is None else indices[list(chosen)]
         decoded = video.read(indices.ravel(), short_side=preprocessing.short_side)
     pictures = decoded.reshape(*indices.shape, *decoded.shape[1:])  # (clips, T, H, W, 3)
     corners = crop_corners(pictures.shape[2], pictures.shape[3], preprocessing.crop, crops)
     size = preprocessing.crop
-    views = np.empty((clips, crops, 3, preprocessing.sampling.frames, size, size), np.float32)
-    for clip in range(clips):
+    views = np.empty((len(pictures), crops, 3, preprocessing.sampling.frames, size, size), np.float32)
+    for clip in range(len(pictures)):
         for crop, (top, left) in enumerate(corners):
             window = pictures[clip, :, top : top + size, left : left + size]
             views[clip, crop] = normalise_uint8(window, preprocessing.mean, preprocessing.std)
-    return views.reshape(clips * crops, *views.shape[2:])
+    return views.reshape(-1, *views.shape[2:])
 
 
 def crop_corners(height: int, width: int, crop: int, crops: int) -> list[tuple[int, int]]:

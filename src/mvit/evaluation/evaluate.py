@@ -5,7 +5,7 @@ import io
 import json
 import re
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,13 +134,20 @@ def collected(
 
 
 def decoded(
-    samples: Sequence[Sample], preprocessing: Preprocessing, clips: int, crops: int
+    samples: Iterable[Sample],
+    preprocessing: Preprocessing,
+    clips: int,
+    crops: int,
+    chosen: Sequence[int] | None = None,
 ) -> Iterator[tuple[Sample, np.ndarray | str]]:
-    """The views of each video in the order listed, or why it has none; a few videos ahead are decoded by threads."""
+    """The views of each video in the order listed, or why it has none; a few videos ahead are decoded by threads.
+
+    Those of the ``chosen`` clips alone, where some are.
+    """
 
     def read(sample: Sample) -> np.ndarray | str:
         try:
-            return read_views(sample.path, preprocessing, clips=clips, crops=crops, part=sample.part)
+            return read_views(sample.path, preprocessing, clips=clips, crops=crops, part=sample.part, chosen=chosen)
         except (UnreadableVideo, OSError) as error:
             return why(error)
 

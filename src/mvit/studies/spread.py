@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from math import atan, cos, floor, fsum, pi, sin, sqrt
+from math import floor, fsum, sqrt
+
+from mvit.evaluation.statistics import t_quantile
 
 
 @dataclass(frozen=True)
@@ -112,27 +114,3 @@ def deviation(values: Sequence[float]) -> float:
         raise ValueError(f"{len(values)} values have no spread: there must be at least 2")
     middle = mean(values)
     return sqrt(fsum((value - middle) ** 2 for value in values) / (len(values) - 1))
-
-
-def t_quantile(share: float, freedom: int) -> float:
-    """The quantile of Student's t for a share above one half, by halving; 2.776 for 0.975 and 4 degrees of freedom."""
-    low, high = 0.0, 1.0
-    while _t_below(high, freedom) < share:
-        high *= 2
-    for _ in range(100):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _t_below(middle, freedom) < share else (low, middle)
-    return high
-
-
-def _t_below(t: float, freedom: int) -> float:
-    """The share of Student's t below a positive t, for whole degrees of freedom (Abramowitz and Stegun 26.7.3-4)."""
-    angle = atan(t / sqrt(freedom))
-    square = cos(angle) ** 2
-    odd = freedom % 2
-    term = total = cos(angle) if odd else 1.0
-    for k in range(2 + odd, freedom - 1, 2):
-        term *= square * (k - 1) / k
-        total += term
-    within = 2 / pi * (angle + sin(angle) * (total if freedom > 1 else 0.0)) if odd else sin(angle) * total
-    return (1 + within) / 2

@@ -1,0 +1,57 @@
+"""Multiscale and columnar on each of six groups of four people, learned from the other twenty: top-1 by fold.
+
+``python folds.py TRAIN.csv VAL.csv OUT [key=value...]``; runs are those of the study ``multiscale`` with seed 0, and
+what is done is kept.
+"""
+
+import csv
+import sys
+from pathlib import Path
+
+from mvit.data.dataset import find
+from mvit.evaluation.evaluate import RESULT_FILE
+from mvit.studies import sweep
+from mvit.training import defaults, loop
+
+FOLDS = 6
+
+
+def write_folds(tables: list[Path], out: Path) -> list[tuple[Path, Path]]:
+    """Every sixth person of the sorted ones is held out together: the tables of each fold."""
+    rows = [
+        {**row, "path": str(table.parent.resolve() / row["path"])}
+        for table in tables
+        for row in csv.DictReader(table.open(encoding="utf-8"))
+    ]
+    people = sorted({row["group"] for row in rows})
+    written = []
+    for fold in range(FOLDS):
+        held = set(people[fold::FOLDS])
+        pair = (out / f"fold-{fold}-train.csv", out / f"fold-{fold}-val.csv")
+        for path, inside in zip(pair, (False, True), strict=True):
+            with path.open("w", encoding="utf-8", newline="") as file:
+                writer = csv.DictWriter(file, ("path", "label", "group"))
+                writer.writeheader()
+                writer.writerows(row for row in rows if (row["group"] in held) is inside)
+        written.append(pair)
+    return written
+
+
+def main(train: str, val: str, out: str, *overrides: str) -> None:
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    for fold, (learned, held) in enumerate(write_folds([Path(train), Path(val)], folder)):
+        listing = find(learned, val=held)
+        base = defaults.settle("study", overrides, listing, echo=lambda line: None)
+        planned = sweep.planned(["multiscale"], base, learned, listing, folder / "none", seeds=2)
+        for task in planned.tasks:
+            run = folder / f"{task.variant}-{fold}"
+            if task.variant == "columnar-kv-pooled":
+                continue
+            if not (run / RESULT_FILE).is_file():
+                resume = (run / "recipe.toml").is_file()
+                loop.train(task.of_seed(0), listing, run, resume=resume, echo=lambda line: print(line, flush=True))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

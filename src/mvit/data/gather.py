@@ -1,0 +1,50 @@
+"""Paths as people name them for a prediction: videos, images, parts of videos, patterns, and folders of any depth."""
+
+import glob
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from mvit.data.folders import listed
+from mvit.data.samples import OF_A_PART, VIDEO_EXTENSIONS, Sample, path_and_part
+
+
+def gather(paths: Sequence[Path], *, images: bool) -> list[Sample]:
+    """What is to be looked at, without labels: each path in its turn, what is in folders sorted.
+
+    A folder gives the videos in it and below, and the images with ``images``; a folder of numbered pictures is a video.
+    ``clip.mp4#t=2.5,10`` is a part of one, ``videos/**/*.mp4`` all that fit. A path that is not there stays, for its
+    reader to say so. Raises ``ValueError`` for a folder or a pattern that gives nothing, and for a wrong part.
+    """
+    return [sample for path in paths for sample in _gathered(path, images)]
+
+
+def _gathered(path: Path, images: bool) -> Iterator[Sample]:
+    if path.is_dir():
+        inside = [Sample(each, ()) for each in _inside(path, images)]
+        if not inside:
+            what = "video or image" if images else "video"
+            raise ValueError(f"{path} holds no {what}, nor do the folders in it")
+        yield from inside
+    elif path.exists():
+        yield Sample(path, ())
+    elif OF_A_PART in path.name:
+        whole, part = path_and_part(str(path))
+        yield Sample(whole, (), part=part)
+    elif glob.has_magic(str(path)):
+        fitting = sorted(glob.glob(str(path), recursive=True))
+        if not fitting:
+            raise ValueError(f"nothing fits the pattern {str(path)!r}")
+        for each in fitting:
+            yield from _gathered(Path(each), images)
+    else:
+        yield Sample(path, ())
+
+
+def _inside(folder: Path, images: bool) -> Iterator[Path]:
+    here = listed(folder)
+    if here.is_video():
+        yield folder
+        return
+    yield from (folder / name for name in here.media if images or Path(name).suffix.lower() in VIDEO_EXTENSIONS)
+    for name in here.folders:
+        yield from _inside(folder / name, images)

@@ -1,0 +1,181 @@
+"""What a model says of many videos: decoded ahead, computed in batches across videos, each failure its video's own.
+
+It needs no torch: of a model only what ``Classifier`` names.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from mvit.data.opening import why
+from mvit.data.samples import Sample
+from mvit.data.video import UnreadableVideo
+from mvit.data.views import Preprocessing, describe, read_views
+from mvit.evaluation.evaluate import decoded
+from mvit.evaluation.scoring import Scoring, checked_logits
+from mvit.evaluation.statistics import t_quantile
+
+BATCH = 8
+"""Clips that are computed together: enough for a GPU, and of 16x224x224 still about a gigabyte."""
+SPREAD = (2, 7, 4, 0, 9, 5, 1, 6, 3, 8)
+"""The clips of a video, of which 10 are spread over it, in the order in which ``settled`` ones are taken."""
+CONFIDENCE = 0.95
+
+
+class Classifier(Protocol):
+    """A model of any origin with what it needs to look at a video."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Their names, in the order of its outputs."""
+        ...
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """From a video to clips."""
+        ...
+
+    @property
+    def views(self) -> tuple[int, int]:
+        """Clips and crops taken of a video."""
+        ...
+
+    @property
+    def scoring(self) -> Scoring:
+        """From logits to scores."""
+        ...
+
+    def logits(self, clips: np.ndarray) -> np.ndarray:
+        """Of clips (N, 3, T, H, W): (N, classes)."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What came of one video: its scores, or why it has none."""
+
+    video: Path
+    """As ``Sample.id`` has it: a part of a video with its seconds."""
+    scores: dict[str, float] | None = None
+    """By class name, the highest first."""
+    views: int = 0
+    """How many were taken."""
+    error: str | None = None
+
+
+def answers(
+    model: Classifier, samples: Iterable[Sample], views: tuple[int, int] | None = None, *, batch: int = BATCH
+) -> Iterator[Answer]:
+    """What a model says of each video, in the order given; as evaluation has it with as many clips x crops.
+
+    The model's own views unless others are given. A video that cannot be read has its reason in its answer, and the
+    others go on. Raises ``NotFiniteError`` (a ``ValueError``) for scores that are no numbers.
+    """
+    clips, crops = views or model.views
+    waiting: deque[tuple[Sample, np.ndarray | str]] = deque()
+    held = 0
+    for sample, found in decoded(samples, model.preprocessing, clips, crops):
+        waiting.append((sample, found))
+        held += 0 if isinstance(found, str) else len(found)
+        if held >= batch or held == 0:
+            yield from _together(model, waiting, batch)
+            held = 0
+    yield from _together(model, waiting, batch)
+
+
+def _together(model: Classifier, waiting: deque[tuple[Sample, np.ndarray | str]], batch: int) -> Iterator[Answer]:
+    """The answers to all that waits, of which the clips are computed so many at once."""
+    every = [found for _, found in waiting if not isinstance(found, str)]
+    logits = _logits(model, np.concatenate(every), batch) if every else np.empty((0, 0))
+    first = 0
+    while waiting:
+        sample, found = waiting.popleft()
+        if isinstance(found, str):
+            yield Answer(video=sample.id, error=found)
+            continue
+        yield _answer(model, sample, logits[first : first + len(found)])
+        first += len(found)
+
+
+def _logits(model: Classifier, clips: np.ndarray, batch: int) -> np.ndarray:
+    pieces = [clips[first : first + batch] for first in range(0, len(clips), batch)]
+    return np.concatenate([checked_logits(model.logits(piece), len(piece)) for piece in pieces])
+
+
+def _answer(model: Classifier, sample: Sample, logits: np.ndarray) -> Answer:
+    scores = model.scoring.scores(logits)
+    order = np.argsort(-scores, kind="stable")
+    by_name = {model.classes[index]: float(scores[index]) for index in order}
+    return Answer(video=sample.id, scores=by_name, views=len(logits))
+
+
+# ---- as many views as it takes -------------------------------------------------------------------------------------
+
+
+def settled_answers(model: Classifier, samples: Iterable[Sample], *, batch: int = BATCH) -> Iterator[Answer]:
+    """The same with as few clips of each video as settle its first class (``settled``), 2 to 10 of 10 spread over it.
+
+    Crops are the model's. Raises ``ValueError`` for a model whose scores are not means of softmax.
+    """
+    if model.scoring.multi_label or model.scoring.aggregate != "mean":
+        raise ValueError(
+            "--views auto asks when the mean over views is settled, but this model "
+            + ("is of several classes at once" if model.scoring.multi_label else "takes the highest score of all views")
+            + ": give a number of views, such as 5x1"
+        )
+    return _settled_answers(model, samples, batch)
+
+
+def _settled_answers(model: Classifier, samples: Iterable[Sample], batch: int) -> Iterator[Answer]:
+    for sample, found in decoded(samples, model.preprocessing, len(SPREAD), model.views[1], SPREAD[:2]):
+        if isinstance(found, str):
+            yield Answer(video=sample.id, error=found)
+            continue
+        try:
+            yield _answer(model, sample, _until_settled(model, sample, found, batch))
+        except (UnreadableVideo, OSError) as error:
+            yield Answer(video=sample.id, error=why(error))
+
+
+def _until_settled(model: Classifier, sample: Sample, clips: np.ndarray, batch: int) -> np.ndarray:
+    """The logits of a video's first two clips, and of each further one that it takes."""
+    crops = model.views[1]
+    logits = _logits(model, clips, batch)
+    for place in SPREAD[2:]:
+        if settled(_by_clip(model, logits, crops)):
+            break
+        how = {"clips": len(SPREAD), "crops": crops, "part": sample.part, "chosen": (place,)}
+        more = read_views(sample.path, model.preprocessing, **how)
+        logits = np.concatenate([logits, _logits(model, more, batch)])
+    return logits
+
+
+def _by_clip(model: Classifier, logits: np.ndarray, crops: int) -> np.ndarray:
+    return np.stack([model.scoring.scores(piece) for piece in np.split(logits, len(logits) // crops)])
+
+
+def settled(scores: np.ndarray) -> bool:
+    """Whether more clips would hardly change which class is first, by those of a video so far: (clips, classes).
+
+    The lead of the first class over each other one, clip by clip, has a mean whose 95 % interval by Student's t lies
+    above 0. Clips of one video resemble each other, so this is a rule to stop by, not a promise.
+    """
+    clips = len(scores)
+    first = scores.mean(axis=0).argmax()
+    leads = np.delete(scores[:, [first]] - scores, first, axis=1)
+    if leads.shape[1] == 0:
+        return True
+    wide = t_quantile((1 + CONFIDENCE) / 2, clips - 1) / np.sqrt(clips)
+    return bool((leads.mean(axis=0) > wide * leads.std(axis=0, ddof=1)).all())
+
+
+def protocol(model: Classifier, views: tuple[int, int] | None) -> str:
+    """How videos are looked at, in words; None: by as many views as it takes."""
+    if views is None:
+        words = describe(model.preprocessing, len(SPREAD), model.views[1], model.scoring.aggregate)
+        return f"2 to {words}, as many as settle the first class"
+    return describe(model.preprocessing, *views, model.scoring.aggregate)

@@ -1,0 +1,84 @@
+"""The command that names what videos show, thin as those of ``cli``, which lists it."""
+
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+from mvit.commandline import DONE, USERS_INPUT, numbers, progress_bar
+
+AUTO = "auto"
+BATCH = 8
+
+
+def predict(
+    run: Path,
+    videos: tuple[Path, ...],
+    /,
+    *,
+    views: str | None = None,
+    fast: bool = False,
+    top: int = 5,
+    json: bool = False,
+    csv: bool = False,
+    out: Path | None = None,
+    batch: int = BATCH,
+) -> int:
+    """Name what videos show, with scores by class name; an unreadable one is named and the others go on.
+
+    Args:
+        run: run folder, or its model.safetensors
+        videos: videos, parts of them (clip.mp4#t=2.5,10), folders of any depth, patterns
+        views: clips x crops of each video, such as 5x1, or auto, which takes clips until one class is surely ahead;
+            the run's own if not given, with which it was evaluated
+        fast: the same as --views 1x1
+        top: classes to print for each, the most likely first
+        json: print an object a line, with the scores of all classes
+        csv: print a row a video, with the scores of all classes
+        out: file of such objects instead; what is in it already is not asked again, so an interrupted run goes on
+        batch: clips that are computed together
+    """
+    from mvit.data.gather import gather
+    from mvit.deploy import told
+    from mvit.deploy.answers import answers, protocol, settled_answers
+    from mvit.deploy.predictor import load
+
+    if top < 1 or batch < 1:
+        raise ValueError(f"--top is {top} and --batch {batch}: both are 1 or more")
+    if (forms := json + csv + (out is not None)) > 1:
+        raise ValueError(f"--json, --csv and --out are {forms} forms of the same: choose one")
+    if fast and views:
+        raise ValueError(f"--fast is --views 1x1, but --views is {views}: choose one")
+    if not videos:
+        raise ValueError("predict needs at least one video: mvit predict RUN VIDEO...")
+    words = "1x1" if fast else views
+    asked = numbers(words, "clips x crops, such as 5x1, nor auto", 2) if words and words != AUTO else None
+    model = load(run)
+    how = None if words == AUTO else asked or model.views
+    samples = gather(videos, images=model.preprocessing.sampling.frames == 1)
+    facts = {"model": str(run), "activation": model.scoring.activation, "protocol": protocol(model, how)}
+    done = told.done_before(out, facts) if out else set()
+    todo = [sample for sample in samples if str(sample.id) not in done]
+    found = settled_answers(model, todo, batch=batch) if how is None else answers(model, todo, how, batch=batch)
+    failed = 0
+    with ExitStack() as stack:
+        progress = stack.enter_context(progress_bar("predicting")) if len(todo) > 1 else None
+        file = stack.enter_context(out.open("a", encoding="utf-8", errors="surrogateescape")) if out else sys.stdout
+        if csv:
+            print(told.csv_header(model.classes))
+        for number, answer in enumerate(found, start=1):
+            if answer.error is not None:
+                failed += 1
+                print(f"mvit: {answer.video} cannot be read: {answer.error}", file=sys.stderr)
+            if json or out:
+                print(told.as_json(answer, facts), file=file, flush=True)
+            elif csv:
+                print(told.as_csv(answer, model.classes))
+            elif answer.error is None:
+                print(told.as_text(answer, top, several=model.scoring.multi_label))
+            if progress is not None:
+                progress(number, len(todo))
+    if failed and len(todo) > 1:
+        print(f"mvit: {failed:,} of {len(todo):,} videos could not be read", file=sys.stderr)
+    if out:
+        print(f"Wrote {len(todo):,} answers to {out}" + (f", where {len(done):,} stood" if done else ""))
+    return USERS_INPUT if failed and failed == len(todo) else DONE
