@@ -62,6 +62,25 @@ def test_training_and_the_pyramid(videos, tmp_path, capsys):
     ]
 
 
+def test_vectors_to_search_and_to_learn_from(videos, tmp_path, capsys):
+    run = tmp_path / "run"
+    small = ("model.name=mvit_test_4x32", "train.epochs=1", "train.batch=4", "train.workers=0", "data.spacing=2")
+    example("train_in_python")(str(videos), str(run), *small)
+    capsys.readouterr()
+    one, same = videos / "rise" / "0.mp4", videos / "fall" / "same.mp4"
+    same.write_bytes(one.read_bytes())
+    try:
+        example("find_alike")(str(run), str(one), str(videos), 3)
+        first, *others = capsys.readouterr().out.splitlines()
+    finally:
+        same.unlink()
+    assert first.split() == ["1.000", str(same)]
+    assert len(others) == 2
+    assert float(others[0].split()[0]) < 1
+    example("linear_probe")(str(run), str(videos))
+    assert "of 2 held-out videos are right" in capsys.readouterr().out
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.filterwarnings("default")  # Ray's own

@@ -1,4 +1,4 @@
-"""One run of each model at each of three learning rates, on people held out of train: which rate suits which.
+"""One run of each model at each of four learning rates, on people held out of train: which rate suits which.
 
 ``python tune.py TRAIN.csv DEV.csv OUT MODEL [MODEL...]`` with models named as in the study ``controls``; what is done
 is kept.
@@ -12,7 +12,7 @@ from mvit.evaluation.evaluate import RESULT_FILE
 from mvit.studies import sweep
 from mvit.training import defaults, loop
 
-RATES = (1e-3, 2e-3, 5e-4)
+RATES = (1e-3, 2e-3, 5e-4, 2.5e-4)
 
 
 def main(train: str, dev: str, out: str, *models: str) -> None:

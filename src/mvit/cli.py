@@ -12,7 +12,7 @@ from mvit.commandline import DONE, USERS_INPUT, numbers, progress_bar, share
 from mvit.curate import prepare, scan, shard, split
 from mvit.describe import complexity, info, report, runs
 from mvit.explain import explain
-from mvit.predict import predict
+from mvit.predict import embed, predict
 from mvit.study import ablate
 
 if TYPE_CHECKING:
@@ -314,7 +314,21 @@ def _name_left_out(unreadable: Mapping[Any, str]) -> None:
         print(f"left out: {path} cannot be read: {reason}", file=sys.stderr)
 
 
-_EVERYDAY = (quickstart, train, evaluate, probe, compare, predict, explain, report, runs, info, fetch, complexity)
+_EVERYDAY = (
+    quickstart,
+    train,
+    evaluate,
+    probe,
+    compare,
+    predict,
+    embed,
+    explain,
+    report,
+    runs,
+    info,
+    fetch,
+    complexity,
+)
 COMMANDS: dict[str, commandline.Command] = {
     command.__name__.replace("_", " "): command
     for command in (

@@ -1,8 +1,9 @@
-"""The command that names what videos show, thin as those of ``cli``, which lists it."""
+"""The commands that ask a model about videos, thin as those of ``cli``, which lists them."""
 
 import sys
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Literal
 
 from mvit.commandline import DONE, USERS_INPUT, numbers, progress_bar
 
@@ -82,3 +83,66 @@ def predict(
     if out:
         print(f"Wrote {len(todo):,} answers to {out}" + (f", where {len(done):,} stood" if done else ""))
     return USERS_INPUT if failed and failed == len(todo) else DONE
+
+
+def embed(
+    run: Path,
+    videos: tuple[Path, ...],
+    /,
+    *,
+    out: Path,
+    of: Literal["video", "clip", "dense"] = "video",
+    views: str | None = None,
+    batch: int = BATCH,
+) -> int:
+    """Write what a model knows of videos before it names them, as vectors to search and to learn from.
+
+    Args:
+        run: run folder of one of our models, or its model.safetensors
+        videos: as for predict
+        out: NAME.npy, with NAME.csv beside it for what its rows are of; NAME.parquet; of dense ones a new folder
+        of: a vector of each video, of each clip, or dense: what every stage gives of every view, a file a video
+        views: clips x crops of each video, such as 5x1; the run's own if not given
+        batch: clips that are computed together
+    """
+    from mvit.data.gather import gather
+    from mvit.data.views import describe
+    from mvit.deploy import embedding
+    from mvit.deploy.predictor import load
+
+    if batch < 1:
+        raise ValueError(f"--batch is {batch}: it is 1 or more")
+    if not videos:
+        raise ValueError("embed needs at least one video: mvit embed RUN VIDEO... --out FILE")
+    if of != "dense":
+        embedding.require_form(out)
+    model = load(run)
+    how = numbers(views, "clips x crops, such as 5x1", 2) if views else model.views
+    samples = gather(videos, images=model.preprocessing.sampling.frames == 1)
+    vectors, failed = embedding.Vectors(), 0
+    with progress_bar("embedding") as progress:
+        if of == "dense":
+            for number, (sample, what) in enumerate(embedding.write_dense(model, samples, out, how), start=1):
+                failed += _told(sample.id, what)
+                progress(number, len(samples))
+        else:
+            for number, (sample, what) in enumerate(embedding.embedded(model, samples, how, batch=batch), start=1):
+                failed += _told(sample.id, what)
+                if not isinstance(what, str):
+                    embedding.collect(sample, what, of, how[1], vectors)
+                progress(number, len(samples))
+    if failed == len(samples):
+        return USERS_INPUT
+    written = [out]
+    if of != "dense":
+        facts = {"model": str(run), "protocol": describe(model.preprocessing, how[0], how[1])}
+        written = embedding.write(vectors, out, facts)
+    print(f"Wrote {len(samples) - failed:,} of {len(samples):,} videos to {' and '.join(map(str, written))}")
+    return DONE
+
+
+def _told(video: Path, what: object) -> bool:
+    """Whether it is a reason why a video cannot be read, which is then printed."""
+    if isinstance(what, str):
+        print(f"mvit: {video} cannot be read: {what}", file=sys.stderr)
+    return isinstance(what, str)

@@ -3,9 +3,9 @@
 It needs no torch: of a model only what ``Classifier`` names.
 """
 
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -76,29 +76,37 @@ def answers(
     others go on. Raises ``NotFiniteError`` (a ``ValueError``) for scores that are no numbers.
     """
     clips, crops = views or model.views
-    waiting: deque[tuple[Sample, np.ndarray | str]] = deque()
+    compute = partial(_logits, model, batch=batch)
+    for sample, found in in_batches(compute, decoded(samples, model.preprocessing, clips, crops), batch):
+        yield Answer(video=sample.id, error=found) if isinstance(found, str) else _answer(model, sample, found)
+
+
+def in_batches(
+    compute: Callable[[np.ndarray], np.ndarray], videos: Iterable[tuple[Sample, np.ndarray | str]], batch: int
+) -> Iterator[tuple[Sample, np.ndarray | str]]:
+    """What is computed of each video's views, (views, ...), in the order given; of at least so many clips at once.
+
+    What could not be read is passed through with its reason.
+    """
+    waiting: list[tuple[Sample, np.ndarray | str]] = []
     held = 0
-    for sample, found in decoded(samples, model.preprocessing, clips, crops):
-        waiting.append((sample, found))
-        held += 0 if isinstance(found, str) else len(found)
+    for sample, views in videos:
+        waiting.append((sample, views))
+        held += 0 if isinstance(views, str) else len(views)
         if held >= batch or held == 0:
-            yield from _together(model, waiting, batch)
-            held = 0
-    yield from _together(model, waiting, batch)
+            yield from _together(compute, waiting)
+            waiting, held = [], 0
+    yield from _together(compute, waiting)
 
 
-def _together(model: Classifier, waiting: deque[tuple[Sample, np.ndarray | str]], batch: int) -> Iterator[Answer]:
-    """The answers to all that waits, of which the clips are computed so many at once."""
-    every = [found for _, found in waiting if not isinstance(found, str)]
-    logits = _logits(model, np.concatenate(every), batch) if every else np.empty((0, 0))
-    first = 0
-    while waiting:
-        sample, found = waiting.popleft()
-        if isinstance(found, str):
-            yield Answer(video=sample.id, error=found)
-            continue
-        yield _answer(model, sample, logits[first : first + len(found)])
-        first += len(found)
+def _together(
+    compute: Callable[[np.ndarray], np.ndarray], waiting: Sequence[tuple[Sample, np.ndarray | str]]
+) -> Iterator[tuple[Sample, np.ndarray | str]]:
+    every = [views for _, views in waiting if not isinstance(views, str)]
+    ends = np.cumsum([len(views) for views in every[:-1]])
+    computed = iter(np.split(compute(np.concatenate(every)), ends) if every else ())
+    for sample, views in waiting:
+        yield sample, views if isinstance(views, str) else next(computed)
 
 
 def _logits(model: Classifier, clips: np.ndarray, batch: int) -> np.ndarray:

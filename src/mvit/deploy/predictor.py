@@ -54,6 +54,34 @@ class Predictor:
         with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
             return self._fast(torch.from_numpy(clips).to(device)).cpu().numpy()
 
+    def vectors(self, clips: np.ndarray) -> np.ndarray:
+        """What the head reads of such clips, after the last norm: (N, channels) float32.
+
+        Raises ``ValueError`` for another library's model.
+        """
+        found: list[torch.Tensor] = []
+        hook = self._of_ours().dropout.register_forward_pre_hook(lambda _, read: found.append(read[0]))
+        try:
+            self.logits(clips)
+        finally:
+            hook.remove()
+        return found[0].float().cpu().numpy()
+
+    @torch.inference_mode()
+    def pyramids(self, clips: np.ndarray) -> list[np.ndarray]:
+        """What every stage gives of such clips (``MViT.features``): of each stage (N, C, T', H', W') float32.
+
+        Raises ``ValueError`` for another library's model.
+        """
+        device = next(self.model.parameters()).device
+        levels = self._of_ours().features(torch.from_numpy(clips).to(device))
+        return [level.float().cpu().numpy() for level in levels]
+
+    def _of_ours(self) -> MViT:
+        if not isinstance(self._fast, MViT):
+            raise ValueError("this is another library's model, whose features are not known here: name a run of ours")
+        return self._fast
+
     @property
     def after_stem(self) -> AfterStem | None:
         """The same with what the stem makes of each clip put into an order in time, before it has positions.
@@ -70,9 +98,7 @@ class Predictor:
         def reorder(stem: Any, inputs: Any, grid: torch.Tensor) -> torch.Tensor:  # (N, C, T, H, W) -> the same
             return grid.transpose(1, 2)[rows.to(grid.device), places.to(grid.device)].transpose(1, 2)
 
-        fast = self._fast
-        assert isinstance(fast, MViT), "no other model is asked"
-        hook = fast.stem.register_forward_hook(reorder)
+        hook = self._of_ours().stem.register_forward_hook(reorder)
         try:
             return self.logits(clips)
         finally:

@@ -28,18 +28,19 @@ def as_json(answer: Answer, facts: Mapping[str, Any]) -> str:
 
 def csv_header(classes: Sequence[str]) -> str:
     """The names of the columns that ``as_csv`` fills."""
-    return _row([*HEADER, *classes])
+    return row([*HEADER, *classes])
 
 
 def as_csv(answer: Answer, classes: Sequence[str]) -> str:
     """A row with the first class and the scores of all, or the error."""
     if answer.scores is None:
-        return _row([str(answer.video), "", 0, answer.error, *("" for _ in classes)])
+        return row([str(answer.video), "", 0, answer.error, *("" for _ in classes)])
     first = next(iter(answer.scores))
-    return _row([str(answer.video), first, answer.views, "", *(f"{answer.scores[name]:.8g}" for name in classes)])
+    return row([str(answer.video), first, answer.views, "", *(f"{answer.scores[name]:.8g}" for name in classes)])
 
 
-def _row(cells: Sequence[object]) -> str:
+def row(cells: Sequence[object]) -> str:
+    """A line of CSV."""
     line = io.StringIO()
     csv.writer(line, lineterminator="").writerow(cells)
     return line.getvalue()

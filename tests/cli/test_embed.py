@@ -1,0 +1,107 @@
+"""Vectors are what the head reads; files of them say what their rows are of."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import mvit
+from mvit.data.gather import gather
+from mvit.data.views import read_views
+from mvit.deploy.embedding import HEADER, embedded
+from mvit.deploy.predictor import Predictor
+
+
+@pytest.fixture(scope="module")
+def predictor(run) -> Predictor:
+    return mvit.load(run, device="cpu")
+
+
+def table(path: Path) -> list[list[str]]:
+    return list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
+
+
+def test_the_head_makes_logits_of_vectors(predictor, videos):
+    views = read_views(next(videos.glob("*/*.mp4")), predictor.preprocessing, clips=2)
+    vectors = predictor.vectors(views)
+    with torch.inference_mode():
+        logits = predictor.model.head(torch.from_numpy(vectors)).numpy()
+    np.testing.assert_allclose(logits, predictor.logits(views), rtol=1e-5, atol=1e-6)
+
+
+def test_pyramids_are_the_model_s_features(predictor, videos):
+    views = read_views(next(videos.glob("*/*.mp4")), predictor.preprocessing, clips=2)
+    with torch.inference_mode():
+        wanted = predictor.model.features(torch.from_numpy(views))
+    for level, other in zip(predictor.pyramids(views), wanted, strict=True):
+        np.testing.assert_allclose(level, other.numpy(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 5])
+def test_batches_change_no_vector(predictor, videos, batch):
+    samples = gather([videos], images=False)
+    for sample, vectors in embedded(predictor, samples, (3, 1), batch=batch):
+        wanted = predictor.vectors(read_views(sample.path, predictor.preprocessing, clips=3))
+        np.testing.assert_allclose(vectors, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_a_row_a_video_and_a_table_of_them(run, predictor, videos, mvit, tmp_path):
+    bad = tmp_path / "bad.mp4"
+    bad.write_text("not a video")
+    code, out, err = mvit("embed", run, videos, bad, "--out", tmp_path / "all.npy")
+    count = len(list(videos.glob("*/*.mp4")))
+    assert code == 0, err
+    assert f"{bad} cannot be read" in err
+    assert f"Wrote {count} of {count + 1} videos" in out
+    matrix = np.load(tmp_path / "all.npy", allow_pickle=False)
+    rows = table(tmp_path / "all.csv")
+    assert (rows[0], matrix.shape, matrix.dtype) == (list(HEADER), (count, 32), np.float32)
+    for number, (row, vector) in enumerate(zip(rows[1:], matrix, strict=True)):
+        wanted = predictor.vectors(read_views(row[1], predictor.preprocessing, clips=predictor.views[0])).mean(axis=0)
+        assert (row[0], row[2]) == (str(number), "")
+        np.testing.assert_allclose(vector, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_a_row_a_clip_is_the_mean_over_crops(run, predictor, videos, mvit, tmp_path):
+    code, _, err = mvit(
+        "embed", run, videos / "wait", "--of", "clip", "--views", "2x3", "--out", tmp_path / "clips.npy"
+    )
+    assert code == 0, err
+    rows = table(tmp_path / "clips.csv")[1:]
+    matrix = np.load(tmp_path / "clips.npy", allow_pickle=False)
+    assert [row[2] for row in rows] == ["0", "1"] * (len(rows) // 2)
+    views = read_views(rows[0][1], predictor.preprocessing, clips=2, crops=3)
+    wanted = predictor.vectors(views).reshape(2, 3, -1).mean(axis=1)
+    np.testing.assert_allclose(matrix[:2], wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_parquet_holds_the_same(run, videos, mvit, library, tmp_path):
+    parquet = library("pyarrow.parquet", "scale")
+    for name in ("a.npy", "a.parquet"):
+        assert mvit("embed", run, videos, "--out", tmp_path / name)[0] == 0
+    written = parquet.read_table(tmp_path / "a.parquet")
+    np.testing.assert_array_equal(np.stack(written["vector"].to_numpy()), np.load(tmp_path / "a.npy"))
+    assert written["video"].to_pylist() == [row[1] for row in table(tmp_path / "a.csv")][1:]
+    told = json.loads((run / "model.json").read_text())
+    assert written.schema.metadata[b"protocol"].decode() == told["protocol"]
+
+
+def test_dense_features_are_a_file_a_video(run, predictor, videos, mvit, refused, tmp_path):
+    out = tmp_path / "dense"
+    code, _, err = mvit("embed", run, videos / "wait", "--of", "dense", "--views", "1x1", "--out", out)
+    assert code == 0, err
+    files = sorted(out.iterdir())
+    assert len(files) == len(list((videos / "wait").glob("*.mp4")))
+    with np.load(files[0], allow_pickle=False) as found:
+        views = read_views(str(found["video"]), predictor.preprocessing, clips=1)
+        for stage, level in enumerate(predictor.pyramids(views), start=1):
+            np.testing.assert_allclose(found[f"stage{stage}"], level, rtol=1e-4, atol=1e-5)
+    assert "is not empty" in refused("embed", run, videos, "--of", "dense", "--out", out)
+
+
+def test_what_cannot_be_written_is_refused_before_anything_is_computed(run, videos, refused, tmp_path):
+    assert ".npy or .parquet" in refused("embed", run, videos, "--out", tmp_path / "all.txt")
+    assert "at least one video" in refused("embed", run, "--out", tmp_path / "all.npy")
