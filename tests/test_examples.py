@@ -81,6 +81,15 @@ def test_vectors_to_search_and_to_learn_from(videos, tmp_path, capsys):
     assert "of 2 held-out videos are right" in capsys.readouterr().out
 
 
+def test_boxes_on_the_pyramid(capsys):
+    example("boxes")(30)
+    *steps, last = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0] for line in steps] == ["step 10", "step 20", "step 30"]
+    right, _, boxes, *_ = last.split()
+    assert boxes == "200"
+    assert int(right) > 180
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.filterwarnings("default")  # Ray's own
