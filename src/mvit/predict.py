@@ -22,6 +22,7 @@ def predict(
     json: bool = False,
     csv: bool = False,
     out: Path | None = None,
+    ray: bool = False,
     batch: int = BATCH,
 ) -> int:
     """Name what videos show, with scores by class name; an unreadable one is named and the others go on.
@@ -35,11 +36,15 @@ def predict(
         top: classes to print for each, the most likely first
         json: print an object a line, with the scores of all classes
         csv: print a row a video, with the scores of all classes
-        out: file of such objects instead; what is in it already is not asked again, so an interrupted run goes on
+        out: NAME.jsonl for such objects instead, or a folder for Parquet; what is in it already is not asked again, so
+            an interrupted run goes on
+        ray: by as many processes as the Ray cluster has cores or GPUs, or as this machine has; with --out FOLDER
         batch: clips that are computed together
     """
+    from json import dumps
+
     from mvit.data.gather import gather
-    from mvit.deploy import told
+    from mvit.deploy import bulk, told
     from mvit.deploy.answers import answers, protocol, settled_answers
     from mvit.deploy.predictor import load
 
@@ -53,35 +58,48 @@ def predict(
         raise ValueError("predict needs at least one video: mvit predict RUN VIDEO...")
     words = "1x1" if fast else views
     asked = numbers(words, "clips x crops, such as 5x1, nor auto", 2) if words and words != AUTO else None
+    lines = out is not None and out.suffix == told.LINES
+    if (parts := out is not None and not lines) and out.suffix:
+        raise ValueError(f"{out} ends in {out.suffix}: --out is NAME{told.LINES}, or a folder for Parquet")
+    if parts and words == AUTO:
+        raise ValueError(f"--views auto answers one video after the other: give --out NAME{told.LINES}")
+    if ray and not parts:
+        raise ValueError("--ray answers very many videos into a folder of Parquet: give --out FOLDER")
     model = load(run)
     how = None if words == AUTO else asked or model.views
     samples = gather(videos, images=model.preprocessing.sampling.frames == 1)
     facts = {"model": str(run), "activation": model.scoring.activation, "protocol": protocol(model, how)}
-    done = told.done_before(out, facts) if out else set()
-    todo = [sample for sample in samples if str(sample.id) not in done]
-    found = settled_answers(model, todo, batch=batch) if how is None else answers(model, todo, how, batch=batch)
+    if out is not None and how is not None and parts:
+        facts["classes"] = dumps(model.classes, ensure_ascii=False)
+        todo = told.remaining(samples, bulk.done_before(out, facts))
+        out.mkdir(parents=True, exist_ok=True)
+        job = bulk.Job(model=run.resolve(), folder=out.resolve(), views=how, batch=batch, facts=facts)
+        every = bulk.on_ray(job, todo) if ray else bulk.here(job, todo, model)
+        found = (answer for part in every for answer in part)
+    else:
+        todo = told.remaining(samples, told.done_before(out, facts) if out else set())
+        found = settled_answers(model, todo, batch=batch) if how is None else answers(model, todo, how, batch=batch)
     failed = 0
     with ExitStack() as stack:
         progress = stack.enter_context(progress_bar("predicting")) if len(todo) > 1 else None
-        file = stack.enter_context(out.open("a", encoding="utf-8", errors="surrogateescape")) if out else sys.stdout
+        file = stack.enter_context(out.open("a", encoding="utf-8", errors="surrogateescape")) if out and lines else None
         if csv:
             print(told.csv_header(model.classes))
         for number, answer in enumerate(found, start=1):
-            if answer.error is not None:
-                failed += 1
-                print(f"mvit: {answer.video} cannot be read: {answer.error}", file=sys.stderr)
-            if json or out:
+            failed += _told(answer.video, answer.error)
+            if json or file:
                 print(told.as_json(answer, facts), file=file, flush=True)
             elif csv:
                 print(told.as_csv(answer, model.classes))
-            elif answer.error is None:
+            elif out is None and answer.error is None:
                 print(told.as_text(answer, top, several=model.scoring.multi_label))
             if progress is not None:
                 progress(number, len(todo))
     if failed and len(todo) > 1:
         print(f"mvit: {failed:,} of {len(todo):,} videos could not be read", file=sys.stderr)
     if out:
-        print(f"Wrote {len(todo):,} answers to {out}" + (f", where {len(done):,} stood" if done else ""))
+        before = len(samples) - len(todo)
+        print(f"Wrote {len(todo):,} answers to {out}" + (f", where {before:,} stood" if before else ""))
     return USERS_INPUT if failed and failed == len(todo) else DONE
 
 

@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from mvit.deploy import bulk
+
 
 def answers(out: str) -> dict[str, dict]:
     return {said["video"]: said for said in map(json.loads, out.splitlines())}
@@ -89,9 +91,9 @@ def test_a_file_of_answers_is_gone_on_with(run, videos, mvit, tmp_path, refused)
         video: pytest.approx(said["scores"], abs=1e-6) for video, said in wanted.items()
     }
     assert "predictions of another kind" in refused("predict", run, videos, "--fast", "--out", out)
-    (tmp_path / "letter.txt").write_text("Dear all\n")
-    assert "something else than predictions" in refused("predict", run, videos, "--out", tmp_path / "letter.txt")
-    assert (tmp_path / "letter.txt").read_text() == "Dear all\n"
+    (tmp_path / "letter.jsonl").write_text("Dear all\n")
+    assert "something else than predictions" in refused("predict", run, videos, "--out", tmp_path / "letter.jsonl")
+    assert (tmp_path / "letter.jsonl").read_text() == "Dear all\n"
 
 
 @pytest.mark.parametrize(
@@ -102,6 +104,10 @@ def test_a_file_of_answers_is_gone_on_with(run, videos, mvit, tmp_path, refused)
         (("--json", "--csv"), "choose one"),
         (("--fast", "--views", "5x1"), "choose one"),
         (("--views", "many"), "'many' is not clips x crops"),
+        (("--out", "answers.txt"), "ends in .txt"),
+        (("--ray",), "give --out FOLDER"),
+        (("--ray", "--out", "a.jsonl"), "give --out FOLDER"),
+        (("--views", "auto", "--out", "answers"), "give --out NAME.jsonl"),
     ],
 )
 def test_options_that_cannot_be(run, videos, refused, options, said):
@@ -113,3 +119,63 @@ def test_what_holds_no_video_is_said(run, refused, tmp_path):
     assert "holds no video" in refused("predict", run, tmp_path / "empty")
     assert "nothing fits the pattern" in refused("predict", run, tmp_path / "*.mp4")
     assert "at least one video" in refused("predict", run)
+
+
+def parts(library, folder) -> dict[str, dict]:
+    """What the parts of a folder say of each video, in the form of ``answers``."""
+    parquet = library("pyarrow.parquet", "scale")
+    found = {}
+    for path in folder.iterdir():
+        table = parquet.read_table(path)
+        classes = json.loads(table.schema.metadata[b"classes"])
+        for row in table.to_pylist():
+            scores = {"scores": dict(zip(classes, row["scores"], strict=True))} if row["scores"] else {}
+            assert row["video"] not in found, "no video is answered twice"
+            found[row["video"]] = {"predicted": row["predicted"], "error": row["error"], **scores}
+    return found
+
+
+def test_a_folder_of_parts_is_gone_on_with(run, videos, mvit, library, refused, tmp_path, monkeypatch):
+    library("pyarrow.parquet", "scale")
+    monkeypatch.setattr(bulk, "PART", 4)
+    bad, out = tmp_path / "bad.mp4", tmp_path / "answers"
+    bad.write_text("not a video")
+    code, said, err = mvit("predict", run, videos / "wait", bad, "--out", out)
+    assert (code, said) == (0, f"Wrote 7 answers to {out}\n")
+    assert f"{bad} cannot be read" in err
+    assert len(list(out.iterdir())) == 2
+    (out / ".mvit-0123.tmp").touch()  # of a kill
+    code, said, _ = mvit("predict", run, bad, videos, "--out", out)
+    assert (code, said) == (0, f"Wrote 12 answers to {out}, where 7 stood\n")
+    _, told, _ = mvit("predict", run, videos, "--json")
+    found = parts(library, out)
+    assert found.pop(str(bad)) == {
+        "predicted": None,
+        "error": answers(mvit("predict", run, bad, "--json")[1])[str(bad)]["error"],
+    }
+    for video, wanted in answers(told).items():
+        assert found[video]["scores"] == pytest.approx(wanted["scores"], abs=1e-6)
+        assert found[video]["predicted"] == next(iter(wanted["scores"]))
+    assert len(found) == len(answers(told))
+    assert "predictions of another kind" in refused("predict", run, videos, "--fast", "--out", out)
+    (out / "notes").write_text("mine")
+    assert "is no part of predictions" in refused("predict", run, videos, "--out", out)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@pytest.mark.filterwarnings("default")  # Ray's own
+def test_ray_answers_the_same(run, videos, mvit, library, tmp_path, monkeypatch):
+    library("ray.data", "scale")
+    monkeypatch.setattr(bulk, "PART", 5)
+    bad, out = tmp_path / "bad.mp4", tmp_path / "answers"
+    bad.write_text("not a video")
+    code, said, err = mvit("predict", run, videos, bad, "--out", out, "--ray")
+    assert code == 0, err
+    assert f"Wrote 19 answers to {out}" in said
+    assert f"{bad} cannot be read" in err
+    found = parts(library, out)
+    for video, wanted in answers(mvit("predict", run, videos, "--json")[1]).items():
+        assert found[video]["scores"] == pytest.approx(wanted["scores"], abs=1e-6)
+    code, said, _ = mvit("predict", run, videos, bad, "--out", out, "--ray")
+    assert (code, f"Wrote 0 answers to {out}, where 19 stood" in said) == (0, True)

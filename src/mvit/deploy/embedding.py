@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from mvit import files
 from mvit.data.samples import Sample
 from mvit.deploy.answers import BATCH, in_batches
 from mvit.deploy.predictor import Predictor
-from mvit.deploy.told import row
+from mvit.deploy.told import arrow, row
 from mvit.evaluation.evaluate import decoded
 
 Of = Literal["video", "clip"]
@@ -54,7 +54,7 @@ def require_form(path: Path) -> None:
     if path.suffix not in FORMS:
         raise ValueError(f"{path} is no file of vectors: end its name in {' or '.join(FORMS)}")
     if path.suffix == ".parquet":
-        _pyarrow()
+        arrow()
 
 
 def write(vectors: Vectors, path: Path, facts: dict[str, str]) -> list[Path]:
@@ -77,7 +77,7 @@ def write(vectors: Vectors, path: Path, facts: dict[str, str]) -> list[Path]:
 
 
 def _write_parquet(matrix: np.ndarray, vectors: Vectors, path: Path, facts: dict[str, str]) -> None:
-    pyarrow = _pyarrow()
+    pyarrow = arrow()
     from pyarrow import parquet
 
     flat = pyarrow.array(matrix.ravel())
@@ -88,14 +88,6 @@ def _write_parquet(matrix: np.ndarray, vectors: Vectors, path: Path, facts: dict
     }
     with files.replacing(path) as temporary:
         parquet.write_table(pyarrow.table(columns).replace_schema_metadata(facts), temporary)
-
-
-def _pyarrow() -> Any:
-    try:
-        import pyarrow
-    except ImportError as missing:
-        raise ValueError("Parquet needs pyarrow: pip install '.[scale]' in mvit's folder, or write .npy") from missing
-    return pyarrow
 
 
 # ---- dense ---------------------------------------------------------------------------------------------------------

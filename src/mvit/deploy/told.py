@@ -3,14 +3,16 @@
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from mvit.data.samples import Sample
 from mvit.deploy.answers import Answer
 
 HEADER = ("video", "predicted", "views", "error")
+LINES = ".jsonl"
 
 
 def as_text(answer: Answer, top: int, *, several: bool) -> str:
@@ -75,3 +77,19 @@ def done_before(file: Path, facts: Mapping[str, Any]) -> set[str]:
         with file.open("r+b") as cut:
             cut.truncate(len(whole))
     return done
+
+
+def remaining(samples: Sequence[Sample], done: Collection[str]) -> list[Sample]:
+    """Those whose answers are not there yet."""
+    return [sample for sample in samples if str(sample.id) not in done]
+
+
+def arrow() -> Any:
+    """The library that Parquet needs; raises ``ValueError`` where it is not installed."""
+    try:
+        import pyarrow
+    except ImportError as missing:
+        raise ValueError(
+            "Parquet needs pyarrow: pip install '.[scale]' in mvit's folder, or write another form"
+        ) from missing
+    return pyarrow

@@ -1,0 +1,136 @@
+"""Answers to very many videos: a folder of Parquet parts, each written whole, by this process or by those of Ray.
+
+What a part holds is done and is not asked again, so the same command goes on where it was stopped.
+"""
+
+import json
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mvit import files
+from mvit.data.samples import Sample
+from mvit.data.sampling import Part
+from mvit.deploy.answers import Answer, Classifier, answers
+from mvit.deploy.predictor import load
+from mvit.deploy.told import arrow
+
+PART = 200
+"""Videos of a part: what a kill costs at most, in each process."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What all parts of a folder have in common."""
+
+    model: Path
+    folder: Path
+    views: tuple[int, int]
+    batch: int
+    facts: Mapping[str, str]
+    """What answers are of, told in every part: those of another model or protocol do not go into one folder."""
+
+
+def done_before(folder: Path, facts: Mapping[str, str]) -> set[str]:
+    """The videos whose answers lie in a folder's parts, none if there is no folder.
+
+    Raises ``ValueError`` for a file that is no part, and for parts of another model or protocol.
+    """
+    arrow()
+    from pyarrow import ArrowInvalid, parquet
+
+    done: set[str] = set()
+    for path in sorted(folder.iterdir()) if folder.exists() else ():
+        if files.left_by_a_kill(path):
+            path.unlink()
+            continue
+        try:
+            table = parquet.read_table(path, columns=["video"])
+        except (ArrowInvalid, KeyError, OSError) as why:
+            raise ValueError(f"{path} is no part of predictions: name another folder with --out") from why
+        told = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
+        if other := {key: told.get(key) for key, value in facts.items() if told.get(key) != value}:
+            raise ValueError(f"{path} holds predictions of another kind ({other}): name another folder with --out")
+        done.update(table["video"].to_pylist())
+    return done
+
+
+def here(job: Job, samples: Sequence[Sample], model: Classifier) -> Iterator[list[Answer]]:
+    """Answer all in this process, and give the answers of each part once it is written."""
+    for part in _parts(samples):
+        yield _write(job, model, part)
+
+
+def on_ray(job: Job, samples: Sequence[Sample]) -> Iterator[list[Answer]]:
+    """The same by as many processes as the cluster has processors, or GPUs where it has any, in any order.
+
+    Every machine of it must find model, videos and folder at the same paths.
+    """
+    ray = _ray()
+    if not samples:
+        return
+    ray.init(ignore_reinit_error=True)
+    gpus, cores = (int(ray.cluster_resources().get(kind, 0)) for kind in ("GPU", "CPU"))
+    parts = [{"samples": json.dumps([_packed(sample) for sample in part])} for part in _parts(samples)]
+    workers = max(1, min(len(parts), gpus or cores - 1))  # one core feeds the others
+    found = ray.data.from_items(parts, override_num_blocks=len(parts)).map(
+        _Worker, fn_constructor_args=(job,), concurrency=workers, num_cpus=1, num_gpus=1 if gpus else 0
+    )
+    for line in found.iter_rows():
+        yield [Answer(video=Path(video), error=error) for video, error in json.loads(line["said"])]
+
+
+class _Worker:
+    """A process of Ray with the model."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.model = load(job.model)
+
+    def __call__(self, line: dict[str, str]) -> dict[str, str]:
+        samples = [_unpacked(packed) for packed in json.loads(line["samples"])]
+        said = _write(self.job, self.model, samples)
+        return {"said": json.dumps([(str(answer.video), answer.error) for answer in said])}
+
+
+def _parts(samples: Sequence[Sample]) -> Iterator[Sequence[Sample]]:
+    return (samples[first : first + PART] for first in range(0, len(samples), PART))
+
+
+def _packed(sample: Sample) -> list[Any]:
+    return [str(sample.path), *((sample.part.start, sample.part.end) if sample.part else ())]
+
+
+def _unpacked(packed: Sequence[Any]) -> Sample:
+    path, *part = packed
+    return Sample(Path(path), (), part=Part(*part) if part else None)
+
+
+def _write(job: Job, model: Classifier, samples: Sequence[Sample]) -> list[Answer]:
+    """Answer one part, write it, and give the answers."""
+    pyarrow = arrow()
+    from pyarrow import parquet
+
+    said = list(answers(model, samples, job.views, batch=job.batch))
+    scores = [None if each.scores is None else [each.scores[name] for name in model.classes] for each in said]
+    first = [None if each.scores is None else next(iter(each.scores)) for each in said]
+    columns = {
+        "video": pyarrow.array([str(each.video) for each in said], pyarrow.string()),
+        "predicted": pyarrow.array(first, pyarrow.string()),
+        "scores": pyarrow.array(scores, pyarrow.list_(pyarrow.float64())),
+        "views": pyarrow.array([each.views for each in said], pyarrow.int32()),
+        "error": pyarrow.array([each.error for each in said], pyarrow.string()),
+    }
+    with files.replacing(job.folder / f"part-{secrets.token_hex(8)}.parquet") as temporary:
+        parquet.write_table(pyarrow.table(columns).replace_schema_metadata(dict(job.facts)), temporary)
+    return said
+
+
+def _ray() -> Any:
+    try:
+        import ray.data
+    except ImportError as missing:
+        raise ValueError("--ray needs Ray: pip install '.[scale]' in mvit's folder, or leave it out") from missing
+    return ray
