@@ -45,9 +45,22 @@ MODELS = {
     "v1 by average": {"pooling": "average"},
     "v2": V2,
     "v2 without class token": V2 | {"class_token": False},
+    "v1, raw skip": {"width_skip": "raw"},
+    "v1, no skip": {"width_skip": "none"},
+    "v2, raw skip, without class token": V2 | {"width_skip": "raw", "class_token": False},
+    "v2, no skip, without class token": V2 | {"width_skip": "none", "class_token": False},
     "reversible by average": REVERSIBLE | {"reversible": "average"},
     "reversible by an MLP": REVERSIBLE | {"reversible": "mlp"},
 }
+_ONES = ((1, 1, 1), (1, 1, 1))
+MERGED = {"widen_in": "merging", "kernel_q": _ONES, "stride_kv": _ONES, "kernel_kv": _ONES}
+"""Two stages of attention without pooling, with a patch merging between them."""
+MERGING = {
+    "merging": MERGED,
+    "merging, with pooled keys and values": {"widen_in": "merging"},
+    "merging, v2 without class token": V2 | {"widen_in": "merging", "class_token": False},
+}
+"""Models of patches merged between two stages."""
 
 
 def two_stages(clip: tuple[int, int, int], depths: tuple[int, int], widths: tuple[int, int]) -> MViTConfig:

@@ -16,7 +16,7 @@ CLIPS = triples((1, 8, 8), (7, 40, 40))
 
 
 @st.composite
-def configurations(draw, *, reversible=False):
+def configurations(draw, *, kind="plain"):
     """A few stages of every kind; heads of at least two channels, for a sum over one is no product to torch."""
     stages = draw(st.integers(1, 3))
 
@@ -41,6 +41,7 @@ def configurations(draw, *, reversible=False):
         stride_kv=each(triples((1, 1, 1), (2, 4, 4))),
         kernel_kv=each(st.tuples(any_size, any_size, any_size)),
         widen_in=draw(st.sampled_from(["mlp", "attention"])),
+        width_skip=draw(st.sampled_from(["normalised", "raw", "none"])),
         pool_every_query=draw(st.booleans()),
         pooling=draw(st.sampled_from(["conv", "max", "average"])),
         class_token=draw(st.booleans()),
@@ -53,13 +54,19 @@ def configurations(draw, *, reversible=False):
         head_dropout=0.0,
         init="torch",
     )
-    if not reversible:
+    if kind == "plain":
         return config
-    fusion = draw(st.sampled_from(["average", "mlp"]))
-    strides = ((1, 1, 1), *config.stride_q[1:])
-    return replace(config, reversible=fusion, widen_in="attention", stride_q=strides)
+    config = replace(config, width_skip="normalised", stride_q=((1, 1, 1), *config.stride_q[1:]))
+    if kind == "merging":
+        return replace(config, widen_in="merging")
+    return replace(config, reversible=draw(st.sampled_from(["average", "mlp"])), widen_in="attention")
+
+
+def without_merging():
+    """Reversible models among the others."""
+    return st.one_of(configurations(), configurations(kind="reversible"))
 
 
 def any_kind():
-    """Reversible models among the others."""
-    return st.one_of(configurations(), configurations(reversible=True))
+    """Those that merge patches, too."""
+    return st.one_of(without_merging(), configurations(kind="merging"))

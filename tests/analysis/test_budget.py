@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from alive import MODELS, Alive
+from alive import MERGING, MODELS, Alive
 from mvit import create_model
 from mvit.analysis import activations, budget, tables
 from mvit.analysis.complexity import complexity
@@ -31,7 +31,7 @@ def kept_per_clip(model, clip, *, autocast):
 
 
 @pytest.mark.parametrize("autocast", [False, True], ids=["float32", "bf16"])
-@pytest.mark.parametrize("fields", MODELS.values(), ids=MODELS)
+@pytest.mark.parametrize("fields", (MODELS | MERGING).values(), ids=MODELS | MERGING)
 def test_what_a_clip_keeps(fields, autocast):
     model = create_model("mvit_test_4x32", **{"head_dropout": 0.0, "drop_path": 0.0} | fields).train()
     clip, narrow = (6, 48, 56), 2 if autocast else 4
@@ -44,13 +44,13 @@ def test_what_a_clip_keeps(fields, autocast):
             last = index == len(blocks) - 1 and block.class_token
             of_block = activations.class_token_kept if last else activations.block_kept
             kept += of_block(block, grid, narrow=narrow, elementwise=elementwise)
-            grid = block.pool_q.grid_of(grid)
+            grid = block.grid_of(grid)
         kept += activations.head_kept(model.config, grid)
         assert kept == pytest.approx(kept_per_clip(model, clip, autocast=autocast), rel=0.07)
 
 
 @pytest.mark.parametrize("autocast", [False, True], ids=["float32", "bf16"])
-@pytest.mark.parametrize("fields", [MODELS["v1"], MODELS["v2"]], ids=["v1", "v2"])
+@pytest.mark.parametrize("fields", [MODELS["v1"], MODELS["v2"], MERGING["merging"]], ids=["v1", "v2", "merging"])
 def test_a_checkpointed_block_keeps_its_input(fields, autocast):
     model = create_model("mvit_test_4x32", **{"head_dropout": 0.0, "drop_path": 0.0} | fields).train()
     model.checkpoint(range(2))
@@ -59,7 +59,7 @@ def test_a_checkpointed_block_keeps_its_input(fields, autocast):
     kept = activations.stem_kept(clip, narrow=narrow)
     for block in model.config.blocks():
         kept += activations.block_input(block, grid, narrow=narrow)
-        grid = block.pool_q.grid_of(grid)
+        grid = block.grid_of(grid)
     assert kept == pytest.approx(kept_per_clip(model, clip, autocast=autocast), rel=0.02)
 
 

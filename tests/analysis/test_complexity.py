@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 
-from alive import MODELS, Alive
+from alive import MERGING, MODELS, Alive
 from mvit import create_model
 from mvit.analysis.complexity import complexity
 from mvit.analysis.counter import count
@@ -118,7 +118,7 @@ def kept_for_the_backward_pass(model, clips):
     return sum(size for place, size in storages.items() if place not in parameters)
 
 
-@pytest.mark.parametrize("fields", MODELS.values(), ids=MODELS)
+@pytest.mark.parametrize("fields", (MODELS | MERGING).values(), ids=MODELS | MERGING)
 def test_memory_is_what_autograd_keeps_and_what_is_alive(fields):
     """The rules against a real forward pass: exact for MViTv1's training; v2 makes copies inside einsum."""
     config = create_model("mvit_test_4x32", **{"head_dropout": 0.0, "drop_path": 0.0} | fields).config

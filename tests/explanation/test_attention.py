@@ -4,10 +4,13 @@ import pytest
 import torch
 from hypothesis import given, settings
 
+from alive import MERGED
 from lively import KINDS, lively
+from mvit import create_model
 from mvit.explanation.attention import attentions
+from mvit.explanation.class_maps import class_map
 from mvit.model.mvit import MViT
-from strategies import any_kind, triples
+from strategies import triples, without_merging
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -32,7 +35,7 @@ def test_weights_times_values_are_the_block_s_own_attention(kind):
 
 
 @settings(max_examples=10)
-@given(config=any_kind(), clip=triples((1, 8, 8), (4, 20, 20)))
+@given(config=without_merging(), clip=triples((1, 8, 8), (4, 20, 20)))
 def test_rows_sum_to_one_on_keys_and_on_cells(config, clip):
     model = MViT(config).double().eval()
     for attention in attentions(model, torch.randn(1, 3, *clip, dtype=torch.float64)):
@@ -69,3 +72,10 @@ def test_looking_leaves_the_model_as_it_was(kind):
     assert len(looked) == len(model.blocks)
     assert not any(block.attn._forward_pre_hooks for block in model.blocks)
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_a_model_that_merges_patches_is_refused():
+    model, clip = create_model("mvit_test_4x32", **MERGED), torch.randn(1, 3, 4, 32, 32)
+    for look in (lambda: next(attentions(model, clip)), lambda: class_map(model, clip, 0, 1)):
+        with pytest.raises(ValueError, match="merges patches between its stages"):
+            look()

@@ -2,11 +2,14 @@
 
 import json
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from alive import MERGED
 from lively import KINDS, lively
+from mvit import create_model
 from mvit.data import video
 from mvit.data.sampling import ClipSampling
 from mvit.data.views import Preprocessing
@@ -53,6 +56,14 @@ def test_every_kind_of_model_is_drawn(kind, clip, tmp_path):
         ET.parse(figure)  # noqa: S314 (our own)
     if kind != "for images":
         assert len(video.read(tmp_path / "out" / "overlay.mp4")) == 4
+
+
+def test_a_model_that_merges_patches_is_not_drawn_and_nothing_is_written(clip, tmp_path):
+    looked = predictor("v1")
+    looked = replace(looked, model=create_model("mvit_test_4x32", num_classes=3, **MERGED).eval())
+    with pytest.raises(ValueError, match=r"merges patches .* 'mlp' or 'attention'"):
+        draw(looked, clip, tmp_path / "out", Wish())
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_same_is_drawn_again_and_stands_in_place_of_the_old(clip, tmp_path):

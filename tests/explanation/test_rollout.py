@@ -36,7 +36,9 @@ def test_rollout_is_the_product_of_the_blocks(kind):
         one = two = torch.eye(cells, dtype=torch.float64)  # what each token of each stream is made of
         for each in blocks:
             block, mixed = each.block, branch(each, clip)
-            if block.reversible == "none":
+            if not block.skips_attention:
+                one = two = mixed @ one
+            elif block.reversible == "none":
                 one = two = (pooled(block.pool_q.skip, each.grid, first) @ one + mixed @ one) / 2
             elif block.is_transition:
                 together = (one + two) / 2

@@ -8,6 +8,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from alive import MERGED as MERGED_FIELDS
 from alive import V2 as V2_FIELDS
 from alive import two_stages
 from mvit.model.attention import places_on
@@ -16,10 +17,11 @@ from mvit.model.mvit import MViT
 
 V1 = two_stages(clip=(4, 24, 24), depths=(1, 1), widths=(4, 8))
 V2 = replace(V1, kernel_q=((3, 3, 3),) * 2, **V2_FIELDS)
+MERGED = replace(V1, **MERGED_FIELDS)
 REVERSIBLE = replace(V1, widen_in="attention", class_token=False, reversible="average")
 
 
-@pytest.mark.parametrize("config", [V1, V2, REVERSIBLE], ids=["v1", "v2", "reversible"])
+@pytest.mark.parametrize("config", [V1, V2, MERGED, REVERSIBLE], ids=["v1", "v2", "merged", "reversible"])
 @pytest.mark.parametrize("autocast", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["float64", "autocast"])
 def test_training_and_evaluation_are_one_graph(config, autocast):
     torch._dynamo.reset()
@@ -68,7 +70,7 @@ class NothingOnTheHost(TorchDispatchMode):
         return result
 
 
-@pytest.mark.parametrize("config", [V1, V2, REVERSIBLE], ids=["v1", "v2", "reversible"])
+@pytest.mark.parametrize("config", [V1, V2, MERGED, REVERSIBLE], ids=["v1", "v2", "merged", "reversible"])
 def test_a_step_makes_no_tensor_on_the_host(config):
     """Its copy would wait for the GPU, and keep a CUDA graph from being captured."""
     model = MViT(config).to("meta")

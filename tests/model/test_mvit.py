@@ -101,9 +101,12 @@ def test_fused_attention_equals_the_explicit_one(pooling, grid):
     halve = PoolConfig(kernel=(3, 3, 3), stride=(1, 2, 2), padding=(1, 1, 1))
     config = BlockConfig(
         stage=0,
+        merge=None,
         width=12,
         width_attention=12,
         width_out=12,
+        widen_in="mlp",
+        width_skip="normalised",
         heads=3,
         pooling=pooling,
         pool_q=halve,

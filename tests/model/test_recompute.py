@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from alive import MERGED
 from mvit import create_model
 
 V2 = {"positions": "none", "relative_positions": "grid", "residual_pooling": True, "widen_in": "attention"}
@@ -13,6 +14,11 @@ MODELS = {
     "v1 by max": {"pooling": "max"},
     "v2": V2,
     "v2 without class token": V2 | {"class_token": False, "pool_every_query": True},
+    "v1, raw skip": {"width_skip": "raw"},
+    "v1, no skip": {"width_skip": "none"},
+    "v2, raw skip": V2 | {"width_skip": "raw"},
+    "v2, no skip": V2 | {"width_skip": "none"},
+    "merging": MERGED,
     "reversible by an MLP": REVERSIBLE | {"reversible": "mlp"},
     "reversible by average": REVERSIBLE | {"reversible": "average"},
 }

@@ -32,7 +32,7 @@ def gradients(model, clips, seed):
 
 
 @given(
-    config=configurations(reversible=True),
+    config=configurations(kind="reversible"),
     clip=CLIPS,
     drop_path=st.sampled_from([0.0, 0.5]),
     seed=st.integers(0, 999),

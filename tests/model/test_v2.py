@@ -68,9 +68,12 @@ def test_residual_pooling_adds_the_queries_and_the_class_token_s_only_where_aske
     halve = PoolConfig(kernel=(3, 3, 3), stride=(1, 2, 2), padding=(1, 1, 1))
     fields = {
         "stage": 0,
+        "merge": None,
         "width": 8,
         "width_attention": 12,
         "width_out": 12,
+        "widen_in": "attention",
+        "width_skip": "normalised",
         "heads": 3,
         "pooling": "conv",
         "pool_q": halve,

@@ -1,6 +1,7 @@
 """Variants of the paper's ablations at any size: what changes, and that matched ones cost alike."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -45,7 +46,7 @@ def test_studies_have_a_reference_and_differ_from_it(name: str):
 
 def test_every_change_is_of_any_number_of_stages():
     two = get_config("mvit_test_4x32")
-    for name in ("pooling", "kv-stride", "positions", "depths", "stem"):
+    for name in ("pooling", "kv-stride", "positions", "depths", "stem", "skip"):
         for declared in STUDIES[name].variants.values():
             changed = declared.change(two)
             assert isinstance(changed, MViTConfig)
@@ -75,6 +76,40 @@ def test_a_columnar_model_has_one_grid_and_none_of_the_pyramid():
     assert column.grid == get_config("vit_b_8x8").grid
     assert variants.stemmed(column, 1).grid == column.grid
     assert variants.columnar(paper, (1, 2, 2)).stride_kv == ((1, 2, 2),)
+
+
+@pytest.mark.parametrize("name", ["mvit_b_16x4", "mvit_b_16_image", "mvitv2_s_16x4", "mvit_small_16x64"])
+def test_a_pyramid_by_merging_has_the_base_s_grids_and_pools_nothing(name: str):
+    base = get_config(name)
+    made = variants.merged(base)
+    assert (made.clip, made.grid, made.depths, made.widen_in) == (base.clip, base.grid, base.depths, "merging")
+    grid, grids, blocks = base.grid, [], list(made.blocks())
+    for ours, theirs in zip(blocks, base.blocks(), strict=True):
+        assert ours.grid_of(grid) == theirs.grid_of(grid)
+        grid = ours.grid_of(grid)
+        grids.append(grid)
+    assert len(set(grids)) == base.stages
+    assert all(pool.is_identity for block in blocks for pool in (block.pool_q, block.pool_kv))
+    assert sum(block.merge is not None for block in blocks) == base.stages - 1
+    growth = [wide / narrow for narrow, wide in pairwise(made.widths)]
+    assert growth == pytest.approx([wide / narrow for narrow, wide in pairwise(base.widths)], rel=0.13)
+
+
+def test_reversible_models_are_refused_what_they_cannot_be():
+    reversible = get_config("rev_mvit_b_16x4")
+    with pytest.raises(ValueError, match="reversible blocks keep width and grid"):
+        variants.merged(reversible)
+    with pytest.raises(ValueError, match=r"width_skip is 'raw' .* so leave it out"):
+        STUDIES["skip"].variants["raw"].change(reversible)
+
+
+def test_the_papers_figures_of_the_skip_stand_beside_ours():
+    printed = {name: declared.printed for name, declared in STUDIES["skip"].variants.items()}
+    assert {name: figure.top1 for name, figure in printed.items() if figure} == {
+        "normalised": 77.2,
+        "raw": 74.6,
+        "none": 74.7,
+    }
 
 
 def test_blocks_are_distributed_by_shares_and_none_is_lost():

@@ -10,7 +10,7 @@ from mvit import create_model
 from mvit.weights import dialects
 from mvit.weights.limits import refusals
 from mvit.weights.read import CheckpointError, read
-from mvit.weights.write import write_dialect
+from mvit.weights.write import write, write_dialect
 
 SPOKEN = {
     "official": (
@@ -204,6 +204,9 @@ def test_missing_extra_and_wrong_tensors_are_named(dialect, families, random, tm
 REFUSED = {
     "official": [
         ({"positions": "space"}, "positions in space alone"),
+        ({"width_skip": "raw"}, "its width_skip is raw, where only skips of the norm's output exist"),
+        ({"width_skip": "none"}, "its width_skip is none"),
+        ({"widen_in": "merging"}, "its grid coarsens by patch merging"),
         ({"clip": (4, 64, 96)}, "64x96"),
         ({"clip": (4, 66, 66)}, "rounds? down"),
         ({"kernel_kv": ((1, 3, 3), (3, 3, 3), (3, 3, 3), (3, 3, 3))}, "different kernels"),
@@ -219,16 +222,29 @@ REFUSED = {
     ],
     "torchvision": [
         ({"pooling": "max"}, "pooling is max"),
+        ({"width_skip": "raw"}, "its width_skip is raw"),
+        ({"widen_in": "merging"}, "patch merging"),
         ({"class_token": False}, "no class token"),
         ({"positions": "joint"}, "positions are joint"),
         ({"qkv_bias": False}, "have no bias"),
         ({"reversible": "average", "widen_in": "attention"}, "it is reversible"),
         ({"positions": "none", "relative_positions": "grid", "clip": (1, 64, 64)}, "made for images"),
     ],
-    "pytorchvideo": [({"residual_pooling": True}, "an MViTv2"), ({"positions": "none"}, "no positions")],
-    "timm": [({}, "not images"), ({}, "separate"), ({}, "have one kernel"), ({"residual_pooling": True}, "not added")],
+    "pytorchvideo": [
+        ({"residual_pooling": True}, "an MViTv2"),
+        ({"positions": "none"}, "no positions"),
+        ({"widen_in": "merging"}, "patch merging"),
+    ],
+    "timm": [
+        ({}, "not images"),
+        ({}, "separate"),
+        ({}, "have one kernel"),
+        ({"residual_pooling": True}, "not added"),
+        ({"widen_in": "merging"}, "patch merging"),
+    ],
     "mmaction2": [
         ({"pooling": "average"}, "pooling is average"),
+        ({"widen_in": "merging"}, "patch merging"),
         ({}, "separate"),
         ({"heads": (1, 1, 1, 1)}, "four stages"),
         ({"stride_kv": ((1, 4, 4),) * 4}, "do not halve"),
@@ -248,3 +264,15 @@ def test_a_model_that_a_dialect_cannot_express_is_refused(dialect, fields, why, 
         write_dialect(tmp_path / "out.pth", model.state_dict(), model.config, dialect)
     assert not list(tmp_path.iterdir())
     assert not refusals(model.config, "mvit")
+
+
+@pytest.mark.parametrize("fields", [{"width_skip": "raw"}, {"width_skip": "none"}, {"widen_in": "merging"}])
+def test_a_model_that_no_dialect_expresses_is_written_and_read_in_our_names(fields, families, random, tmp_path):
+    model = random(replace(families["v1 clips"], **fields))
+    write(tmp_path / "run", model.state_dict(), {"config": model.config.to_dict()})
+    config, state, report = read(tmp_path / "run")
+    assert (config, report.assumed) == (model.config, [])
+    assert all(torch.equal(state[name], tensor) for name, tensor in model.state_dict().items())
+    for dialect in SPOKEN:
+        with pytest.raises(ValueError, match=f"cannot be written in the names of {dialect}: "):
+            write_dialect(tmp_path / "out.pth", state, config, dialect)

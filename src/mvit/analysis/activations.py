@@ -33,29 +33,35 @@ def stem_kept(clip: Triple, *, narrow: int = WIDE) -> int:
 def block_input(block: BlockConfig, grid: Triple, *, narrow: int = WIDE) -> int:
     """The tokens that enter a block: all that is kept of one that is computed again as a whole."""
     streams = 2 if block.reversible == "average" or (block.reversible == "mlp" and not block.is_transition) else 1
-    return tokens(grid, block.class_token) * block.width * streams * _entering(block, narrow)
+    width = block.merge.width if block.merge else block.width
+    return tokens(grid, block.class_token) * width * streams * _entering(block, narrow)
 
 
 def _entering(block: BlockConfig, narrow: int) -> int:
     """Bytes of an element of the skip connection: a linear layer's, until a pooled skip is added in float32."""
+    if block.widen_in == "merging" or (block.widen_in == "attention" and block.width_skip == "none"):
+        return narrow  # no skip is pooled
     widened_by_mlp = block.is_first_of_stage and block.width == block.width_attention
     before_pooling = block.stage == 0 or (block.stage == 1 and block.is_first_of_stage)
     return narrow if block.reversible != "none" or before_pooling or widened_by_mlp else WIDE
 
 
 def _leaving_attention(block: BlockConfig, narrow: int) -> int:
-    return WIDE if block.reversible == "none" and block.pool_q.stride != (1, 1, 1) else _entering(block, narrow)
+    pooled = block.reversible == "none" and block.pool_q.stride != (1, 1, 1) and block.skips_attention
+    return WIDE if pooled else _entering(block, narrow)
 
 
 def block_kept(block: BlockConfig, grid: Triple, *, narrow: int = WIDE, elementwise: bool = False) -> int:
     """What a block keeps for its backward pass; ``grid`` is that of its input."""
+    merging = _merging(block, grid, narrow)
+    grid = block.merged(grid)
     grid_q, grid_k = block.pool_q.grid_of(grid), block.pool_kv.grid_of(grid)
     N, Q, K = (tokens(each, block.class_token) for each in (grid, grid_q, grid_k))
     C, A = block.width, block.width_attention
     if block.reversible != "none" and not block.is_transition:
         return block_input(block, grid, narrow=narrow) if block.is_last_of_stage else 0
     entered = N * C * _entering(block, narrow)
-    kept = entered + STATISTICS * N * WIDE + (0 if elementwise else N * C * narrow)  # the norm's input and output
+    kept = merging + entered + STATISTICS * N * WIDE + (0 if elementwise else N * C * narrow)  # the norm's, in and out
     if block.is_transition and block.reversible == "mlp":
         kept += 2 * FUSION_RATIO * N * C * narrow  # around the GELU of what fuses the streams
     kept += _pool(block, block.pool_q, grid, narrow) + _keys_and_values(block, grid, narrow)
@@ -72,8 +78,11 @@ def block_kept(block: BlockConfig, grid: Triple, *, narrow: int = WIDE, elementw
     if block.is_transition:  # the skip is pooled by what pools the queries, and widened before
         kept += _pool(block, block.pool_q, grid, narrow)
         kept -= N * A * narrow if A == C and not block.pool_q.is_identity else 0  # the norm's input, counted above
-    elif block.pool_q.stride != (1, 1, 1) and A != C:
+    elif block.pool_q.stride != (1, 1, 1) and A != C and block.skips_attention:
         kept += N * A * narrow  # the widened skip, which max pooling reads
+    if block.width_skip == "raw" and block.width_out != C:  # autocast's copy of a wide skip, which a linear layer reads
+        rows, wide = (N, _entering(block, narrow)) if A != C else (Q, _leaving_attention(block, narrow))
+        kept += rows * C * narrow if wide > narrow else 0
     kept += Q * A * _leaving_attention(block, narrow) + STATISTICS * Q * WIDE  # the norm's input
     mlp = MLP_RATIO * Q * A * narrow
     return kept + (mlp if elementwise else Q * A * narrow + 2 * mlp)
@@ -81,9 +90,11 @@ def block_kept(block: BlockConfig, grid: Triple, *, narrow: int = WIDE, elementw
 
 def class_token_kept(block: BlockConfig, grid: Triple, *, narrow: int = WIDE, elementwise: bool = False) -> int:
     """What the last block keeps where the head reads its class token alone: one query, and one row of the MLP."""
+    merging = _merging(block, grid, narrow)
+    grid = block.merged(grid)
     N, K = (tokens(each, True) for each in (grid, block.pool_kv.grid_of(grid)))
     C, A = block.width, block.width_attention
-    kept = block_input(block, grid, narrow=narrow) + STATISTICS * N * WIDE + (0 if elementwise else N * C * narrow)
+    kept = merging + N * C * _entering(block, narrow) + STATISTICS * N * WIDE + (0 if elementwise else N * C * narrow)
     kept += _keys_and_values(block, grid, narrow)
     if block.pooling == "conv" and not block.pool_q.is_identity:
         kept += (A + STATISTICS * block.heads) * WIDE  # the query before its norm
@@ -93,6 +104,14 @@ def class_token_kept(block: BlockConfig, grid: Triple, *, narrow: int = WIDE, el
     kept += (A + STATISTICS) * WIDE  # the norm's input
     mlp = MLP_RATIO * A * narrow
     return kept + (mlp if elementwise else A * narrow + 2 * mlp)
+
+
+def _merging(block: BlockConfig, grid: Triple, narrow: int) -> int:
+    """What a merging before the block keeps: its norm's input and output."""
+    if block.merge is None:
+        return 0
+    merged = tokens(block.merged(grid), block.class_token)
+    return merged * (block.merge.width_merged * 2 * narrow + STATISTICS * WIDE)
 
 
 def head_kept(config: MViTConfig, grid: Triple) -> int:
@@ -114,6 +133,7 @@ def gradients(block: BlockConfig, grid: Triple, *, narrow: int = WIDE) -> int:
 
     Its widest moment is in the MLP, or while it attends or pools, when what the MLP had kept is gone.
     """
+    grid = block.merged(grid)
     grid_q, grid_k = block.pool_q.grid_of(grid), block.pool_kv.grid_of(grid)
     N, Q, K = (tokens(each, block.class_token) for each in (grid, grid_q, grid_k))
     C, A, D = block.width, block.width_attention, block.width_out

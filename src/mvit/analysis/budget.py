@@ -148,7 +148,7 @@ def _parts(step: Step, elementwise: bool, blocks: frozenset[int]) -> Iterator[_P
             again = activations.computed_again(block, grid, narrow=narrow) if reversible else 0
             kept = activations.block_kept(block, grid, narrow=narrow, elementwise=elementwise and not reversible)
             yield _Part(kept, again, gradients)
-        grid = block.pool_q.grid_of(grid)
+        grid = block.grid_of(grid)
 
 
 def _kept_by(block: BlockConfig) -> bool:
@@ -178,7 +178,7 @@ def _peak(step: Step, counted: Complexity, elementwise: bool, blocks: frozenset[
 def _last_grid(config: MViTConfig, clip: Triple) -> Triple:
     grid = config.grid_of(clip)
     for block in config.blocks():
-        grid = block.pool_q.grid_of(grid)
+        grid = block.grid_of(grid)
     return grid
 
 

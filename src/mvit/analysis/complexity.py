@@ -123,7 +123,7 @@ def complexity(config: MViTConfig, clip: Triple | None = None, views: tuple[int,
             training = activations.class_token_kept(block, grid)
             cost = replace(cost, inference_bytes=inference, training_bytes=training)
         blocks.append(replace(cost, index=index, inference_bytes=cost.inference_bytes + held))
-        grid = block.pool_q.grid_of(grid)
+        grid = block.grid_of(grid)
     head = _head(config, grid)
     head = replace(head, inference_bytes=head.inference_bytes + held)
     stages = tuple(_sum([block for block in blocks if block.stage == stage]) for stage in range(config.stages))
@@ -168,7 +168,8 @@ def _position_parameters(config: MViTConfig) -> int:
     return {"none": 0, "joint": own + t * h * w, "space": own + h * w, "separate": own + h * w + t}[config.positions]
 
 
-def _block(block: BlockConfig, grid: Triple) -> BlockComplexity:
+def _block(block: BlockConfig, entered: Triple) -> BlockComplexity:
+    grid = block.merged(entered)
     grid_q, grid_k = block.pool_q.grid_of(grid), block.pool_kv.grid_of(grid)
     N, Q, K = (tokens(each, block.class_token) for each in (grid, grid_q, grid_k))
     C, A, D = block.width, block.width_attention, block.width_out
@@ -179,25 +180,35 @@ def _block(block: BlockConfig, grid: Triple) -> BlockComplexity:
         pools.append((block.pool_q, grid_q))  # the skip is pooled by what pools the queries
     fused = FUSION_RATIO * C if block.is_transition and block.reversible == "mlp" else 0
     products = [prod(grid_q) * keys for keys in _axes_of_keys(block, grid_k)]
-    widened = 0 if D == C else N if A != C else Q  # tokens whose skip is widened: before attention, or before the MLP
-    linear = [(N, C, fused), (N, fused, C), (3 * N, C, A), (Q, A, A), (Q, A, hidden), (Q, hidden, D), (widened, C, D)]
+    widened = 0 if D == C or block.width_skip == "none" else N if A != C else Q  # tokens: before attention, or the MLP
+    merged = block.merge.width_merged if block.merge else 0
+    linear = [
+        (N, merged, C),
+        (N, C, fused),
+        (N, fused, C),
+        (3 * N, C, A),
+        (Q, A, A),
+        (Q, A, hidden),
+        (Q, hidden, D),
+        (widened, C, D),
+    ]
     return BlockComplexity(
         index=0,
         stage=block.stage,
-        grid=grid,
+        grid=entered,
         width=C,
         heads=block.heads,
         queries=Q,
         keys=K,
         parameters=(
-            2 * C
-            + 2 * A  # norms
+            2 * (merged + C + A)  # norms
+            + merged * C
             + ((C + 1) * fused + (fused + 1) * C if fused else 0)
             + 3 * (C + int(block.qkv_bias)) * A
             + (A + 1) * A
             + (A + 1) * hidden
             + (hidden + 1) * D
-            + ((C + 1) * D if D != C else 0)
+            + ((C + 1) * D if widened else 0)
             + kernels
             + _table_rows(block) * A // block.heads
         ),
@@ -207,7 +218,7 @@ def _block(block: BlockConfig, grid: Triple) -> BlockComplexity:
             + 2 * Q * K * A
             + sum(products) * A
         ),
-        norm_elements=N * C + Q * A + sum(tokens(out, block.class_token) * A for _, out in pools),
+        norm_elements=N * (merged + C) + Q * A + sum(tokens(out, block.class_token) * A for _, out in pools),
         activations=(
             sum(rows * wide_out for rows, wide_in, wide_out in linear if wide_in)
             + sum(prod(out) * A for _, out in pools)
@@ -215,8 +226,8 @@ def _block(block: BlockConfig, grid: Triple) -> BlockComplexity:
             + Q * A
             + sum(products) * block.heads
         ),
-        inference_bytes=FLOAT32_BYTES * memory.block_inference(block, grid),
-        training_bytes=activations.block_kept(block, grid),
+        inference_bytes=FLOAT32_BYTES * memory.block_inference(block, entered),
+        training_bytes=activations.block_kept(block, entered),
     )
 
 

@@ -8,6 +8,7 @@ much.
 N tokens in, Q queries, K keys and values, with the class token; C channels in, A of the attention, D out.
 """
 
+from dataclasses import dataclass
 from math import prod
 
 from mvit.model.config import FUSION_RATIO, MLP_RATIO, BlockConfig, MViTConfig, PoolConfig, Triple
@@ -41,6 +42,8 @@ def held_throughout(config: MViTConfig, clip: Triple) -> int:
 
 def block_inference(block: BlockConfig, grid: Triple) -> int:
     """The widest moment of a block, beside what is held throughout the model."""
+    entered = _merging(block, grid)
+    grid = block.merged(grid)
     grid_q, grid_k = block.pool_q.grid_of(grid), block.pool_kv.grid_of(grid)
     N, Q, K = (tokens(each, block.class_token) for each in (grid, grid_q, grid_k))
     C, A, D = block.width, block.width_attention, block.width_out
@@ -53,13 +56,13 @@ def block_inference(block: BlockConfig, grid: Triple) -> int:
     if block.relative_grids is not None:
         attending += (2 * Q + 2 * K) * (A + block.heads * sum(grid_k)) - Q * A
     skipping = 2 * N * C + 2 * Q * A
-    if block.pool_q.stride != (1, 1, 1):
+    if block.pool_q.stride != (1, 1, 1) and block.skips_attention:
         pooled = prod(grid_q) * A
         skipping = 2 * N * C + (N * A if A != C else 0) + Q * A + (1 + INDEX_ELEMENTS) * pooled
     wide = MLP_RATIO * Q * A
     most = max(projecting, attending, skipping, N * C + 2 * Q * A + Q * D + 2 * wide)
     if block.reversible == "none":
-        return most
+        return max(entered.widest, entered.held + most)
     if block.is_transition:
         streams = N * C if block.reversible == "mlp" else 2 * N * C
         fusing = (2 + 2 * FUSION_RATIO) * N * C if block.reversible == "mlp" else 0
@@ -69,11 +72,31 @@ def block_inference(block: BlockConfig, grid: Triple) -> int:
 
 def class_token_inference(block: BlockConfig, grid: Triple) -> int:
     """The widest moment of the last block where the head reads its class token alone: while it pools its values."""
+    entered = _merging(block, grid)
+    grid = block.merged(grid)
     pool_kv, places = read(block, grid)
     C, A = block.width, block.width_attention
     gathered = tokens(places, True) * C if places != grid else 0
     keys = tokens(block.pool_kv.grid_of(grid), True)
-    return 2 * tokens(grid, True) * C + gathered + (1 + keys) * A + _pool_inference(block, pool_kv, places)
+    pooling = 2 * tokens(grid, True) * C + gathered + (1 + keys) * A + _pool_inference(block, pool_kv, places)
+    return max(entered.widest, entered.held + pooling)
+
+
+@dataclass(frozen=True)
+class _Merging:
+    """Elements while tokens are merged, at the widest moment, and of what was merged, which is held until after."""
+
+    widest: int
+    held: int
+
+
+def _merging(block: BlockConfig, grid: Triple) -> _Merging:
+    """Before a block; nothing where nothing is merged."""
+    if block.merge is None:
+        return _Merging(0, 0)
+    held = tokens(grid, block.class_token) * block.merge.width
+    merged = tokens(block.merged(grid), block.class_token)
+    return _Merging(held + merged * (2 * block.merge.width_merged + block.width), held)
 
 
 def read(block: BlockConfig, grid: Triple) -> tuple[PoolConfig, Triple]:

@@ -65,12 +65,23 @@ class Attention:
         return torch.cat([own, shared(body, self.block.pool_kv, self.grid)], dim=-1)
 
 
+def check(model: MViT) -> None:
+    """Raise ``ValueError`` for a model that merges patches: such a merging is not undone here."""
+    if model.config.widen_in == "merging":
+        raise ValueError(
+            "this model merges patches between its stages (widen_in is 'merging'), and explain can only undo pooling: "
+            "take a model that widens in 'mlp' or 'attention'"
+        )
+
+
 @torch.no_grad()
 def attentions(model: MViT, clips: Tensor) -> Iterator[Attention]:
     """The attention of each block in turn, for clips (B, 3, T, H, W), in the type of the model's weights.
 
-    One at a time is held. Put the model into evaluation mode first, or paths that are dropped are missing.
+    One at a time is held. Put the model into evaluation mode first, or paths that are dropped are missing. Raises
+    ``ValueError`` for a model that merges patches.
     """
+    check(model)
     with torch.autocast(clips.device.type, enabled=False):
         x, grid = model.embed(clips)
         for index, (block, config) in enumerate(zip(model.blocks, model.config.blocks(), strict=True)):

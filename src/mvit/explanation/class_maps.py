@@ -11,6 +11,7 @@ B batch, N tokens, C channels.
 import torch
 from torch import Tensor, nn
 
+from mvit.explanation.attention import check
 from mvit.model.config import MViTConfig
 from mvit.model.mvit import MViT
 
@@ -31,8 +32,9 @@ def class_map(model: MViT, clips: Tensor, label: int, index: int) -> Tensor:
     """How much each token that enters block ``index`` speaks for a class, or, below 0, against it: (B, T * H * W).
 
     What goes past the block by its skip is not counted; of the last stage nothing does. Put the model into evaluation
-    mode first; its parameters get no gradients.
+    mode first; its parameters get no gradients. Raises ``ValueError`` for a model that merges patches.
     """
+    check(model)
     with torch.no_grad():
         x, grid = model.embed(clips)
         for block in model.blocks[:index]:

@@ -14,7 +14,7 @@ from mvit.data.views import Preprocessing, describe, read_views
 from mvit.deploy.predictor import Predictor
 from mvit.evaluation.scoring import score_views
 from mvit.explanation import figures, learned, pictures, squares
-from mvit.explanation.attention import Attention, attentions
+from mvit.explanation.attention import Attention, attentions, check
 from mvit.explanation.class_maps import class_map, entered
 from mvit.explanation.distance import Distance, distances
 from mvit.explanation.pictures import Layer
@@ -98,6 +98,7 @@ def draw(predictor: Predictor, video: Path, folder: Path, wish: Wish) -> dict[st
 
 def _checked(model: MViT, classes: tuple[str, ...], wish: Wish) -> tuple[int, range | list[int]]:
     """The block that the tokens of the class map enter, and the heads to draw; ``ValueError`` for what is not there."""
+    check(model)
     if wish.target is not None and wish.target not in classes:
         raise ValueError(f"the model has no class {wish.target!r}: {nearest(wish.target, classes)}")
     index = entered(model.config, model.config.stages if wish.stage is None else wish.stage)

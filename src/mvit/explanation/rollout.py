@@ -40,6 +40,8 @@ def _back(attention: Attention, parts: Tensor) -> Tensor:
     block = attention.block
     if block.reversible == "none":
         x = parts[:, 0]
+        if not block.skips_attention:
+            return _branch(attention, x).unsqueeze(1)
         return (0.5 * (_unpooled(attention, x, block.pool_q.skip) + _branch(attention, x))).unsqueeze(1)
     if block.is_transition:  # both streams leave as one, and enter by halves
         x = parts.sum(dim=1)

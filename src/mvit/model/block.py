@@ -3,15 +3,18 @@
 B batch, N tokens in, Q tokens out, C channels in, C' channels out; a class token, where there is one, comes first.
 """
 
+from math import prod
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mvit.model.attention import NORM_EPS, MultiscaleAttention, pool_tokens
+from mvit.model.attention import NORM_EPS, MultiscaleAttention, join_class_token, pool_tokens, split_class_token
 from mvit.model.config import MLP_RATIO, BlockConfig, Triple
 from mvit.model.kernels import serve
 from mvit.model.kernels.norm import add_and_norm, norm
 from mvit.model.recompute import recomputed
+from mvit.model.windows import MergeConfig
 
 
 class Norm(nn.LayerNorm):
@@ -81,47 +84,94 @@ class MLP(nn.Module):
             return self.fc2(active)
 
 
+class PatchMerging(nn.Module):
+    """Neighbours side by side, their norm, and a Linear to the next width (Liu et al., ICCV 2021, section 3.1).
+
+    Where the grid ends inside a window, zeros stand beside its tokens. The class token, which has no neighbours, stands
+    beside itself.
+    """
+
+    def __init__(self, config: MergeConfig, width_out: int, *, class_token: bool) -> None:
+        super().__init__()
+        self.config = config
+        self.class_token = class_token
+        self.norm = Norm(config.width_merged)
+        self.reduction = nn.Linear(config.width_merged, width_out, bias=False)
+
+    def forward(self, x: Tensor, grid: Triple) -> tuple[Tensor, Triple]:  # (B, N, C) -> (B, M, C')
+        first, body = split_class_token(x, self.class_token)
+        t, h, w = merged = self.config.grid_of(grid)
+        step_t, step_h, step_w = self.config.stride
+        beyond = (0, 0, 0, w * step_w - grid[2], 0, h * step_h - grid[1], 0, t * step_t - grid[0])
+        x = F.pad(body.unflatten(1, grid), beyond)  # (B, T, H, W, C)
+        x = x.unflatten(3, (w, step_w)).unflatten(2, (h, step_h)).unflatten(1, (t, step_t))
+        x = (
+            x.permute(0, 1, 3, 5, 2, 4, 6, 7).flatten(4).flatten(1, 3)
+        )  # a window's tokens in order of time, row, column
+        if first is not None:
+            x = join_class_token(first.repeat(1, 1, prod(self.config.stride)), x)
+        return self.reduction(self.norm(x)), merged
+
+
 class MultiscaleBlock(nn.Module):
-    """Attention that may coarsen the grid, then an MLP; one of the two may widen the channels.
+    """Attention that may coarsen the grid, then an MLP; one of the two may widen, or a merging before them.
 
     Where the width changes the skip is a Linear of the *normalised* input (paper appendix: 2.6 points better than of
-    the raw one); where the grid changes it is max-pooled, whatever pools the queries.
+    the raw one), unless configured; where attention changes the grid it is max-pooled, whatever pools the queries.
     """
 
     def __init__(self, config: BlockConfig) -> None:
         super().__init__()
         self.config = config
+        merge, class_token = config.merge, config.class_token
+        self.merge = PatchMerging(merge, config.width, class_token=class_token) if merge else None
         self.norm1 = Norm(config.width)
         self.attn = MultiscaleAttention(config)
         self.norm2 = Norm(config.width_attention)
         self.mlp = MLP(config.width_attention, config.width_out)
-        self.proj = nn.Linear(config.width, config.width_out) if config.width_out != config.width else None
+        widens = config.width_out != config.width and config.width_skip != "none"
+        self.proj = nn.Linear(config.width, config.width_out) if widens else None
         self.drop_path = StochasticDepth(config.drop_path)
         self.recompute = False
         self.checkpointed = False
 
     def forward(self, x: Tensor, grid: Triple) -> tuple[Tensor, Triple]:  # (B, N, C) -> (B, Q, C')
+        if self.merge:
+            x, grid = self.merge(x, grid)
         with recomputed(self.norm1, x, enabled=self.recompute) as normed:
             attended, new_grid = self.attn(normed, grid)
             if self.proj and self.config.width_attention != self.config.width:
-                x = self.proj(normed)
-        x, normed = self.norm2.of_sum(self._pooled_skip(x, grid), attended, self.drop_path.factor(attended))
+                x = self._widened(x, normed)
+        if self.config.skips_attention:
+            x, normed = self.norm2.of_sum(self._pooled_skip(x, grid), attended, self.drop_path.factor(attended))
+        else:
+            x, normed = attended, self.norm2(attended)
         with recomputed(self.norm2, x, normed, enabled=self.recompute):
-            if self.proj and self.config.width_attention == self.config.width:
-                x = self.proj(normed)
-            return x + self.drop_path(self.mlp(normed)), new_grid
+            return self._past_mlp(x, normed), new_grid
 
     def of_class_token(self, x: Tensor, grid: Triple) -> Tensor:  # (B, N, C) -> (B, 1, C')
         """The class token's row of what ``forward`` gives: one query, and one row of the MLP."""
+        if self.merge:
+            x, grid = self.merge(x, grid)
         with recomputed(self.norm1, x, enabled=self.recompute) as normed:
             attended = self.attn.of_class_token(normed, grid)
         x, normed = x[:, :1], normed[:, :1]
         if self.proj and self.config.width_attention != self.config.width:
-            x = self.proj(normed)
-        x, normed = self.norm2.of_sum(x, attended, self.drop_path.factor(attended))
+            x = self._widened(x, normed)
+        if self.config.skips_attention:
+            x, normed = self.norm2.of_sum(x, attended, self.drop_path.factor(attended))
+        else:
+            x, normed = attended, self.norm2(attended)
+        return self._past_mlp(x, normed)
+
+    def _past_mlp(self, x: Tensor, normed: Tensor) -> Tensor:
         if self.proj and self.config.width_attention == self.config.width:
-            x = self.proj(normed)
-        return x + self.drop_path(self.mlp(normed))
+            x = self._widened(x, normed)
+        return x + self.drop_path(self.mlp(normed)) if self.config.skips_mlp else self.mlp(normed)
+
+    def _widened(self, x: Tensor, normed: Tensor) -> Tensor:  # (B, N, C) -> (B, N, C')
+        assert self.proj is not None
+        return self.proj(x if self.config.width_skip == "raw" else normed)
 
     def _pooled_skip(self, x: Tensor, grid: Triple) -> Tensor:
         if self.config.pool_q.stride == (1, 1, 1):

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, Self, get_args
 
-Triple = tuple[int, int, int]
-"""Time, height, width."""
+from mvit.model.windows import NO_POOL, MergeConfig, PoolConfig, Triple, convolved, divided
 
 Pooling = Literal["conv", "max", "average"]
 Positions = Literal["none", "space", "joint", "separate"]
 Initialisation = Literal["official", "torch"]
-Widening = Literal["mlp", "attention"]
+Widening = Literal["mlp", "attention", "merging"]
+WidthSkip = Literal["normalised", "raw", "none"]
 RelativePositions = Literal["none", "grid", "floor"]
 Reversible = Literal["none", "average", "mlp"]
 
@@ -23,80 +23,19 @@ WIDTH_MULTIPLE = 8
 """Of what queries and keys are extended to by relative positions (``relative.py``)."""
 
 
-def convolved(size: Triple, kernel: Triple, stride: Triple, padding: Triple) -> Triple:
-    """Size in time, height and width after a strided, padded window; raises ``ValueError`` where nothing is left."""
-    t, h, w = (
-        (n + 2 * pad - window) // step + 1 for n, window, step, pad in zip(size, kernel, stride, padding, strict=True)
-    )
-    if min(t, h, w) < 1:
-        raise ValueError(f"an input of {size} is too small for a kernel of {kernel} with stride {stride}")
-    return (t, h, w)
-
-
-def divided(size: Triple, stride: Triple) -> Triple:
-    """Size over stride, rounded down but at least 1: the official code's grid where it only sizes tables."""
-    t, h, w = (max(n // step, 1) for n, step in zip(size, stride, strict=True))
-    return (t, h, w)
-
-
-@dataclass(frozen=True, kw_only=True)
-class PoolConfig:
-    """One pooling operator; kernel 1 with stride 1 is no operator at all."""
-
-    kernel: Triple
-    stride: Triple
-    padding: Triple
-
-    @property
-    def is_identity(self) -> bool:
-        return self.kernel == (1, 1, 1) and self.stride == (1, 1, 1)
-
-    def grid_of(self, grid: Triple) -> Triple:
-        """Tokens in time, height and width that come out: ``ceil(size / stride)`` for odd kernels padded by half."""
-        return convolved(grid, self.kernel, self.stride, self.padding)
-
-    def places_read(self, grid: Triple) -> tuple[list[int], list[int], list[int]]:
-        """The coordinates along each axis that lie in some window: not all of them where strides exceed kernels."""
-        return tuple(  # type: ignore[return-value]
-            [place for place in range(size) if stride <= kernel or (place + pad) % stride < kernel]
-            for size, kernel, stride, pad in zip(grid, self.kernel, self.stride, self.padding, strict=True)
-        )
-
-    @property
-    def skips_places(self) -> bool:
-        """Whether windows leave places unread; the grid of those read pools to the same by ``packed``."""
-        gaps = any(stride > kernel for stride, kernel in zip(self.stride, self.kernel, strict=True))
-        return gaps and all(pad < kernel for pad, kernel in zip(self.padding, self.kernel, strict=True))
-
-    @property
-    def packed(self) -> "PoolConfig":
-        """The same windows on the grid of the places that are read, where they lie side by side."""
-        t, h, w = (min(stride, kernel) for stride, kernel in zip(self.stride, self.kernel, strict=True))
-        return PoolConfig(kernel=self.kernel, stride=(t, h, w), padding=self.padding)
-
-    @property
-    def skip(self) -> "PoolConfig":
-        """The max pooling that brings a skip connection to the same grid (1x3x3 for a stride of 1x2x2, as released).
-
-        The official code takes stride + 1; an odd kernel padded by half always gives ``ceil(size / stride)``, and an
-        operator that gives another grid (even kernels) is followed in its kernel and padding.
-        """
-        odd = all(kernel == 2 * padding + 1 for kernel, padding in zip(self.kernel, self.padding, strict=True))
-        if not odd:
-            return self
-        t, h, w = (stride // 2 for stride in self.stride)
-        return PoolConfig(kernel=(2 * t + 1, 2 * h + 1, 2 * w + 1), stride=self.stride, padding=(t, h, w))
-
-
 @dataclass(frozen=True, kw_only=True)
 class BlockConfig:
     """What one block is: widths in tokens' channels, pooling of its queries and of its keys and values."""
 
     stage: int
+    merge: MergeConfig | None
+    """What is before all else in the first block of a stage; None: nothing is merged."""
     width: int
     width_attention: int
     """Channels of queries, keys, values and of what the attention gives."""
     width_out: int
+    widen_in: Widening
+    width_skip: WidthSkip
     heads: int
     pooling: Pooling
     pool_q: PoolConfig
@@ -117,9 +56,28 @@ class BlockConfig:
         """Whether it is the block of a reversible model that fuses the streams, and cannot be reversed."""
         return self.reversible != "none" and self.is_first_of_stage and self.stage > 0
 
+    @property
+    def skips_attention(self) -> bool:
+        """Whether a skip connection passes the attention."""
+        return self.width_skip != "none" or self.width == self.width_attention
+
+    @property
+    def skips_mlp(self) -> bool:
+        """Whether a skip connection passes the MLP."""
+        return self.width_skip != "none" or self.width_attention == self.width_out
+
+    def merged(self, grid: Triple) -> Triple:
+        """The grid that attention is given, of the one that enters the block."""
+        return self.merge.grid_of(grid) if self.merge else grid
+
+    def grid_of(self, grid: Triple) -> Triple:
+        """The grid that leaves the block, of the one that enters it."""
+        return self.pool_q.grid_of(self.merged(grid))
+
 
 _CHOICES = {
     "widen_in": Widening,
+    "width_skip": WidthSkip,
     "pooling": Pooling,
     "positions": Positions,
     "relative_positions": RelativePositions,
@@ -152,11 +110,21 @@ class MViTConfig:
     widths: tuple[int, ...] = (96, 192, 384, 768)
     """Channels in each stage."""
     widen_in: Widening = "mlp"
-    """Where a stage's channels come from: the MLP of the last block of the stage before, or its first attention."""
+    """Where a stage's channels come from: the MLP of the last block of the stage before, or its first attention.
+
+    Or a patch merging between the two, which coarsens the grid in place of the queries: neighbours side by side, their
+    norm, a linear layer (Liu et al., Swin Transformer, ICCV 2021, section 3.1).
+    """
+    width_skip: WidthSkip = "normalised"
+    """The skip connection of the residual in which the width changes (paper, table of ablations).
+
+    A linear layer of the norm's output or of the "raw" input; "none": only what the branch gives, which then no
+    stochastic depth drops. Reversible models have a raw one, in their own way.
+    """
     heads: tuple[int, ...] = (1, 2, 4, 8)
 
     stride_q: tuple[Triple, ...] = ((1, 1, 1), (1, 2, 2), (1, 2, 2), (1, 2, 2))
-    """Stride of the query pooling in the first block of each stage: it makes the stage's grid."""
+    """Stride of the query pooling in the first block of each stage, or of the merging: it makes the stage's grid."""
     kernel_q: tuple[Triple, ...] = ((1, 1, 1), (3, 3, 3), (3, 3, 3), (3, 3, 3))
     padding_q: tuple[Triple, ...] | None = None
     """None: half the kernel."""
@@ -232,6 +200,17 @@ class MViTConfig:
                 f"reversible is {self.reversible!r} with widen_in {self.widen_in!r} and stride_q {self.stride_q[0]} in "
                 "the first stage: reversible blocks keep width and grid, so set 'attention' and (1, 1, 1)"
             )
+        if self.widen_in == "merging" and self.stride_q[0] != (1, 1, 1):
+            raise ValueError(
+                f"widen_in is 'merging' with stride_q {self.stride_q[0]} in the first stage: patches are merged "
+                "between stages, so set (1, 1, 1), and the stem's stride for a coarser first grid"
+            )
+        if self.width_skip != "normalised" and (self.widen_in == "merging" or self.reversible != "none"):
+            raise ValueError(
+                f"width_skip is {self.width_skip!r} with widen_in {self.widen_in!r} and reversible "
+                f"{self.reversible!r}: there is a choice only where attention or MLP widens a model that is not "
+                "reversible, so leave it out"
+            )
         self._check_pools()
 
     def _check_stages(self, name: str, values: Any, stages: int) -> None:
@@ -279,6 +258,9 @@ class MViTConfig:
             pool_kv = _pool(self.kernel_kv, self.stride_kv, self.padding_kv, stage)
             for place in range(blocks):
                 last = place == blocks - 1
+                merge = self._merge(stage) if self.widen_in == "merging" and stage and place == 0 else None
+                if merge:
+                    grid, width = self._table_grid(merge, grid), self.widths[stage]
                 pool_q = self._pool_q(stage, first=place == 0)
                 grid_q = self._table_grid(pool_q, grid)
                 attention = self.widths[stage]
@@ -289,9 +271,12 @@ class MViTConfig:
                 fused_by_mlp = self.reversible == "mlp" and stage > 0 and place == 0
                 yield BlockConfig(
                     stage=stage,
+                    merge=merge,
                     width=2 * width if fused_by_mlp else width,
                     width_attention=attention,
                     width_out=out,
+                    widen_in=self.widen_in,
+                    width_skip=self.width_skip,
                     heads=self.heads[stage],
                     pooling=self.pooling,
                     pool_q=pool_q,
@@ -314,10 +299,14 @@ class MViTConfig:
             return divided(grid, pool.stride)
         return pool.grid_of(grid)
 
+    def _merge(self, stage: int) -> MergeConfig:
+        stride = self.stride_q[stage]
+        return MergeConfig(kernel=stride, stride=stride, padding=(0, 0, 0), width=self.widths[stage - 1])
+
     def _pool_q(self, stage: int, *, first: bool) -> PoolConfig:
-        if first:
+        if first and self.widen_in != "merging":
             return _pool(self.kernel_q, self.stride_q, self.padding_q, stage)
-        if self.pool_every_query:
+        if first or self.pool_every_query:
             return _pool(self.kernel_q, (NO_POOL.stride,) * self.stages, self.padding_q, stage)
         return NO_POOL
 
@@ -333,9 +322,6 @@ class MViTConfig:
         if unknown:
             raise ValueError(f"unknown model field {unknown[0]!r}: the fields are {', '.join(sorted(known))}")
         return cls(**{name: _tuples(value) for name, value in values.items()})
-
-
-NO_POOL = PoolConfig(kernel=(1, 1, 1), stride=(1, 1, 1), padding=(0, 0, 0))
 
 
 def _pool(

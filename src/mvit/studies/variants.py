@@ -149,6 +149,31 @@ def columnar(base: MViTConfig, stride_kv: Triple = (1, 1, 1)) -> MViTConfig:
     return matched(base, sizes, "columnar model", ways=lambda size: (size, stemmed(size, 1)))
 
 
+@cache
+def merged(base: MViTConfig) -> MViTConfig:
+    """The base's pyramid without pooling attention: patches merged between stages, every query attends to all tokens.
+
+    Stem, grids and depths are the base's, and widths grow as the base's do, from a first one with which the cost is the
+    base's. Raises ``ValueError`` where none is matched.
+    """
+    ones = ((1, 1, 1),) * base.stages
+    pooled = {"kernel_q": ones, "stride_kv": ones, "kernel_kv": ones, "padding_q": None, "padding_kv": None}
+    kind = {"widen_in": "merging", "width_skip": "normalised", "pool_every_query": False}
+    whole = replace(base, **kind, **pooled)  # type: ignore[arg-type]
+    widest = max(base.widths)
+
+    def size(steps: int) -> MViTConfig:
+        widths = [WIDTH_STEP * max(1, round(steps * width / widest)) for width in base.widths]
+        heads = tuple(_heads(width, head_width(base)) for width in widths)
+        return replace(whole, widths=tuple(widths), heads=heads)
+
+    def sizes() -> Iterator[MViTConfig]:
+        least = bisect(range(1, 1 + 2 * widest // WIDTH_STEP), cost(base), key=lambda steps: cost(size(steps)))
+        yield from (size(steps) for steps in (least, least + 1) if steps > 0)
+
+    return matched(base, sizes, "pyramid by patch merging")
+
+
 def widening(base: MViTConfig, multiplier: float) -> MViTConfig:
     """Widths that grow by ``multiplier`` from stage to stage, from a first one with which the cost is the base's.
 

@@ -27,7 +27,7 @@ SEEN = ("frames", "sampling", "spacing", "target_fps", "short_side", "crop", "me
 """Keys of the section [data] that say what a model sees, and was trained on."""
 OF_BLOCKS = (
     *("depths", "widths", "heads", "stride_q", "pool_every_query", "pooling", "widen_in", "relative_positions"),
-    *("residual_pooling", "qkv_bias", "reversible"),
+    *("width_skip", "residual_pooling", "qkv_bias", "reversible"),
 )
 """Fields that a model for images and the one for clips that starts from it have alike."""
 

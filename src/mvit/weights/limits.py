@@ -33,6 +33,10 @@ def _everywhere(config: MViTConfig) -> Iterator[str]:
         yield "its positions are made for a grid that others round down"
     if relative and any(pool.stride[0] > 1 for pool in pools):
         yield "it has relative positions and pools over time"
+    if config.widen_in == "merging":
+        yield "its grid coarsens by patch merging"
+    if config.width_skip != "normalised":
+        yield f"its width_skip is {config.width_skip}, where only skips of the norm's output exist"
 
 
 def _unknown_to_others(config: MViTConfig) -> Iterator[str]:
