@@ -22,6 +22,7 @@ def ablate(
     pretrain: Path | None = None,
     rates: tuple[float, ...] = (),
     probe: bool = False,
+    measure: bool = False,
     plan: bool = False,
     index: Path | None = None,
     out: Path | None = None,
@@ -42,6 +43,7 @@ def ablate(
         rates: learning rates, such as 5e-4 1e-3 2e-3: each variant tries each in one run on a part of train, and has
             the one that does best on the rest of train; with --pretrain there, too
         probe: score each run with shuffled frames too
+        measure: measure how long a training step of each variant takes here, and its memory, beside the reference's
         plan: say what would run and what each variant costs, and run nothing
         index: as for scan
         out: folder for run folders and the record; runs/ablate-DATA if not given. What is done in it is kept
@@ -62,7 +64,7 @@ def ablate(
     from mvit.curation.index import place
     from mvit.distributed.interruption import TerminatedError
     from mvit.provenance import write
-    from mvit.studies import execution, findings, sweep
+    from mvit.studies import costs, execution, findings, sweep
     from mvit.training import defaults
 
     folder = out or Path("runs") / f"ablate-{runs.name_of(data)}"
@@ -78,6 +80,9 @@ def ablate(
     if probe:
         with progress_bar("probing") as progress:
             findings.probe(planned, orders=ORDERS, progress=progress)
+    if measure:
+        with progress_bar("measuring") as progress:
+            costs.measure(planned, progress=progress)
     found = {"command": shlex.join(["mvit", *sys.argv[1:]]), **findings.record(planned, diverged)}
     write(found, folder / findings.RECORD)
     print(f"\n{findings.describe(found)}\nWrote {folder / findings.RECORD}")

@@ -10,6 +10,7 @@ from mvit.deploy.predictor import load
 from mvit.evaluation import probes
 from mvit.provenance import provenance
 from mvit.recipes import recipe as recipes
+from mvit.studies import costs
 from mvit.studies.ablations import PAPER, STUDIES
 from mvit.studies.spread import contrast, deviation, mean
 from mvit.studies.sweep import Sweep, Task
@@ -22,7 +23,21 @@ PROTOCOL = (
     "by seed, with 95 % intervals by Student's t over seeds: another draw of held-out videos is not in them"
 )
 COLUMNS = (
-    *("variant", "GMAC", "params M", "lr", "before", "paper", "(diff)", "ours", "sd", "difference", "resolves"),
+    *(
+        "variant",
+        "GMAC",
+        "time",
+        "memory",
+        "params M",
+        "lr",
+        "before",
+        "paper",
+        "(diff)",
+        "ours",
+        "sd",
+        "difference",
+        "resolves",
+    ),
     *("shuffled", "n"),
 )
 PERCENT = 100
@@ -65,6 +80,7 @@ def record(sweep: Sweep, diverged: Mapping[str, str] | None = None) -> dict[str,
         "printed": PAPER,
         **provenance(hardware.choose(sweep.base.train).device.type),
         "data": _data(sweep),
+        "measured": costs.measured(sweep),
         "tuning": _tuning(sweep),
         "pretraining": {"data": _data(before), "metric": before.metric, "tuning": _tuning(before)} if before else None,
         "views": next((result["protocol"] for result in results.values()), None),
@@ -119,19 +135,26 @@ def _before(sweep: Sweep, task: Task) -> dict[str, Any] | None:
 
 
 def _study(name: str, sweep: Sweep, values: Mapping[tuple[str, int], float], metric: str) -> dict[str, Any]:
-    study = STUDIES[name]
+    study, measured = STUDIES[name], costs.measured(sweep)
     tasks = {task.variant: task for task in sweep.tasks if task.study == name}
     reference = tasks[study.reference]
     return {
         "question": study.question,
         "reference": study.reference,
         "matched": study.matched,
-        "variants": {variant: _variant(task, reference, sweep, values, metric) for variant, task in tasks.items()},
+        "variants": {
+            variant: _variant(task, reference, sweep, values, metric, measured) for variant, task in tasks.items()
+        },
     }
 
 
 def _variant(
-    task: Task, reference: Task, sweep: Sweep, values: Mapping[tuple[str, int], float], metric: str
+    task: Task,
+    reference: Task,
+    sweep: Sweep,
+    values: Mapping[tuple[str, int], float],
+    metric: str,
+    measured: dict[str, Any] | None,
 ) -> dict[str, Any]:
     seeds = [seed for seed in sweep.seeds if (task.name, seed) in values]
     pairs = [seed for seed in seeds if (reference.name, seed) in values] if task is not reference else []
@@ -143,6 +166,7 @@ def _variant(
         "runs": [f"{task.name}-{seed}" for seed in seeds],
         "gmac": task.cost.macs / 1e9,
         "parameters": task.cost.parameters,
+        "step": costs.beside(measured, task.name, reference.name) if measured else None,
         "model": task.recipe.model_config(len(sweep.listing.classes)).to_dict(),
         "printed": {"top1": printed.top1, "gmac": printed.gmac, "note": printed.note} if printed else None,
         "tuning": _chosen(sweep, task, settled=bool(own)),
@@ -227,6 +251,9 @@ def _cells(variant: str, facts: Mapping[str, Any], metric: str) -> dict[str, str
         told = "" if difference["resolved"] else " not resolvable"
         cells["difference"] = f"{difference['mean']:+.1f} [{difference['low']:+.1f}, {difference['high']:+.1f}]{told}"
         cells["resolves"] = f"{difference['resolvable']:.1f}"
+    if step := facts["step"]:
+        cells["time"] = f"{step['times_reference']['median']:.2f}"
+        cells["memory"] = f"{step['memory_times_reference']:.2f}" if step["memory_times_reference"] else "too much"
     if (tuning := facts["tuning"]) and tuning["chosen"]:
         cells["lr"] = f"{tuning['chosen']:g}"
     if before := facts["pretraining"]:
@@ -258,6 +285,11 @@ def _legend(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"ours: mean {title} in per cent over n seeds, and its standard deviation (sd)"
     yield "difference: from the reference in points, paired by seed, with its 95 % interval over seeds"
     yield "resolves: the difference that four of five such sweeps would find, by the spread of the pairs"
+    if measured := found["measured"]:
+        yield (
+            f"time, memory: of a training step of {measured['batch']} clips, measured beside the reference, of which "
+            f"they are multiples; median of {measured['rounds']} rounds, memory with weights and the optimiser's state"
+        )
     if tuning := found["tuning"]:
         rates, data = " ".join(f"{rate:g}" for rate in tuning["rates"]), tuning["data"]
         yield (
