@@ -214,3 +214,27 @@ def test_what_would_not_be_fair_is_refused(base, videos, listing, others, tmp_pa
     one_each = replace(listing, train=(listing.train[0], listing.train[-1]))
     with pytest.raises(ValueError, match=r"can be held out without emptying a class: leave out --rates"):
         sweep.planned(["small"], base, videos, one_each, tmp_path / "out", 2, rates=RATES)
+
+
+@pytest.mark.slow
+def test_other_libraries_models_are_pre_trained_and_tuned_like_ours(
+    videos, listing, others, tmp_path, monkeypatch, library
+):
+    names = {"timesformer": "transformers", "video-swin": "torchvision"}
+    for module in names.values():
+        library(module, "baselines")
+    controls = ablations.STUDIES["controls"]
+    some = replace(controls, variants={name: controls.variants[name] for name in ("mvit", *names)})
+    for module in (sweep, findings):
+        monkeypatch.setattr(module, "STUDIES", {"controls": some})
+    recipe = recipes.load(
+        recipes.path_of("study"), [override for override in OVERRIDES if not override.startswith("model.name")]
+    )
+    before = (others, find(others))
+    chosen = sweep.planned(["controls"], recipe, videos, listing, tmp_path / "out", 2, rates=RATES, pretrain=before)
+    assert execution.carry_out(chosen, echo=quiet) == {}
+    for task in chosen.tasks:
+        weights = recipes.load(chosen.run(task, 1).recipe).model.weights
+        assert weights == str(tmp_path / "out" / "pretraining" / f"{task.name}-1")
+    rows = findings.record(chosen)["studies"]["controls"]["variants"]
+    assert {len(row["tuning"]["tried"]) for row in rows.values()} == {2}
