@@ -137,6 +137,10 @@ def test_variants_are_pre_trained_tuned_and_trained_and_go_on_where_they_were_st
     assert f"starts from its variant's of the same seed on {others}: 12 videos, 3 classes" in table
     assert "lr: the best of 0.001 0.002 by one run each with seed 0, judged on 2 videos held out of train" in table
 
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    (begun / sweep.SETTINGS).write_bytes((tmp_path / "out" / sweep.SETTINGS).read_bytes())
+    assert sweep.planned(["small"], base, videos, listing, begun, 2).folder == begun, "it was killed as it began"
     for wanted, message in (
         ({}, "was begun with --pretrain .*, and this is without --pretrain"),
         ({"pretrain": (others, find(others))}, "with --rates 0.001 0.002, and this is without --rates"),

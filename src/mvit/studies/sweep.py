@@ -261,8 +261,7 @@ def planned(
     )
     if pretrain:
         sweep = sweep.after(*pretrain)
-    for stage in sweep.stages:  # what cannot be held out, or is no rate, is told before anything is trained
-        assert stage.listing.val
+    assert all(stage.listing.val for stage in sweep.stages)  # made here: what cannot be is told before any training
     _require_same_settings(sweep)
     return sweep
 
@@ -271,7 +270,7 @@ def _require_same(folder: Path, base: Recipe) -> None:
     """Raise ``ValueError`` where a sweep of another recipe, or something else, stands in a folder."""
     file = folder / RECIPE
     if not file.is_file():
-        if folder.exists() and any(folder.iterdir()):
+        if folder.exists() and any(path.name != SETTINGS for path in folder.iterdir()):
             raise ValueError(f"{folder} holds something else than a sweep: choose another folder with --out")
         return
     changes = [line for line in recipes.differences(recipes.load(file), base) if not line.startswith(MACHINE_KEYS)]
