@@ -19,7 +19,10 @@ def ablate(
     recipe: str | None = None,
     model: str | None = None,
     val: Path | None = None,
+    pretrain: Path | None = None,
+    rates: tuple[float, ...] = (),
     probe: bool = False,
+    measure: bool = False,
     plan: bool = False,
     index: Path | None = None,
     out: Path | None = None,
@@ -35,7 +38,12 @@ def ablate(
         recipe: as for train; study, which is made for this, if not given
         model: the base that variants follow from, a preset, instead of the recipe's
         val: as for train
+        pretrain: other data: each variant is trained there first, by the same recipe, and each run starts from its own
+            of the same seed
+        rates: learning rates, such as 5e-4 1e-3 2e-3: each variant tries each in one run on a part of train, and has
+            the one that does best on the rest of train; with --pretrain there, too
         probe: score each run with shuffled frames too
+        measure: measure how long a training step of each variant takes here, and its memory, beside the reference's
         plan: say what would run and what each variant costs, and run nothing
         index: as for scan
         out: folder for run folders and the record; runs/ablate-DATA if not given. What is done in it is kept
@@ -48,28 +56,33 @@ def ablate(
         raise ValueError("ablate trains one run after the other in one process: start it without torchrun or srun")
     overrides = (*recipes.as_overrides({"model.name": model}), *overrides)
     name = recipe or "study"
-    listing = find(data, val=val, **recipes.how_to_split(recipes.path_of(name), overrides))
+    how_to_split = recipes.how_to_split(recipes.path_of(name), overrides)
+    listing = find(data, val=val, **how_to_split)
+    before = (pretrain, find(pretrain, **how_to_split)) if pretrain else None
 
     from mvit import runs  # these take long to import: wrong words come first
     from mvit.curation.index import place
     from mvit.distributed.interruption import TerminatedError
     from mvit.provenance import write
-    from mvit.studies import findings, sweep
+    from mvit.studies import costs, execution, findings, sweep
     from mvit.training import defaults
 
     folder = out or Path("runs") / f"ablate-{runs.name_of(data)}"
     base = defaults.settle(name, overrides, listing, echo=lambda line: None)
-    planned = sweep.planned(study, base, data, listing, folder, seeds)
+    planned = sweep.planned(study, base, data, listing, folder, seeds, rates=rates, pretrain=before)
     if plan:
         print(findings.plan(planned))
         return DONE
     try:
-        diverged = sweep.carry_out(planned, index=index or place(data))
+        diverged = execution.carry_out(planned, index=lambda data: index or place(data))
     except TerminatedError:
         return DONE  # saved, as it was asked to
     if probe:
         with progress_bar("probing") as progress:
             findings.probe(planned, orders=ORDERS, progress=progress)
+    if measure:
+        with progress_bar("measuring") as progress:
+            costs.measure(planned, progress=progress)
     found = {"command": shlex.join(["mvit", *sys.argv[1:]]), **findings.record(planned, diverged)}
     write(found, folder / findings.RECORD)
     print(f"\n{findings.describe(found)}\nWrote {folder / findings.RECORD}")

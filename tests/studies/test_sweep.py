@@ -14,7 +14,7 @@ from mvit.data.dataset import Listing, find
 from mvit.distributed.interruption import Interrupted
 from mvit.recipes import recipe as recipes
 from mvit.recipes.recipe import Recipe
-from mvit.studies import ablations, findings, sweep
+from mvit.studies import ablations, execution, findings, sweep
 from mvit.studies.ablations import Printed, Study, Variant
 from mvit.studies.spread import contrast
 from mvit.training.course import Course
@@ -80,7 +80,7 @@ def quiet(line: str) -> None:
 
 def test_a_sweep_that_was_stopped_goes_on_and_ends_as_one_that_was_not(base, videos, listing, tmp_path, monkeypatch):
     whole = planned(base, videos, listing, tmp_path / "whole", "small", "data")
-    assert sweep.carry_out(whole, echo=quiet) == {}
+    assert execution.carry_out(whole, echo=quiet) == {}
     names = {"base", "small-none", "data-50-percent"}
     assert {path.name for path in whole.folder.iterdir() if path.is_dir()} == {
         f"{n}-{s}" for n in names for s in (0, 1)
@@ -98,12 +98,12 @@ def test_a_sweep_that_was_stopped_goes_on_and_ends_as_one_that_was_not(base, vid
 
     monkeypatch.setattr(Course, "end_epoch", stop)
     with pytest.raises(KeyboardInterrupt):
-        sweep.carry_out(stopped, echo=quiet)
+        execution.carry_out(stopped, echo=quiet)
     assert [stopped.is_done(*one) for one in stopped.runs()] == [True, False, False, False, False, False]
     first = stopped.folder / "base-0" / "model.safetensors"
     before = first.stat().st_mtime_ns
     said: list[str] = []
-    sweep.carry_out(planned(base, videos, listing, stopped.folder, "small", "data"), echo=said.append)
+    execution.carry_out(planned(base, videos, listing, stopped.folder, "small", "data"), echo=said.append)
     assert first.stat().st_mtime_ns == before
     assert said[0] == "run 1 of 6, base-0: done before"
     assert any("small-none-0: going on" in line for line in said)
@@ -145,21 +145,21 @@ def test_a_sweep_that_was_stopped_goes_on_and_ends_as_one_that_was_not(base, vid
 
 def test_a_variant_that_diverges_is_named_and_left_out(base, videos, listing, tmp_path, monkeypatch):
     chosen = planned(base, videos, listing, tmp_path / "sweep")
-    train = sweep.loop.train
+    train = execution.loop.train
 
     def diverge(recipe, listing, out, **options):
         if out.name == "small-none-1":
             raise DivergedError("it diverged")
         return train(recipe, listing, out, **options)
 
-    monkeypatch.setattr(sweep.loop, "train", diverge)
-    diverged = sweep.carry_out(chosen, echo=quiet)
+    monkeypatch.setattr(execution.loop, "train", diverge)
+    diverged = execution.carry_out(chosen, echo=quiet)
     assert diverged == {"small-none-1": "it diverged"}
     found = findings.record(chosen, diverged)
     assert not found["complete"]
     row = found["studies"]["small"]["variants"]["none"]
     assert (len(row["top1"]["values"]), row["difference"]) == (1, None)
-    assert "small-none-1 diverged, and is left out: it diverged" in findings.describe(found)
+    assert "small-none-1 came to no result, and is left out: it diverged" in findings.describe(found)
 
 
 def test_a_plan_writes_nothing(base, videos, listing, tmp_path):

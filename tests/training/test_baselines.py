@@ -96,7 +96,8 @@ def test_a_run_folder_whose_tensors_are_another_models_is_refused(listing, tmp_p
         (("train.memory=1GB",), "train.memory is .* for MViT and not for video_swin"),
         (("train.batch=auto",), "train.batch is .* for MViT"),
         (("optim.layer_decay=0.7",), "optim.layer_decay is 0.7, which is for MViT"),
-        (("model.weights=run",), "model.weights is .* for MViT"),
+        (("model.weights=run", "model.freeze=1"), "model.freeze is 1, which is for MViT"),
+        (("model.weights=run", "model.inflate=mean"), "model.inflate is .* for MViT"),
         (("data.frames=5",), r"cannot cut 5x32x32 into patches of \(2, 4, 4\)"),
         (("data.frames=1",), "is a model of clips"),
         (("model.heads=[3, 3, 3, 3]",), "choose a divisor"),
@@ -108,14 +109,60 @@ def test_what_a_baseline_cannot_be_is_said_in_a_sentence(overrides, message):
         recipe_of("video_swin", *overrides)
 
 
-def test_no_run_starts_from_anothers_model_nor_such_a_model_from_a_run(listing, tmp_path):
+@pytest.mark.parametrize("name", SMALL)
+def test_a_baseline_starts_from_a_run_of_the_same_with_a_new_head_for_other_classes(name, listing, tmp_path, library):
+    library(LIBRARIES[name], "baselines")
+    run = loop.train(recipe_of(name, "train.epochs=1"), listing, tmp_path / "run", echo=lambda line: None)
+    _, before = weights.stored(run)
+
+    def first(recipe, listing, out) -> tuple[dict[str, torch.Tensor], str]:
+        """What is learned from, at a rate so small that it stays."""
+        slow = replace(recipe, optim=replace(recipe.optim, lr=1e-30, ema_decay=None))
+        said: list[str] = []
+        loop.train(slow, listing, tmp_path / out, echo=said.append)
+        return weights.stored(tmp_path / out)[1], "\n".join(said)
+
+    found = defaults.settle(None, [f"model.weights={run}", *COMMON, "train.epochs=1"], listing, echo=lambda line: None)
+    assert found.model.fields == recipes.load(run / "recipe.toml").model.fields, "the run says the size"
+    same, said = first(found, listing, "same")
+    assert all(torch.equal(same[key], before[key]) for key in before if before[key].is_floating_point())
+    assert "reinitialised" not in said
+    two = replace(
+        listing,
+        classes=listing.classes[:2],
+        train=tuple(s for s in listing.train if s.label in listing.classes[:2]),
+        val=tuple(s for s in listing.val if s.label in listing.classes[:2]),
+    )
+    other, said = first(found, two, "other")
+    new = {key for key in before if before[key].shape != other[key].shape}
+    assert {other[key].shape[0] for key in new} == {2}
+    assert len(new) == 2, "a weight and a bias"
+    assert all(torch.equal(other[key], before[key]) for key in before if key not in new)
+    assert "3 to 2 classes" in said
+
+
+def test_what_does_not_fit_a_baseline_is_not_started_from(listing, finished, tmp_path):
     run = tmp_path / "run"
     run.mkdir()
     (run / "recipe.toml").write_text(recipes.dumps(recipe_of("video_swin")), encoding="utf-8")
-    with pytest.raises(ValueError, match="is a run of video_swin, another library's model"):
-        defaults.settle(None, [f"model.weights={run}"], listing, echo=lambda line: None)
-    with pytest.raises(ValueError, match="but timesformer starts from scratch"):
+    for wanted in ("timesformer", "mvit_tiny_16x64"):
+        with pytest.raises(ValueError, match=f"is a run of video_swin: {wanted} does not start from it"):
+            defaults.settle(None, [f"model.name={wanted}", f"model.weights={run}"], listing, echo=lambda line: None)
+    with pytest.raises(ValueError, match="video_swin does not start from it, only mvit_test_4x32 does"):
+        defaults.settle(None, ["model.name=video_swin", f"model.weights={finished}"], listing, echo=lambda line: None)
+    with pytest.raises(ValueError, match="which is no run here, and timesformer starts from scratch"):
         defaults.settle("study", ["model.name=timesformer", "model.weights=k400"], listing, echo=lambda line: None)
+
+    whole = loop.train(recipe_of("video_swin", "train.epochs=1"), listing, tmp_path / "whole", echo=lambda line: None)
+    for source, message in (
+        (whole, r"does not fit the model: .* it has width 8, not 16"),
+        (finished, "holds no video_swin that was trained here"),
+        (tmp_path / "none", "does not exist: video_swin starts from"),
+    ):
+        recipe = recipe_of("video_swin", "model.width=16", f"model.weights={source}")
+        with pytest.raises((ValueError, FileNotFoundError), match=message):
+            loop.train(recipe, listing, tmp_path / "refused", echo=lambda line: None)
+        assert not (tmp_path / "refused").exists() or not any((tmp_path / "refused").iterdir())
 
 
 def test_a_field_of_baselines_is_none_of_ours_and_unknown_names_are_told_the_nearest():

@@ -192,7 +192,8 @@ def make(values: Mapping[str, Any]) -> Recipe:
 def _require_plain(recipe: Recipe) -> None:
     """Raise ``ValueError`` for what is arithmetic over MViT's blocks, and so for no other model."""
     asked = {
-        "model.weights": bool(recipe.model.weights),
+        "model.inflate": recipe.model.inflate is not None,
+        "model.freeze": recipe.model.freeze != 0,
         "optim.layer_decay": recipe.optim.layer_decay < 1,
         "train.memory": recipe.train.memory is not None,
         "train.parallel": recipe.train.parallel == "fsdp",

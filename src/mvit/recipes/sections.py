@@ -23,7 +23,8 @@ class ModelRecipe:
     slowfast, and for images deit, resnet, swin, pvt_v2, whose fields are those of ``BaselineConfig``."""
     weights: str = ""
     """Trained weights to start from: a run folder, a checkpoint, or the name of published ones, such as "k400", which
-    `mvit info NAME` lists, or those of another preset, such as "mvit_b_16_image/in1k". Empty: from scratch."""
+    `mvit info NAME` lists, or those of another preset, such as "mvit_b_16_image/in1k". A baseline starts from a run of
+    the same one alone. Empty: from scratch."""
     inflate: Literal["centre", "repeat", "mean"] | None = None
     """What an image model's kernels become over time in a model for clips: docs/models.md; false: they are refused."""
     freeze: int | Literal["all"] = 0

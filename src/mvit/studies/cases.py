@@ -5,6 +5,7 @@ backward pass and AdamW in one kernel.
 """
 
 import gc
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -24,6 +25,7 @@ from mvit.model.mvit import MViT
 from mvit.model.presets import PRESETS, get_config, nearest
 from mvit.model.reversible import ReversibleBlock
 from mvit.training.memory import is_lack_of_memory
+from mvit.weights.build import Config, build
 from mvit.weights.create import create_model
 
 Dtype = Literal["float32", "bfloat16", "autocast"]
@@ -49,10 +51,18 @@ class Case:
     device: str
     train: bool = False
     way: Way = "eager"
+    config: Config | None = None
+    """Of a model at a size of its own, which ``name`` is only a name for; None: the model of that name."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values that JSON can hold."""
-        return asdict(self) | {"clip": list(self.clip)}
+        """Plain values that JSON can hold; the size is in them where it is the case's own."""
+        known = asdict(self) | {"clip": list(self.clip)}
+        return known if self.config else {key: value for key, value in known.items() if key != "config"}
+
+    @property
+    def size(self) -> dict[str, Any] | None:
+        """The configuration, as JSON gives it back."""
+        return json.loads(json.dumps(self.config.to_dict())) if self.config else None
 
     @property
     def product_dtype(self) -> str:
@@ -167,7 +177,13 @@ class Subject:
         self.case = case
         torch.manual_seed(0)
         kind = torch.bfloat16 if case.dtype == "bfloat16" else torch.float32
-        made = baselines.create(case.name) if case.name in BASELINES else create_model(case.name, clip=case.clip)
+        made: nn.Module
+        if case.config is not None:
+            made = build(case.config)
+        elif case.name in BASELINES:
+            made = baselines.create(case.name)
+        else:
+            made = create_model(case.name, clip=case.clip)
         self.model: nn.Module = made.to(case.device, kind).train(case.train)
         self.clips = torch.randn(case.batch, 3, *case.clip, device=case.device, dtype=kind)
         self.labels = torch.zeros(case.batch, dtype=torch.long, device=case.device)

@@ -8,9 +8,9 @@ from typing import Any
 from mvit.data.dataset import Listing
 from mvit.deploy.predictor import load
 from mvit.evaluation import probes
-from mvit.evaluation.evaluate import RESULT_FILE
 from mvit.provenance import provenance
 from mvit.recipes import recipe as recipes
+from mvit.studies import costs
 from mvit.studies.ablations import PAPER, STUDIES
 from mvit.studies.spread import contrast, deviation, mean
 from mvit.studies.sweep import Sweep, Task
@@ -19,10 +19,27 @@ from mvit.training.run import Run
 
 RECORD = "ablate.json"
 PROTOCOL = (
-    "each variant trained from scratch by the same recipe on the same videos with every seed; differences are paired "
+    "each variant trained {start} by the same recipe{rate} on the same videos with every seed; differences are paired "
     "by seed, with 95 % intervals by Student's t over seeds: another draw of held-out videos is not in them"
 )
-COLUMNS = ("variant", "GMAC", "params M", "paper", "(diff)", "ours", "sd", "difference", "resolves", "shuffled", "n")
+COLUMNS = (
+    *(
+        "variant",
+        "GMAC",
+        "time",
+        "memory",
+        "params M",
+        "lr",
+        "before",
+        "paper",
+        "(diff)",
+        "ours",
+        "sd",
+        "difference",
+        "resolves",
+    ),
+    *("shuffled", "n"),
+)
 PERCENT = 100
 
 Progress = Callable[[int, int], None]
@@ -53,26 +70,19 @@ def _probe(folder: Path, listing: Listing, orders: int) -> None:
 
 def record(sweep: Sweep, diverged: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Everything that is known of a sweep, done or not, as JSON holds it; shares are fractions, differences points."""
-    results = {
-        (task.name, seed): json.loads((sweep.run(task, seed).folder / RESULT_FILE).read_text(encoding="utf-8"))
-        for task, seed in sweep.runs()
-        if sweep.is_done(task, seed)
-    }
-    metric = "map" if sweep.listing.multi_label else "top1"
-    listing = sweep.listing
+    results = _results(sweep)
+    metric, before = sweep.metric, sweep.pretraining
+    start = f"from its own run of the same seed on {before.data}" if before else "from scratch"
     return {
         "what": "ablations",
         "complete": len(results) == len(sweep.runs()),
-        "protocol": PROTOCOL,
+        "protocol": PROTOCOL.format(start=start, rate=" but for a learning rate of its own" if sweep.rates else ""),
         "printed": PAPER,
         **provenance(hardware.choose(sweep.base.train).device.type),
-        "data": {
-            "path": str(sweep.data),
-            "classes": len(listing.classes),
-            "train": len(listing.train),
-            "val": len(listing.val),
-            "how": listing.how,
-        },
+        "data": _data(sweep),
+        "measured": costs.measured(sweep),
+        "tuning": _tuning(sweep),
+        "pretraining": {"data": _data(before), "metric": before.metric, "tuning": _tuning(before)} if before else None,
         "views": next((result["protocol"] for result in results.values()), None),
         "recipe": recipes.as_dict(sweep.base),
         "seeds": list(sweep.seeds),
@@ -85,20 +95,66 @@ def record(sweep: Sweep, diverged: Mapping[str, str] | None = None) -> dict[str,
     }
 
 
+def _results(sweep: Sweep) -> dict[tuple[str, int], dict[str, Any]]:
+    return {(task.name, seed): sweep.result(task, seed) for task, seed in sweep.runs() if sweep.is_done(task, seed)}
+
+
+def _data(sweep: Sweep) -> dict[str, Any]:
+    listing = sweep.listing
+    parts = {"train": len(listing.train), "val": len(listing.val), "how": listing.how}
+    return {"path": str(sweep.data), "classes": len(listing.classes), **parts}
+
+
+def _tuning(sweep: Sweep) -> dict[str, Any] | None:
+    """By which videos learning rates were chosen, for all variants alike."""
+    if not sweep.rates:
+        return None
+    tried = sweep.tuning[sweep.rates[0]]
+    return {"rates": list(sweep.rates), "seed": tried.seeds[0], "metric": tried.metric, "data": _data(tried)}
+
+
+def _chosen(sweep: Sweep, task: Task, *, settled: bool) -> dict[str, Any] | None:
+    """What each learning rate came to, and the best of them where all that could were tried."""
+    if not sweep.rates:
+        return None
+    tried = {f"{rate:g}": value for rate, value in sweep.tried(task).items()}
+    return {"tried": tried, "chosen": sweep.chosen(task) if settled else None}
+
+
+def _before(sweep: Sweep, task: Task) -> dict[str, Any] | None:
+    """What the runs had learned elsewhere that a variant's start from."""
+    before, start = sweep.pretraining, sweep.start(task)
+    if before is None or start is None:
+        return None
+    seeds = [seed for seed in before.seeds if before.is_done(start, seed)]
+    return {
+        "runs": [before.run(start, seed).folder.relative_to(sweep.folder).as_posix() for seed in seeds],
+        before.metric: _spread([before.result(start, seed)[before.metric] for seed in seeds]),
+        "tuning": _chosen(before, start, settled=bool(seeds)),
+    }
+
+
 def _study(name: str, sweep: Sweep, values: Mapping[tuple[str, int], float], metric: str) -> dict[str, Any]:
-    study = STUDIES[name]
+    study, measured = STUDIES[name], costs.measured(sweep)
     tasks = {task.variant: task for task in sweep.tasks if task.study == name}
     reference = tasks[study.reference]
     return {
         "question": study.question,
         "reference": study.reference,
         "matched": study.matched,
-        "variants": {variant: _variant(task, reference, sweep, values, metric) for variant, task in tasks.items()},
+        "variants": {
+            variant: _variant(task, reference, sweep, values, metric, measured) for variant, task in tasks.items()
+        },
     }
 
 
 def _variant(
-    task: Task, reference: Task, sweep: Sweep, values: Mapping[tuple[str, int], float], metric: str
+    task: Task,
+    reference: Task,
+    sweep: Sweep,
+    values: Mapping[tuple[str, int], float],
+    metric: str,
+    measured: dict[str, Any] | None,
 ) -> dict[str, Any]:
     seeds = [seed for seed in sweep.seeds if (task.name, seed) in values]
     pairs = [seed for seed in seeds if (reference.name, seed) in values] if task is not reference else []
@@ -110,8 +166,11 @@ def _variant(
         "runs": [f"{task.name}-{seed}" for seed in seeds],
         "gmac": task.cost.macs / 1e9,
         "parameters": task.cost.parameters,
+        "step": costs.beside(measured, task.name, reference.name) if measured else None,
         "model": task.recipe.model_config(len(sweep.listing.classes)).to_dict(),
         "printed": {"top1": printed.top1, "gmac": printed.gmac, "note": printed.note} if printed else None,
+        "tuning": _chosen(sweep, task, settled=bool(own)),
+        "pretraining": _before(sweep, task),
         "printed_difference": round(printed.top1 - other.top1, 1) if printed and other else None,
         metric: _spread(own),
         "difference": contrast(
@@ -151,6 +210,12 @@ def describe(found: Mapping[str, Any]) -> str:
     """A table for each study, and what its columns mean."""
     lines = [] if found["complete"] else ["NOT COMPLETE: the same command goes on"]
     lines.append(f"{len(found['seeds'])} seeds; {found['data']['val']:,} held-out videos; {found['views'] or 'no run'}")
+    if before := found["pretraining"]:
+        data = before["data"]
+        lines.append(
+            f"each run starts from its variant's of the same seed on {data['path']}: {data['train']:,} videos, "
+            f"{data['classes']} classes"
+        )
     for name, study in found["studies"].items():
         matched = ", matched by cost" if study["matched"] else ""
         lines += ["", f"{name}: {study['question']} (reference: {study['reference']}{matched})", ""]
@@ -186,6 +251,15 @@ def _cells(variant: str, facts: Mapping[str, Any], metric: str) -> dict[str, str
         told = "" if difference["resolved"] else " not resolvable"
         cells["difference"] = f"{difference['mean']:+.1f} [{difference['low']:+.1f}, {difference['high']:+.1f}]{told}"
         cells["resolves"] = f"{difference['resolvable']:.1f}"
+    if step := facts["step"]:
+        cells["time"] = f"{step['times_reference']['median']:.2f}"
+        cells["memory"] = f"{step['memory_times_reference']:.2f}" if step["memory_times_reference"] else "too much"
+    if (tuning := facts["tuning"]) and tuning["chosen"]:
+        cells["lr"] = f"{tuning['chosen']:g}"
+    if before := facts["pretraining"]:
+        there = before.get("map") or before.get("top1")
+        if there["mean"] is not None:
+            cells["before"] = f"{PERCENT * there['mean']:.1f}"
     if facts["shuffled"]:
         cells["shuffled"] = f"{PERCENT * facts['shuffled']['mean']:.1f}"
     return cells
@@ -211,7 +285,31 @@ def _legend(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"ours: mean {title} in per cent over n seeds, and its standard deviation (sd)"
     yield "difference: from the reference in points, paired by seed, with its 95 % interval over seeds"
     yield "resolves: the difference that four of five such sweeps would find, by the spread of the pairs"
+    if measured := found["measured"]:
+        yield (
+            f"time, memory: of a training step of {measured['batch']} clips, measured beside the reference, of which "
+            f"they are multiples; median of {measured['rounds']} rounds, memory with weights and the optimiser's state"
+        )
+    if tuning := found["tuning"]:
+        rates, data = " ".join(f"{rate:g}" for rate in tuning["rates"]), tuning["data"]
+        yield (
+            f"lr: the best of {rates} by one run each with seed {tuning['seed']}, judged on {data['val']:,} videos "
+            f"held out of train; the runs learn from all {found['data']['train']:,}"
+        )
+        for study in found["studies"].values():
+            for variant, facts in study["variants"].items():
+                for tried, where in ((facts["tuning"], ""), ((facts["pretraining"] or {}).get("tuning"), " before")):
+                    if tried and tried["tried"]:
+                        each = ", ".join(f"{PERCENT * value:.1f} at {rate}" for rate, value in tried["tried"].items())
+                        yield f"  {variant}{where}: {each}"
+    if before := found["pretraining"]:
+        there = "mAP" if before["metric"] == "map" else "top-1"
+        tuned = ", each at the best of the same rates there" if before["tuning"] else ""
+        yield (
+            f"before: mean {there} of the runs that these start from, on {before['data']['val']:,} held-out videos of "
+            f"{before['data']['path']}{tuned}"
+        )
     if any(facts["shuffled"] for study in found["studies"].values() for facts in study["variants"].values()):
         yield f"shuffled: mean {title} with the frames of each clip in random orders, one view"
     for run, why in found["diverged"].items():
-        yield f"{run} diverged, and is left out: {why}"
+        yield f"{run} came to no result, and is left out: {why}"

@@ -61,8 +61,11 @@ def settle(
         found |= for_images(medium)  # last, as a run on videos says otherwise
     model = (_values(found) | given).get("model.name", recipes.DEFAULT_MODEL)
     recipes.config_of(model)  # a model that does not exist has no weights to speak of
-    if model in SIZES and given.get("model.weights"):
-        raise ValueError(f"model.weights is {given['model.weights']!r}, but {model} starts from scratch: leave it out")
+    if model in SIZES and (run := given.get("model.weights")) and not Path(run).exists():
+        raise ValueError(
+            f"model.weights is {run!r}, which is no run here, and {model} starts from scratch or from a run of its "
+            "own: name one, or leave it out"
+        )
     lacking = Lacking("none are named")
     if auto or (by_data and named != "scratch" and "model.weights" not in given):
         given.pop("model.weights", None)
@@ -87,7 +90,8 @@ def settle(
                 echo(f"note: {key} is {ours}, as it was given; {entry.reason} were trained with {theirs}")
         found |= wanted
     if by_data:
-        found |= inflation(model, weights, _values(found) | given) if weights else {}
+        if weights and model not in SIZES:
+            found |= inflation(model, weights, _values(found) | given)
         kind: Kind = "finetune" if weights and named != "scratch" else "scratch"
         known = _values(found) | given
         if known.get("train.batch") == "auto":  # rates and averages follow from the number
@@ -129,22 +133,23 @@ def from_run(given: Mapping[str, Any], medium: Medium) -> dict[str, Resolved]:
     """The model of a run whose weights are given, and what it sees; nothing where they are not a run's.
 
     For another model that is named, the norm of pixels alone. Videos have the preset's frames after a run on images;
-    raises ``ValueError`` where those of a model for images do.
+    raises ``ValueError`` where those of a model for images do, and where one of two models is another library's.
     """
     file = _recipe_of(given.get("model.weights") or "-")
     if not file.is_file():
         return {}
     values = recipes.given(file)
     name = values.get("model.name", recipes.DEFAULT_MODEL)
-    if name in SIZES:
-        raise ValueError(f"{file.parent} is a run of {name}, another library's model: no run starts from it")
-    if given.get("model.name", name) != name:
+    wanted = given.get("model.name", name)
+    if wanted != name and {wanted, name} & set(SIZES):
+        raise ValueError(f"{file.parent} is a run of {name}: {wanted} does not start from it, only {name} does")
+    if wanted != name:
         kept = {"data.mean", "data.std"}
     else:
         started = ("model.weights", "model.inflate", "model.freeze")
         kept = {key for key in values if key.startswith("model.") and key not in started}
         kept |= {f"data.{key}" for key in SEEN if key != "short_side" or "data.crop" not in given}
-        if medium == "videos" and values.get("data.frames") == 1:
+        if medium == "videos" and values.get("data.frames") == 1 and name not in SIZES:
             kept.remove("data.frames")
             if get_config(name).clip[0] == 1 and "data.frames" not in given:
                 config = recipes.load(file).model_config(1)

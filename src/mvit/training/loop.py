@@ -23,6 +23,7 @@ from mvit.model.config import MViTConfig
 from mvit.model.mvit import MViT
 from mvit.recipes import recipe as recipes
 from mvit.recipes.recipe import Recipe
+from mvit.recipes.sections import ModelRecipe
 from mvit.training import batch, checkpoint, events, hardware, optim
 from mvit.training.course import Course
 from mvit.training.learner import learner
@@ -127,10 +128,8 @@ def _train(
         )
         limit.check(left_out)
         saved = checkpoint.handed(ranks, lambda: checkpoint.load_latest(run.checkpoints, echo))
-    if saved is None and recipe.model.weights and isinstance(config, MViTConfig):
-        start = ranks.from_first(  # one download, if it is one
-            lambda: weights.read(hub.located(recipe.model.name, recipe.model.weights), config=config)
-        )
+    if saved is None and recipe.model.weights:
+        start = ranks.from_first(lambda: _start(recipe.model, config))  # one download, if it is one
     if not resume:
         unreadable = ranks.from_first(
             lambda: look_through(listing, preprocessing.sampling, echo, recipe.train.workers, index)
@@ -169,9 +168,13 @@ def _train(
         # ---- model: from scratch, from weights, or from the last checkpoint ----
         torch.manual_seed(recipe.train.seed)
         model = weights.build(config)
-        if start is not None and isinstance(model, MViT):
+        if start is not None:
             _, state, report = start
-            echo(str(weights.fit(model, state, report, recipe.model.inflate)))
+            if isinstance(model, MViT):
+                weights.fit(model, state, report, recipe.model.inflate)
+            else:
+                model.load_state_dict(state, strict=False)  # but for a head of other classes it is whole
+            echo(str(report))
         plan = None
         if isinstance(model, MViT):
             model.freeze(recipe.model.freeze)
@@ -247,6 +250,12 @@ def _train(
                     where = _whereabouts(course.position, recipe, len(loader))
                     echo(f"stopped {where}, and saved: the same command with --out {run.folder} --resume goes on")
                     raise
+
+
+def _start(model: ModelRecipe, config: weights.Config) -> tuple[Any, dict[str, torch.Tensor], weights.LoadingReport]:
+    if isinstance(config, MViTConfig):
+        return weights.read(hub.located(model.name, model.weights), config=config)
+    return weights.read_same(model.weights, config)
 
 
 def whole_batches(known: Mapping[str, Any], videos: int, batch: int, ranks: int) -> bool:

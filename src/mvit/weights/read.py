@@ -77,7 +77,7 @@ def read(path: str | Path, config: MViTConfig | None = None) -> tuple[MViTConfig
     if (other := baseline_of(path)) is not None:
         raise CheckpointError(
             f"{path} is {other.baseline} by {LIBRARIES[other.baseline]}: it can be evaluated, probed and predicted "
-            "with, but no MViT starts from it, nor is it converted"
+            "with, and started from by the same model, but no MViT starts from it, nor is it converted"
         )
     state, cfg = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     if not state:
@@ -97,7 +97,7 @@ def read(path: str | Path, config: MViTConfig | None = None) -> tuple[MViTConfig
     except ValueError as why:
         raise CheckpointError(f"{path}: {why}") from why
     report = LoadingReport(path, dialect, loaded=sorted(ours), ignored=aliases)
-    report.not_finite = sorted(name for name, tensor in ours.items() if not tensor.isfinite().all())
+    report.not_finite = _not_finite(ours)
     described = _described(path, required=config is None) if dialect == "mvit" else None
     if described is None:
         keys = slowfast.parse(cfg) if isinstance(cfg, str) else {}
@@ -131,6 +131,39 @@ def stored(path: str | Path) -> tuple[Config, dict[str, Tensor]]:
     state, _ = _read_safetensors(file)
     check(file, state, other)
     return other, state
+
+
+def read_same(path: str | Path, config: BaselineConfig) -> tuple[BaselineConfig, dict[str, Tensor], LoadingReport]:
+    """What another library's model starts from: tensors of a run of the same one, the head's only for as many classes.
+
+    Rates of what is dropped may be others. Raises ``CheckpointError`` for all but a run folder, or its file, of this
+    model at this size, ``FileNotFoundError``.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist: {config.baseline} starts from a run of the same model")
+    if baseline_of(path) is None:
+        raise CheckpointError(
+            f"{path} holds no {config.baseline} that was trained here: it starts from a run of the same model alone"
+        )
+    started, state = stored(path)
+    ours, theirs = config.to_dict(), started.to_dict()
+    free = ("num_classes", "drop_path", "head_dropout")
+    differing = [f"{name} {theirs[name]}, not {ours[name]}" for name in ours if theirs[name] != ours[name]]
+    if differing := [words for words in differing if not words.startswith(free)]:
+        raise CheckpointError(
+            f"{path} does not fit the model: {config.baseline} starts from a run of the same size, and it has "
+            f"{'; '.join(differing)}"
+        )
+    report = LoadingReport(path, LIBRARIES[config.baseline])
+    with torch.device("meta"):
+        wanted = build(config).state_dict()
+    for name in [name for name, tensor in state.items() if tensor.shape != wanted[name].shape]:
+        del state[name]
+        report.reinitialised.append(f"{name} ({started.num_classes} to {config.num_classes} classes)")
+    report.loaded = sorted(state)
+    report.not_finite = _not_finite(state)
+    return config, state, report
 
 
 def baseline_of(path: str | Path) -> BaselineConfig | None:
@@ -195,6 +228,10 @@ def _described(path: Path, *, required: bool) -> MViTConfig | None:
         return MViTConfig.from_dict(config)
     except (TypeError, ValueError) as why:
         raise CheckpointError(f"{path.parent / DESCRIPTION_FILE} does not describe a model: {why}") from why
+
+
+def _not_finite(state: Mapping[str, Tensor]) -> list[str]:
+    return sorted(name for name, tensor in state.items() if not tensor.isfinite().all())
 
 
 def _not_dense(tensor: Tensor) -> str:
