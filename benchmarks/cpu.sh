@@ -32,5 +32,6 @@ bench peers-clips model mvit_b_16x4 --against pytorchvideo_mvit_b_16x4 --runs 9
 bench peers-images model mvit_b_16_image mvitv2_s_image mvitv2_b_image \
     --against pytorchvideo_mvit_b_16_image timm_mvitv2_s_image timm_mvitv2_b_image vit_b_16 --batch 8 --runs 9
 bench plan plan mvit_b_16x4 --train --dtype autocast --memory 16GB --runs 3
+python benchmarks/full_resolution.py --out "$results/$machine-full-resolution.json"
 
 python benchmarks/table.py

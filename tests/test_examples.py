@@ -50,7 +50,7 @@ def test_frames_of_views(videos, capsys):
     assert "0% of a clip's frames are padding" in out
 
 
-def test_training_and_the_pyramid(videos, tmp_path, capsys):
+def test_training_the_pyramid_and_how_far_attention_reaches(videos, tmp_path, capsys):
     run = tmp_path / "run"
     small = ("model.name=mvit_test_4x32", "train.epochs=1", "train.batch=4", "train.workers=0", "data.spacing=2")
     example("train_in_python")(str(videos), str(run), *small)
@@ -60,6 +60,15 @@ def test_training_and_the_pyramid(videos, tmp_path, capsys):
         ["32", "channels", "on", "2x8x8"],  # widened in the last MLP of the stage
         ["32", "channels", "on", "2x4x4"],
     ]
+    columnar = tmp_path / "columnar"
+    pools = [f"model.{field}=[[1,1,1]]" for field in ("stride_q", "kernel_q", "stride_kv", "kernel_kv")]
+    one_stage = ("model.depths=[2]", "model.widths=[16]", "model.heads=[1]", *pools)
+    example("train_in_python")(str(videos), str(columnar), *small, *one_stage)
+    capsys.readouterr()
+    example("attention_distance")(str(tmp_path / "reach.svg"), f"{run},{columnar}", str(videos / "rise" / "0.mp4"))
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == ["run", "columnar"]
+    figure = (tmp_path / "reach.svg").read_text(encoding="utf-8")
+    assert figure.count("in space: pixels") == figure.count("in time: frames") == 2
 
 
 def test_vectors_to_search_and_to_learn_from(videos, tmp_path, capsys):

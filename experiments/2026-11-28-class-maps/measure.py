@@ -17,7 +17,7 @@ from mvit.explanation.class_maps import entered
 from mvit.explanation.pooling import grids, on_pixels
 from mvit.explanation.rollout import rollout
 
-SHARE = 0.2
+SHARE, CHANCES = 0.2, 8
 
 
 def products(model, clip, label, index):
@@ -38,20 +38,33 @@ def products(model, clip, label, index):
 
 
 def maps(model, clip, label, draw):
-    """Every map by name, (T, H, W)."""
+    """Every map by name, (1, T, H, W); those of chance, of which there are several."""
     size, first = tuple(clip.shape[2:]), int(model.config.class_token)
     found = {}
     for stage in (2, model.config.stages):
         index = entered(model.config, stage)
         for name, values in products(model, clip, label, index).items():
-            found[f"stage {stage}, {name}"] = on_pixels(values, model.config, size, index)[0]
+            found[f"stage {stage}, {name}"] = on_pixels(values, model.config, size, index)
     blocks = list(attentions(model, clip))
     shares, even = (rollout(each)[:, first:] for each in (blocks, [block.indifferent() for block in blocks]))
-    found["rollout"] = on_pixels(shares / even, model.config, size, 0)[0]
-    found["brightness"] = clip[0].mean(0)
+    found["rollout"] = on_pixels(shares / even, model.config, size, 0)
+    found["brightness"] = clip.mean(1)
     index = entered(model.config, model.config.stages)
     cells = int(np.prod(grids(model.config, size)[index]))
-    found["chance"] = on_pixels(torch.rand(1, cells, generator=draw), model.config, size, index)[0]
+    found["chance"] = on_pixels(torch.rand(CHANCES, cells, generator=draw), model.config, size, index)
+    return found
+
+
+@torch.no_grad()
+def losses(model, clip, label, values, draw):
+    """Minus the log-probability without the pixels that a map has highest, and without those that it has lowest."""
+    values = values + 1e-9 * torch.rand(values.shape, generator=draw)  # ties are broken by chance
+    edges = [values.flatten().kthvalue(int(values.numel() * share)).values for share in (1 - SHARE, SHARE)]
+    found = []
+    for covered in (values > edges[0], values <= edges[1]):
+        grey = clip.clone()
+        grey[0][:, covered] = 0  # the mean that clips are normalised by
+        found.append(-model(grey).log_softmax(-1)[0, label].item())
     return found
 
 
@@ -65,18 +78,12 @@ def main(run, table, every=4):
         with torch.no_grad():
             before = model(clip).log_softmax(-1)[0]
         label = int(before.argmax())
-        for name, values in maps(model, clip, label, draw).items():
-            values = values + 1e-9 * torch.rand(values.shape, generator=draw)  # ties are broken by chance
-            edges = [values.flatten().kthvalue(int(values.numel() * share)).values for share in (1 - SHARE, SHARE)]
-            for covered in (values > edges[0], values <= edges[1]):
-                grey = clip.clone()
-                grey[0][:, covered] = 0  # the mean that clips are normalised by
-                with torch.no_grad():
-                    fall = before[label] - model(grey).log_softmax(-1)[0, label]
-                falls.setdefault(name, []).append(fall.item())
+        for name, drawn in maps(model, clip, label, draw).items():
+            pairs = [losses(model, clip, label, values, draw) for values in drawn]
+            falls.setdefault(name, []).append(before[label].item() + np.mean(pairs, axis=0))
     print(f"{len(videos)} videos")
     for name, values in falls.items():
-        highest, lowest = np.array(values).reshape(-1, 2).T
+        highest, lowest = np.array(values).T
         error = highest.std() / len(highest) ** 0.5
         print(f"{name:30} highest {highest.mean():.2f} ±{error:.2f}  lowest {lowest.mean():.2f}")
 

@@ -200,6 +200,13 @@ def test_runs_stand_side_by_side_with_mean_and_spread_over_seeds(make_run, tmp_p
     assert "cannot be compared" not in page.text
 
 
+def test_runs_of_one_seed_are_no_spread_over_seeds(make_run, tmp_path):
+    runs = [make_run(tmp_path / name, CLASSES, skill=skill) for name, skill in (("wrong", -50), ("right", 50))]
+    page = shown(*runs).text
+    assert "0.0 % 0.0 to" in page
+    assert "mean of" not in page
+
+
 def test_runs_measured_otherwise_are_neither_averaged_nor_taken_as_alike(make_run, tmp_path):
     first = make_run(tmp_path / "a" / "run", CLASSES, seed=0)
     second = make_run(tmp_path / "b" / "run", CLASSES, seed=1, protocol="1x1 views, 16x4, short side 256, crop 224")
@@ -300,6 +307,33 @@ def test_a_browser_shows_the_page_and_takes_names_as_text(make_run, tmp_path):
     assert not {tag for tag, _ in seen.elements} & {"script", "img"}
     assert html.escape(HOSTILE[0], quote=False) in done.stdout
     assert (tmp_path / "page.png").stat().st_size > 20_000
+
+
+MEASURE = """<script>onload = () => {
+  const sizes = [...document.querySelectorAll("svg text")].map(
+    (text) => text.getScreenCTM().a * parseFloat(getComputedStyle(text).fontSize));
+  document.body.dataset.smallest = Math.min(...sizes.filter((size) => size > 0));
+  document.body.dataset.spill = document.documentElement.scrollWidth - innerWidth;
+}</script>"""
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium to look at the page")
+def test_plots_can_be_read_on_a_phone_and_printed_without_empty_pages(make_run, tmp_path):
+    """Wide plots go sideways in their frames, the page does not; the panels of a figure may part between pages."""
+    run = make_run(tmp_path / "run", ["open", "close"], skill=1.5)
+    text = report([run], run / "report.html").read_text(encoding="utf-8")
+    text = re.sub("<meta http-equiv[^>]*>", "", text).replace("</body>", f"{MEASURE}</body>")
+    (tmp_path / "measured.html").write_text(text, encoding="utf-8")
+    flags = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+    address = (tmp_path / "measured.html").as_uri()
+    narrow = [*flags, "--window-size=500,800", "--dump-dom", address]
+    found = subprocess.run(narrow, capture_output=True, text=True, timeout=100, check=True).stdout
+    assert float(re.search(r'data-smallest="([^"]+)"', found)[1]) >= 10
+    assert float(re.search(r'data-spill="([^"]+)"', found)[1]) <= 0
+    subprocess.run(
+        [*flags, f"--print-to-pdf={tmp_path / 'page.pdf'}", address], capture_output=True, timeout=100, check=True
+    )
+    assert len(re.findall(rb"/Type /Page\b", (tmp_path / "page.pdf").read_bytes())) <= 6
 
 
 def test_the_page_says_where_a_run_comes_from(make_run, tmp_path):

@@ -129,6 +129,7 @@ def test_any_number_of_classes_and_videos_all_right_or_all_wrong_is_readable(vid
     assert low < 0 < high
     assert found["collapses"] == []
     assert "nan" not in (found["meaning"] + table(found)).lower()
+    assert " 1 videos" not in table(found)
     assert "1 group" in found["meaning"] or "told from" in found["meaning"] or "worse than" in found["meaning"]
 
 

@@ -11,7 +11,7 @@ import torch
 from torchvision import models
 
 from compared import of_ours
-from mvit.analysis.comparison import section
+from mvit.analysis.comparison import cells, section
 from mvit.data import video
 from mvit.data.dataset import Sample
 from mvit.data.sampling import ClipSampling
@@ -84,6 +84,17 @@ def test_ours_and_a_torchvision_model_are_compared_by_function(samples):
     assert page.count("<svg") == 2  # against GMAC, that of ours alone, and against time
     assert "GMAC of a video" in page
     assert "over 4 groups" in page
+    assert "Multiply-adds are not known of rule, theirs." in page
+
+
+@pytest.mark.parametrize(("rate", "said"), [(3391.33, "3,391"), (99.96, "100"), (6.0054, "6.01"), (0.0421, "0.0421")])
+def test_speeds_are_written_out(rate, said):
+    model = {
+        "top1": 0.5,
+        "top1_interval": (0.4, 0.6),
+        "clips_per_second": dict.fromkeys(("median", "low", "high"), rate),
+    }
+    assert cells(model)["clips/s"] == f"{said} [{said}, {said}]"
 
 
 def test_what_is_not_measured_is_no_column(samples):

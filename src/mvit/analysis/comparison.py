@@ -69,6 +69,8 @@ def _plots(record: Mapping[str, Any]) -> Html | None:
         f"over {over(record)}, each of one model by itself: whether two differ stands in the table of pairs. "
         f"{_protocols(record)}"
     )
+    if lacking := [name for name, model in models.items() if not model.get("gmac_per_video")]:
+        caption += f" Multiply-adds are not known of {', '.join(lacking)}."
     return tag("figure", drawn, tag("figcaption", caption))
 
 
@@ -150,12 +152,18 @@ def cells(model: Mapping[str, Any]) -> dict[str, str]:
     views = "x".join(map(str, model.get("views") or ()))
     cells["GMAC a view, video"] = DASH if view is None or video is None else f"{view:,.3g}, {video:,.3g} ({views})"
     speed, memory = model.get("clips_per_second"), model.get("memory_bytes")
-    cells["clips/s"] = DASH if not speed else f"{speed['median']:.3g} [{speed['low']:.3g}, {speed['high']:.3g}]"
+    cells["clips/s"] = (
+        DASH if not speed else f"{_rate(speed['median'])} [{_rate(speed['low'])}, {_rate(speed['high'])}]"
+    )
     cells["MiB"] = DASH if memory is None else f"{memory / MEBIBYTE:,.0f}"
     drop, interval = model.get("order_drop"), model.get("order_drop_interval")
     between = f" [{interval[0]:.1f}, {interval[1]:.1f}]" if interval else ""
     cells["order"] = DASH if drop is None else f"{drop:.1f}{between}"
     return cells
+
+
+def _rate(clips_per_second: float) -> str:
+    return f"{clips_per_second:,.0f}" if clips_per_second >= 100 else f"{clips_per_second:.3g}"
 
 
 def _pairs(record: Mapping[str, Any]) -> Html | None:

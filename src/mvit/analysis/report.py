@@ -145,7 +145,7 @@ def _comparison(records: Sequence[RunRecord]) -> Html:
     titles = _names(records)
     for places in alike.values():
         rows += [_row(tag("a", titles[place], href=f"#run-{place}"), records[place]) for place in places]
-        if len(places) > 1:
+        if len(places) > 1 and len({records[place].seed for place in places}) == len(places):
             summaries.append(len(rows))
             rows.append(_mean_and_spread([records[place] for place in places]))
     metrics = sorted({metric(record.result) for record in records if record.result}) or [metric({})]

@@ -78,8 +78,12 @@ def _where_it_lies(content: Mapping[str, Any], key: str) -> list[str]:
 
 def over(content: Mapping[str, Any]) -> str:
     """What figures are over: ``330 videos of 4 groups``."""
-    videos = f"{content['videos']:,} video{'' if content['videos'] == 1 else 's'}"
+    videos = _videos(content["videos"])
     return videos if content["sampled"]["unit"] == "video" else f"{videos} of {_units(content)}"
+
+
+def _videos(count: int) -> str:
+    return f"{count:,} video{'' if count == 1 else 's'}"
 
 
 def _units(content: Mapping[str, Any]) -> str:
@@ -100,11 +104,8 @@ def table(content: Mapping[str, Any]) -> str:
             line += f"  {figures['kendall']:16.2f}" if figures["kendall"] is not None else f"  {'-':>16}"
         lines.append(line)
     if (mirrored := content["reversed"].get("called_mirror")) is not None:
-        interval = content["reversed"]["called_mirror_interval"]
-        lines.append(
-            f"{'reversed, called its mirror':30}{_shown(mirrored, interval, 100)}"
-            f"  of {content['reversed']['mirror_videos']:,} videos"
-        )
+        interval, of = content["reversed"]["called_mirror_interval"], _videos(content["reversed"]["mirror_videos"])
+        lines.append(f"{'reversed, called its mirror':30}{_shown(mirrored, interval, 100)}  of {of}")
     lines += [f"not asked: {TITLES[name]}: {reason}" for name, reason in content.get("not_asked", {}).items()]
     return "\n".join(lines)
 
