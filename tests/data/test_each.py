@@ -69,8 +69,7 @@ def test_frames_before_damage_are_given_and_then_it_is_told(numbered_video, numb
     path.write_bytes(data)
     came = []
     with Video(path) as opened, pytest.raises(UnreadableVideo, match="damaged"):
-        for picture in opened.each():
-            came.append(picture)
+        came.extend(opened.each())
     assert 20 < len(came) < 90
     assert numbers_in(np.stack(came)) == list(range(len(came)))
 
