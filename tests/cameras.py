@@ -43,9 +43,8 @@ class Camera:
                 connection, _ = self._server.accept()
             except OSError:
                 return
-            with connection:
-                with suppress(OSError):  # the watcher may leave
-                    self._answers.pop(0)(connection, self.asked)
+            with connection, suppress(OSError):  # the watcher may leave
+                self._answers.pop(0)(connection, self.asked)
         self._server.close()
 
     def close(self) -> None:

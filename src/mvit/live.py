@@ -77,6 +77,69 @@ def segment(
     return DONE
 
 
+def watch(run: Path, source: str, /, *, window: str = "2s", stride: str = "0.5s", json: bool = False) -> int:
+    """Name what a camera, an RTSP or HTTP stream, or a file played in real time shows now, window by window.
+
+    This is windowed classification, not detection of when something begins. Where the model does not keep up, old
+    windows are left out and counted. Ends with the source, or with Ctrl-C; either way with a summary.
+
+    Args:
+        run: run folder, its model.safetensors, or an ONNX file that names its classes
+        source: a camera (/dev/video0), an address (rtsp://, rtsps://, http://, https://), or a file
+        window: seconds that are classified at once, as if they were a video by themselves
+        stride: seconds from the beginning of one window to that of the next
+        json: print an object a line, with the scores of all classes; the last one is the summary
+    """
+    from json import dumps
+
+    from mvit.data.live import shown
+    from mvit.deploy.segments import clock
+    from mvit.deploy.sources import opened
+    from mvit.deploy.watching import Watch
+    from mvit.deploy.windows import Windowing
+    from mvit.distributed.interruption import TerminatedError, terminable
+
+    def say(sentence: str) -> None:
+        print(f"mvit: {sentence}", file=sys.stderr, flush=True)
+
+    windowing = Windowing(window_seconds=commandline.seconds(window), stride_seconds=commandline.seconds(stride))
+    feed = opened(source, say)  # what cannot be watched is refused before torch is imported
+    model = _classifier(run)
+    watched = Watch(model, feed, windowing, say)
+    say(f"watching {shown(source)} in {windowing}: windowed classification, each window by itself")
+
+    def summed_up() -> None:
+        facts = watched.summary
+        if json:
+            print(dumps({"summary": facts}), flush=True)
+        say(
+            f"{clock(facts['seconds'])} watched: {facts['windows_labelled']:,} windows labelled, "
+            f"{facts['windows_skipped']:,} left out; {facts['frames']:,} frames came, {facts['frames_dropped']:,} were "
+            f"dropped, {facts['damaged']:,} damaged; {facts['reconnects']:,} reconnections; latency "
+            f"{facts['latency_seconds_mean']:.2f} s on average, {facts['latency_seconds_most']:.2f} s at most"
+        )
+
+    try:
+        with terminable(summed_up):
+            for one in watched:
+                start, end = one.part.start, one.part.end or 0.0
+                if json:
+                    scores = dict(zip(model.classes, map(float, one.scores), strict=True))
+                    facts = {"start": round(start, 3), "end": round(end, 3), "label": one.label, "score": one.score}
+                    counts = {"latency_seconds": round(one.latency_seconds, 4), "windows_skipped": one.skipped}
+                    print(dumps(facts | counts | {"scores": scores}, ensure_ascii=False), flush=True)
+                else:
+                    line = f"{clock(start)}  {clock(end)}  {one.score:6.1%}  {one.label}"
+                    print(f"{line}  (+{one.latency_seconds:.2f} s)", flush=True)
+    except TerminatedError:
+        return DONE  # as it was asked to
+    except (KeyboardInterrupt, ValueError):
+        summed_up()
+        raise
+    summed_up()
+    return DONE
+
+
 def _classifier(run: Path) -> Any:
     from mvit.deploy import onnx_file, predictor
 
