@@ -12,6 +12,7 @@ import av
 import numpy as np
 
 TS_PACKET = 188
+Answer = Callable[[socket.socket, list[str]], None]
 
 
 def transport_stream(path: Path, frames: np.ndarray, fps: int = 25) -> bytes:
@@ -29,7 +30,7 @@ def transport_stream(path: Path, frames: np.ndarray, fps: int = 25) -> bytes:
 class Camera:
     """Answers each connection with the next of some answers; `asked` holds the first lines of what it was sent."""
 
-    def __init__(self, *answers: Callable[[socket.socket, list[str]], None]) -> None:
+    def __init__(self, *answers: Answer) -> None:
         self.asked: list[str] = []
         self._answers = list(answers)
         self._server = socket.create_server(("127.0.0.1", 0))
@@ -53,7 +54,7 @@ class Camera:
 
 
 @contextmanager
-def camera(*answers: Callable[[socket.socket, list[str]], None]) -> Iterator[Camera]:
+def camera(*answers: Answer) -> Iterator[Camera]:
     server = Camera(*answers)
     try:
         yield server
@@ -71,20 +72,29 @@ def _request(connection: socket.socket) -> str:
     return text.decode()
 
 
-def over_http(
-    body: bytes, kind: str = "video/mp2t", seconds: float = 0.0
-) -> Callable[[socket.socket, list[str]], None]:
-    """An answer without a length, as a live stream's is, spread over so many seconds."""
+def over_http(body: bytes, kind: str = "video/mp2t", seconds: float = 0.0, whole: bool = False) -> Answer:
+    """An answer spread over so many seconds: without a length, as a live stream's is, or, `whole`, with it."""
+    length = f"Content-Length: {len(body)}\r\n" if whole else ""
 
     def answer(connection: socket.socket, asked: list[str]) -> None:
         asked.append(_request(connection).splitlines()[0])
-        connection.sendall(f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nConnection: close\r\n\r\n".encode())
+        connection.sendall(f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\n{length}Connection: close\r\n\r\n".encode())
         _spread(body, seconds, connection.sendall, 16 * TS_PACKET)
 
     return answer
 
 
-def over_rtsp(stream: bytes, seconds: float = 0.0) -> Callable[[socket.socket, list[str]], None]:
+def then_silent(seconds: float, answer: Answer) -> Answer:
+    """The same answer, but the connection stays open for so long."""
+
+    def answer_and_wait(connection: socket.socket, asked: list[str]) -> None:
+        answer(connection, asked)
+        time.sleep(seconds)
+
+    return answer_and_wait
+
+
+def over_rtsp(stream: bytes, seconds: float = 0.0) -> Answer:
     """A transport stream in RTP packets, interleaved with the commands of RTSP (RFC 2326, 2250)."""
 
     def answer(connection: socket.socket, asked: list[str]) -> None:

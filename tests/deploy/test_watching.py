@@ -6,10 +6,11 @@ from itertools import pairwise
 from pathlib import Path
 from threading import Event
 
+import av
 import numpy as np
 import pytest
 
-from cameras import camera, over_http, over_rtsp, transport_stream
+from cameras import camera, over_http, over_rtsp, then_silent, transport_stream
 from mvit.data import video
 from mvit.data.live import LostSource, is_address, is_camera, shown
 from mvit.data.video import UnreadableVideo, Video
@@ -208,7 +209,7 @@ def test_an_rtsp_stream_that_breaks_is_gone_back_to_and_at_last_given_up(stream,
         methods = [line.split()[0] for line in server.asked]
     assert methods == ["OPTIONS", "DESCRIBE", "SETUP", "PLAY"] * 2
     assert [one.anew for one in frames].count(True) == 2
-    assert len(frames) > 60
+    assert len(frames) >= 70
     assert frames[0].picture.shape == (32, 38, 3)
     assert all(after.seconds > before.seconds for before, after in pairwise(frames))
     assert source.reconnects == 3
@@ -225,6 +226,33 @@ def test_a_stream_over_http_is_labelled(stream, quick):
             labels.extend(watch)
     assert watch.summary["frames"] >= 45
     assert watch.summary["windows_labelled"] + watch.summary["windows_skipped"] >= 1
+
+
+def test_a_recording_at_an_address_is_played_in_real_time_and_ends(pictures, tmp_path):
+    with av.open(str(tmp_path / "clip.mkv"), "w") as container:
+        encoder = container.add_stream("libx264", rate=50)
+        encoder.height, encoder.width, encoder.pix_fmt = 40, 48, "yuv420p"
+        for picture in pictures:
+            container.mux(encoder.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(encoder.encode(None))
+    body = (tmp_path / "clip.mkv").read_bytes()
+    with camera(over_http(body, "video/x-matroska", whole=True)) as server:
+        source = Live(f"http://127.0.0.1:{server.port}/clip.mkv", print)
+        frames = list(source.frames(32, Event()))
+    assert len(frames) == 50
+    assert source.reconnects == 0
+    assert source.end_seconds == pytest.approx(0.98, abs=0.05)
+    assert frames[-1].came - frames[0].came >= 0.97
+
+
+def test_a_silent_stream_is_lost(stream, quick, monkeypatch):
+    monkeypatch.setattr("mvit.data.live.SILENCE_SECONDS", 0.5)
+    said: list[str] = []
+    with camera(then_silent(1.5, over_rtsp(stream))) as server:
+        source = Live(f"rtsp://127.0.0.1:{server.port}/door", said.append)
+        with pytest.raises(LostSource, match="did not come back in 2 tries"):
+            list(source.frames(32, Event()))
+    assert "broke off (no data came for 0.5 s)" in said[0]
 
 
 PLAYLIST = b"#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2.0,\nhttp://127.0.0.1:%d/segment.ts\n#EXT-X-ENDLIST\n"

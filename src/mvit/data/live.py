@@ -139,7 +139,7 @@ class LiveStream:
         reformatter, barren = VideoReformatter(), 0
         has_clock = self._container.format.name not in _CLOCKLESS
         for packet in self._packets():
-            if self._late and not packet.is_keyframe:
+            if self._late and packet.size and not packet.is_keyframe:
                 self.left_out += 1
                 continue
             self._late = False
@@ -170,8 +170,7 @@ class LiveStream:
                 return
             except SURPRISES as error:
                 raise LostSource(self.source, _reason(error)) from None
-            if packet.size:
-                yield packet
+            yield packet  # the last one is empty, and has the decoder give what it still holds
 
     def close(self) -> None:
         """Close it."""

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from mvit.data.live import LiveStream, LostSource, is_address, is_camera, shown
+from mvit.data.live import SILENCE_SECONDS, LiveStream, LostSource, is_address, is_camera, shown
 from mvit.data.video import Video
 
 LATE_SECONDS = 2.0
@@ -128,7 +128,7 @@ class Live:
             now = self._clock()
             self._began = now if self._began is None else self._began
             own = now if own is None else own
-            anew = before is None or not 0 < own - before <= LATE_SECONDS
+            anew = before is None or not 0 < own - before <= SILENCE_SECONDS
             if anew:
                 began = (now, own, max(now - self._began, self._last + 0.001) if self._last else now - self._began)
             late = (now - began[0]) - (own - began[1])
