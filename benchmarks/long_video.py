@@ -37,11 +37,11 @@ def make(path: Path, minutes: int) -> None:
         container.mux(stream.encode(None))
 
 
-def measure(run: Path, folder: Path, minutes: int) -> dict[str, Any]:
+def measure(run: Path, folder: Path, minutes: int, stride: str) -> dict[str, Any]:
     """One run of the command in a process of its own."""
     video, found = folder / f"{minutes}.mp4", folder / f"{minutes}.json"
     make(video, minutes)
-    command = [sys.executable, "-m", "mvit", "segment", f"{run}", f"{video}", "--out", f"{found}"]
+    command = [sys.executable, "-m", "mvit", "segment", f"{run}", f"{video}", "--stride", stride, "--out", f"{found}"]
     began = time.monotonic()
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(child.pid, 0)
@@ -58,11 +58,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="run folder of a tiny model")
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument(
+        "--stride", default="0.5s", help="seconds between windows: on a busy machine fewer take less time"
+    )
     arguments = parser.parse_args()
     require_writable(arguments.out)
     about = provenance("cpu")
     with tempfile.TemporaryDirectory() as folder:
-        measured = [measure(arguments.run, Path(folder), minutes) for minutes in (6, 120)]
+        measured = [measure(arguments.run, Path(folder), minutes, arguments.stride) for minutes in (6, 120)]
     record = about | {"command": shlex.join(["python", *sys.argv]), "threads_asked": os.environ.get("OMP_NUM_THREADS")}
     write(record | {"measured": measured}, arguments.out)
     for one in measured:

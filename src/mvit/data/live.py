@@ -23,8 +23,8 @@ from mvit.data.stream import turn
 from mvit.data.video import scaled_size, upright
 
 SCHEMES = ("rtsp", "rtsps", "http", "https")
-SILENCE_SECONDS = 10.0
-"""Without data for so long, a source counts as gone."""
+OPENING_SECONDS, SILENCE_SECONDS = 10.0, 5.0
+"""How long an address may take to answer, and then be silent, before it counts as gone: reading cannot be stopped."""
 LIMITS = replace(
     OWN, formats=("rtsp", "mpegts", "mpjpeg", "mjpeg", "mov", "mp4", "matroska", "webm", "flv", "video4linux2")
 )
@@ -105,7 +105,7 @@ class LiveStream:
                 self.source,
                 format="video4linux2" if camera else None,
                 options=options,
-                timeout=SILENCE_SECONDS,
+                timeout=(OPENING_SECONDS, SILENCE_SECONDS),
                 metadata_errors="replace",
             )
         except SURPRISES as error:
@@ -189,7 +189,7 @@ class LiveStream:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, av.error.ExitError):
-        return f"no data came for {SILENCE_SECONDS:g} s"
+        return "no data came for too long"
     if isinstance(error, av.error.ArgumentError | av.error.InvalidDataError):
         return "it is no video stream that may be opened; of a playlist, name the address of the stream itself"
     if isinstance(error, OSError) and error.errno == errno.EIO:

@@ -8,11 +8,13 @@ from typing import Protocol
 
 import numpy as np
 
-from mvit.data.live import SILENCE_SECONDS, LiveStream, LostSource, is_address, is_camera, shown
+from mvit.data.live import LiveStream, LostSource, is_address, is_camera, shown
 from mvit.data.video import Video
 
 LATE_SECONDS = 2.0
 """Frames that are decoded so much after they were due are of no use: what is due now comes next."""
+LONGEST_GAP_SECONDS = 10.0
+"""Between two frames of a stream, by its own clock; after more that clock has jumped."""
 WAITS = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0)
 """Seconds before each try to get a lost source back; after the last it is given up."""
 
@@ -110,6 +112,8 @@ class Live:
                         return
                     raise LostSource(self._name, "the stream ended")
             except LostSource as lost:
+                if stop.is_set():
+                    return
                 if self._began is None:
                     raise
                 if tries == len(WAITS):
@@ -128,7 +132,7 @@ class Live:
             now = self._clock()
             self._began = now if self._began is None else self._began
             own = now if own is None else own
-            anew = before is None or not 0 < own - before <= SILENCE_SECONDS
+            anew = before is None or not 0 < own - before <= LONGEST_GAP_SECONDS
             if anew:
                 began = (now, own, max(now - self._began, self._last + 0.001) if self._last else now - self._began)
             late = (now - began[0]) - (own - began[1])

@@ -159,7 +159,7 @@ class Watch:
                 raise self._error
         finally:
             self._stop.set()
-            thread.join(timeout=2)  # a silent source is waited for by its own thread alone, which ends with the process
+            thread.join()  # of a silent source until its silence is too long: nobody else may close what it reads
 
     @property
     def summary(self) -> dict[str, float]:
