@@ -13,7 +13,6 @@ from mvit.curate import prepare, scan, shard, split
 from mvit.describe import complexity, info, report, runs
 from mvit.explain import explain
 from mvit.live import segment, watch
-from mvit.live import segment
 from mvit.predict import embed, predict
 from mvit.study import ablate
 

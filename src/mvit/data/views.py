@@ -92,7 +92,6 @@ def read_views(
 
 def views_of(pictures: np.ndarray, preprocessing: Preprocessing, crops: int) -> np.ndarray:
     """What `read_views` makes of decoded frames; uint8 (clips, T, H, W, 3), scaled to `short_side`."""
-    clips = len(pictures)
     corners = crop_corners(pictures.shape[2], pictures.shape[3], preprocessing.crop, crops)
     size = preprocessing.crop
     views = np.empty((len(pictures), crops, 3, preprocessing.sampling.frames, size, size), np.float32)

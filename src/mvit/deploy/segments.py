@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from mvit import files
-from mvit.data.views import describe
-from mvit.deploy.windows import Classifier, Scored, Sweep, Windowing
+from mvit.deploy.answers import Classifier, protocol
+from mvit.deploy.windows import Scored, Sweep, Windowing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,11 +162,10 @@ WRITERS: dict[str, Callable[[Sequence[Segment], dict[str, Any]], str]] = {
 
 def about(model: Classifier, video: Path, windowing: Windowing, hysteresis: Hysteresis, sweep: Sweep) -> dict[str, Any]:
     """How segments came to be, as JSON holds it beside them."""
-    protocol = describe(model.preprocessing, *model.views, model.scoring.aggregate)
     return {
         "video": str(video),
         "seconds": round(sweep.end_seconds, 3),
-        "protocol": f"{windowing}, each {protocol}",
+        "protocol": f"{windowing}, each {protocol(model, model.views)}",
         "activation": model.scoring.activation,
         **asdict(windowing),
         **asdict(hysteresis),

@@ -10,8 +10,9 @@ from threading import Condition, Event, Thread
 import numpy as np
 
 from mvit.data.sampling import ROUNDING, Part, test_indices
+from mvit.deploy.answers import Classifier
 from mvit.deploy.sources import Frame, Source
-from mvit.deploy.windows import Classifier, Windowing, score
+from mvit.deploy.windows import Windowing, score
 
 HELD_BYTES = 2**30
 """Of frames that wait to be classified, at most."""

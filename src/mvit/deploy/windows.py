@@ -3,38 +3,15 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
 from mvit.data.sampling import ROUNDING, Part, test_indices
 from mvit.data.video import UnreadableVideo, Video
-from mvit.data.views import Preprocessing, views_of
+from mvit.data.views import views_of
+from mvit.deploy.answers import Classifier
 from mvit.evaluation.evaluate import checked
-from mvit.evaluation.scoring import Scoring, score_views
-
-
-class Classifier(Protocol):
-    """What is asked of a model, wherever it comes from."""
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Their names, in the order of the logits."""
-
-    @property
-    def preprocessing(self) -> Preprocessing:
-        """From frames to clips."""
-
-    @property
-    def views(self) -> tuple[int, int]:
-        """Clips and crops taken of a window."""
-
-    @property
-    def scoring(self) -> Scoring:
-        """From logits to scores."""
-
-    def logits(self, clips: np.ndarray) -> np.ndarray:
-        """Logits (N, classes) of normalised float32 clips (N, 3, T, H, W)."""
+from mvit.evaluation.scoring import score_views
 
 
 @dataclass(frozen=True, kw_only=True)
