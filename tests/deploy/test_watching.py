@@ -117,7 +117,9 @@ def test_a_slow_model_is_told_of_once_and_windows_are_counted():
                 assert late.wait(20)
             return super().logits(clips)
 
-    watch = Watch(Slow(), Given(100, lambda number: late.set() if number == 99 else None), EVERY, said.append)
+    watch = Watch(
+        Slow(), Given(100, lambda number: late.set() if number == 99 else None), EVERY, said.append, lambda: 0.0
+    )
     labels = list(watch)
     summary = watch.summary
     assert summary["windows_labelled"] == len(labels) < 19
@@ -131,11 +133,23 @@ def test_a_slow_model_is_told_of_once_and_windows_are_counted():
 
 
 def test_latency_is_from_when_the_last_of_a_window_came():
-    watch = Watch(Brightness(), Given(11), EVERY, print, clock=lambda: 3.0)
+    watch = Watch(Brightness(), Given(11), EVERY, print, clock=lambda: 1.5)
     first, second = watch
-    assert first.latency_seconds == pytest.approx(2.0)  # the frame at 1.0 s made it whole
-    assert (second.part.start, second.latency_seconds) == (pytest.approx(0.1), pytest.approx(2.0))
-    assert watch.summary["latency_seconds_most"] == pytest.approx(2.0)
+    assert first.latency_seconds == pytest.approx(0.5)  # the frame at 1.0 s made it whole
+    assert (second.part.start, second.latency_seconds) == (pytest.approx(0.1), pytest.approx(0.5))
+    assert watch.summary["latency_seconds_most"] == pytest.approx(0.5)
+
+
+def test_after_the_end_of_a_source_nothing_is_labelled_that_is_long_past():
+    buffer = Buffer(Windowing(window_seconds=1, stride_seconds=0.1))
+    for number in range(20):
+        buffer.add(frame(number))
+    buffer.finish(2.0)
+    assert (cut := buffer.take(1.9))
+    assert (cut.part.start, buffer.skipped) == (0, 0)
+    assert (cut := buffer.take(2.2))  # the window that was whole at 1.1 s is too old; that at the end is not
+    assert (cut.part.end, buffer.skipped) == (2.0, 9)
+    assert buffer.take(9.0) is None
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,7 @@ class Cut:
 class Buffer:
     """Frames that wait for the model, cut into windows: of little more than two windows, so nothing piles up.
 
-    Where the model falls behind by a whole window, the newest is the next; those in between are `skipped`, and frames
+    Where the model is a window's length behind, the newest is the next; those in between are `skipped`, and frames
     that so are in no window at all `dropped`. Windows begin anew where frames are missing.
     """
 
@@ -49,7 +49,6 @@ class Buffer:
 
     def add(self, frame: Frame) -> None:
         """A frame came; raises ValueError where windows are so long that their frames would fill the memory."""
-        window, stride = self._windowing.window_seconds, self._windowing.stride_seconds
         self.came += 1
         if frame.anew:
             self._drop(math.inf)
@@ -59,37 +58,49 @@ class Buffer:
             raise ValueError(
                 f"the frames of {self._windowing} take more than {HELD_BYTES:,} bytes: give a shorter --window"
             )
-        behind = frame.seconds - (self._start + window)
-        if behind > window:
-            late = math.floor((behind + ROUNDING) / stride)
-            self._number += late
-            self.skipped += late
-            self._drop(self._start)
+        if frame.seconds - (self._start + self._windowing.window_seconds) > self._windowing.window_seconds:
+            self._go_on_with_the_newest(frame.seconds)
 
     def finish(self, end_seconds: float | None) -> None:
         """No more will come; `end_seconds` where the source came to its end and did not break off."""
         self._end = end_seconds
 
-    def take(self) -> Cut | None:
-        """The next window, once it is whole; after a source's end also what is left, as in ``Windowing.over``."""
+    def take(self, now: float = -math.inf) -> Cut | None:
+        """The next window, once it is whole; after a source's end also what is left, as in ``Windowing.over``.
+
+        Of windows that were whole more than a window's length before `now`, by the clock, the newest.
+        """
+        window = self._windowing.window_seconds
         if not self._held:
             return None
-        start, end = self._start, self._start + self._windowing.window_seconds
-        whole = self._held[-1].seconds >= end - ROUNDING
-        if not whole and self._end is not None:
-            whole = end <= self._end + ROUNDING
-            if not whole and self._end > self._reached + ROUNDING:
-                start, end, whole = max(self._end - self._windowing.window_seconds, self._begin), self._end, True
-        if not whole:
-            return None
-        part = Part(start, end)
-        numbers = part.frames(np.array([frame.seconds for frame in self._held]))
-        frames = [self._held[number] for number in numbers]
-        last = self._held[min(numbers.stop, len(self._held) - 1)]
-        self._used, self._reached = frames[-1].seconds, end
+        newest = max(self._held[-1].seconds + ROUNDING, -math.inf if self._end is None else self._end + ROUNDING)
+        if newest >= self._start + window and now - self._cut(self._start, self._start + window).complete > window:
+            self._go_on_with_the_newest(newest - ROUNDING)
+        start, end = self._start, self._start + window
+        if newest < end:
+            if self._end is None or self._end <= self._reached + ROUNDING:
+                return None
+            start, end = max(self._end - window, self._begin), self._end
+        cut = self._cut(start, end)
+        self._used, self._reached = cut.frames[-1].seconds, end
         self._number += 1
         self._drop(start)  # the last window of a source may begin before the next one would
-        return Cut(part, frames, last.came)
+        return cut
+
+    def _cut(self, start: float, end: float) -> Cut:
+        part = Part(start, end)
+        numbers = part.frames(np.array([frame.seconds for frame in self._held]))
+        last = self._held[min(numbers.stop, len(self._held) - 1)]
+        return Cut(part, [self._held[number] for number in numbers], last.came)
+
+    def _go_on_with_the_newest(self, newest: float) -> None:
+        late = math.floor(
+            (newest - self._start - self._windowing.window_seconds + ROUNDING) / self._windowing.stride_seconds
+        )
+        if late > 0:
+            self._number += late
+            self.skipped += late
+            self._drop(self._start)
 
     def _drop(self, until: float) -> None:
         """Forget frames that are no longer shown at `until`."""
@@ -141,7 +152,7 @@ class Watch:
         try:
             while True:
                 with self._changed:
-                    while (cut := self._buffer.take()) is None and not self._over:
+                    while (cut := self._buffer.take(self._clock())) is None and not self._over:
                         self._changed.wait()
                     skipped = self._buffer.skipped - told
                 if cut is None:
