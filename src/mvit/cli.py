@@ -12,6 +12,7 @@ from mvit.commandline import DONE, USERS_INPUT, numbers, progress_bar, share
 from mvit.curate import prepare, scan, shard, split
 from mvit.describe import complexity, info, report, runs
 from mvit.explain import explain
+from mvit.live import segment, watch
 from mvit.predict import embed, predict
 from mvit.study import ablate
 
@@ -322,6 +323,8 @@ _EVERYDAY = (
     compare,
     predict,
     embed,
+    segment,
+    watch,
     explain,
     report,
     runs,

@@ -7,6 +7,7 @@ a word, or two where several commands share the first: ``mvit bench model``.
 import inspect
 import itertools
 import os
+import re
 import select
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -102,6 +103,14 @@ def share(text: str) -> float:
     if not 0 <= value <= 1:
         raise ValueError(f"{text!r} is no share of the videos: give 0% to 100%, such as 1% or 0.01")
     return value
+
+
+def seconds(text: str) -> float:
+    """Seconds from 2s, 0.5, 500ms or 1min; raises ``ValueError`` for anything else."""
+    found = re.fullmatch(r"(\d{1,9}(?:\.\d{0,9})?|\.\d{1,9})\s*(ms|s|min|)", text.strip())
+    if not found:
+        raise ValueError(f"{text!r} is no time: give seconds, such as 2s, 0.5s, 500ms or 1min")
+    return float(found[1]) * {"ms": 0.001, "min": 60.0}.get(found[2], 1.0)
 
 
 @contextmanager

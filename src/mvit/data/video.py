@@ -5,12 +5,13 @@ of released weights). Time zero is the first frame shown.
 """
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import av
 import numpy as np
@@ -187,35 +188,67 @@ class Video:
             raise UnreadableVideo(self.path, f"only {self.frames} of its {announced} frames can be decoded")
         return self._collect(self._numbers(indices, times), short_side)
 
+    def each(self, indices: ArrayLike | None = None, *, short_side: int | None = None) -> Iterator[np.ndarray]:
+        """The same frames one at a time, uint8 (H, W, 3), by rising numbers: for videos too long for one answer.
+
+        What `limits` say of one call holds for each frame. Nothing else may be read until the last one came. Raises
+        what `read` would, for damaged data once the frames before them were given.
+        """
+        numbers = self.locate(np.arange(self.frames) if indices is None else indices, short_side=short_side, at_once=1)
+        if (np.diff(numbers) < 1).any():
+            raise ValueError("frames that come one at a time are asked for by rising numbers, each once")
+        done, announced = 0, self.frames
+        while len(left := numbers[done:][numbers[done:] < self.frames]):
+            try:
+                for _, picture in self._pictures(left, short_side):
+                    yield picture
+                    done += 1
+                    self._stream.start_clock()  # whoever asks for frames may take any time between them
+            except Miscounted:
+                assert isinstance(self._stream, PictureStream)
+                self._stream.start_clock()
+                self._stream.count_by_decoding()
+        if done < len(numbers):
+            raise UnreadableVideo(self.path, f"only {self.frames} of its {announced} frames can be decoded")
+
     def locate(
-        self, indices: ArrayLike | None = None, times: ArrayLike | None = None, *, short_side: int | None = None
+        self,
+        indices: ArrayLike | None = None,
+        times: ArrayLike | None = None,
+        *,
+        short_side: int | None = None,
+        at_once: int | None = None,
     ) -> np.ndarray:
-        """The numbers of the frames that `read` would give, int64 (T,); raises what it would before decoding."""
+        """The numbers of the frames that `read` would give, int64 (T,); raises what it would before decoding.
+
+        Of them `at_once` are in memory at a time, all if not given.
+        """
         if short_side is not None and not (isinstance(short_side, int | np.integer) and short_side > 0):
             raise ValueError(f"short_side must be a whole number of at least 1 pixel, got {short_side!r}")
         self._stream.start_clock()
         if indices is None and times is None:  # known before frames are counted
             self._allow(self._stream.announced, short_side)
         numbers = self._numbers(indices, times)
-        self._allow(len(numbers), short_side)
+        self._allow(at_once or len(numbers), short_side)
         return numbers
 
     def _collect(self, numbers: np.ndarray, short_side: int | None) -> np.ndarray:
-        width, height = self._size(short_side)
         wanted, places = np.unique(numbers, return_inverse=True)
         result: np.ndarray | None = None
-        with self._stream.guard():
-            for rank, frame in self._stream.pictures(wanted):
-                scaled = self._reformatter.reformat(
-                    frame, width, height, "rgb24", interpolation=Interpolation.BILINEAR, threads=1
-                )
-                self._turn = self._turn or turn(frame)
-                picture = _upright(scaled.to_ndarray(), self._turn)
-                if result is None:
-                    result = np.empty((len(numbers), *picture.shape), np.uint8)
-                result[places == rank] = picture
+        for rank, picture in self._pictures(wanted, short_side):
+            if result is None:
+                result = np.empty((len(numbers), *picture.shape), np.uint8)
+            result[places == rank] = picture
         assert result is not None
         return result
+
+    def _pictures(self, wanted: np.ndarray, short_side: int | None) -> Iterator[tuple[int, np.ndarray]]:
+        """(rank in `wanted`, picture) for sorted frame numbers without repeats; raises Miscounted."""
+        size = self._size(short_side)
+        with self._stream.guard():
+            for rank, frame in self._stream.pictures(wanted):
+                self._turn = self._turn or turn(frame)
+                yield rank, upright(self._reformatter, frame, size, self._turn)
 
     def _size(self, short_side: int | None) -> tuple[int, int]:
         return self._stream.size if short_side is None else scaled_size(*self._stream.size, short_side)
@@ -254,7 +287,13 @@ class Video:
         return numbers.astype(np.int64)
 
 
-def _upright(picture: np.ndarray, turn: tuple[bool, bool, bool]) -> np.ndarray:
+def upright(
+    reformatter: VideoReformatter, frame: Any, size: tuple[int, int], turn: tuple[bool, bool, bool]
+) -> np.ndarray:
+    """A decoded frame at a size (width, height), turned to stand upright; uint8 (H, W, 3), RGB."""
+    width, height = size
+    scaled = reformatter.reformat(frame, width, height, "rgb24", interpolation=Interpolation.BILINEAR, threads=1)
+    picture = scaled.to_ndarray()
     transpose, mirror_x, mirror_y = turn
     if transpose:
         picture = picture.swapaxes(0, 1)

@@ -87,7 +87,11 @@ def read_views(
         indices = frames.start + test_indices(len(frames), video.fps, preprocessing.sampling, clips)  # (clips, T)
         indices = indices if chosen is None else indices[list(chosen)]
         decoded = video.read(indices.ravel(), short_side=preprocessing.short_side)
-    pictures = decoded.reshape(*indices.shape, *decoded.shape[1:])  # (clips, T, H, W, 3)
+    return views_of(decoded.reshape(*indices.shape, *decoded.shape[1:]), preprocessing, crops)
+
+
+def views_of(pictures: np.ndarray, preprocessing: Preprocessing, crops: int) -> np.ndarray:
+    """What `read_views` makes of decoded frames; uint8 (clips, T, H, W, 3), scaled to `short_side`."""
     corners = crop_corners(pictures.shape[2], pictures.shape[3], preprocessing.crop, crops)
     size = preprocessing.crop
     views = np.empty((len(pictures), crops, 3, preprocessing.sampling.frames, size, size), np.float32)

@@ -1,0 +1,158 @@
+"""The commands for long videos and for cameras, thin as those of ``cli``, which lists them."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from mvit import commandline
+from mvit.commandline import DONE, USERS_INPUT, progress_bar
+
+
+def segment(
+    run: Path,
+    video: Path,
+    /,
+    *,
+    window: str = "2s",
+    stride: str = "0.5s",
+    enter: float = 0.5,
+    leave: float = 0.4,
+    out: tuple[Path, ...] = (),
+    overlay: Path | None = None,
+) -> int:
+    """Name what a long video shows from when to when: windows classified one by one, neighbours merged.
+
+    This is windowed classification, not detection: a segment begins and ends no finer than by the stride.
+
+    Args:
+        run: run folder, its model.safetensors, or an ONNX file that names its classes
+        video: a video of any length; its frames are decoded once and few are held
+        window: seconds that are classified at once, as if they were a video by themselves
+        stride: seconds from the beginning of one window to that of the next
+        enter: score from which on a class begins a segment
+        leave: score below which it ends
+        out: files for the segments: .json, .csv, .srt or .vtt
+        overlay: MP4 with the classes and scores written into the pictures
+    """
+    from mvit.data.video import Video
+    from mvit.deploy import segments as segmenting
+    from mvit.deploy.windows import Sweep, Windowing
+
+    windowing = Windowing(window_seconds=commandline.seconds(window), stride_seconds=commandline.seconds(stride))
+    hysteresis = segmenting.Hysteresis(enter=enter, leave=leave)
+    for path in out:
+        if path.suffix.lower() not in segmenting.WRITERS:
+            raise ValueError(f"{path} ends in none of {', '.join(segmenting.WRITERS)}: the ending says what is written")
+    _require_new(overlay, video)
+    with Video(video) as opened:  # what cannot be read is refused before torch is imported
+        model = _classifier(run)
+        sweep = Sweep(model, opened, windowing)
+        with progress_bar("classifying windows") as progress:
+
+            def told() -> Any:
+                for scored in sweep:
+                    progress(sweep.done, len(sweep.parts))
+                    yield scored
+
+            found = list(segmenting.segments(told(), model.classes, hysteresis, multi_label=model.scoring.multi_label))
+        found.sort(key=lambda segment: (segment.start, segment.end))
+        about = segmenting.about(model, video, windowing, hysteresis, sweep)
+        for path in out:
+            segmenting.write(found, path, about)
+        for one in found:
+            print(f"{segmenting.clock(one.start)}  {segmenting.clock(one.end)}  {one.score:6.1%}  {one.label}")
+        if overlay is not None:
+            from mvit.deploy.overlay import draw
+
+            draw(opened, overlay, segmenting.captions(found), sweep.end_seconds)
+    print(f"{video}: {len(found)} segments in {segmenting.clock(sweep.end_seconds)}, {about['protocol']}")
+    print(f"This is windowed classification: {about['note']}.")
+    written = [*out, *([overlay] if overlay else [])]
+    if written:
+        print(f"Wrote {', '.join(map(str, written))}")
+    if sweep.damage is not None:
+        reached = f"{sweep.done:,} of {len(sweep.parts):,} windows, up to {sweep.end_seconds:g} s"
+        print(f"mvit: {sweep.damage}; {reached}, were classified", file=sys.stderr)
+        return USERS_INPUT
+    return DONE
+
+
+def watch(run: Path, source: str, /, *, window: str = "2s", stride: str = "0.5s", json: bool = False) -> int:
+    """Name what a camera, an RTSP or HTTP stream, or a file played in real time shows now, window by window.
+
+    This is windowed classification, not detection of when something begins. Where the model does not keep up, old
+    windows are left out and counted. Ends with the source, or with Ctrl-C; either way with a summary.
+
+    Args:
+        run: run folder, its model.safetensors, or an ONNX file that names its classes
+        source: a camera (/dev/video0), an address (rtsp://, rtsps://, http://, https://), or a file
+        window: seconds that are classified at once, as if they were a video by themselves
+        stride: seconds from the beginning of one window to that of the next
+        json: print an object a line, with the scores of all classes; the last one is the summary
+    """
+    from json import dumps
+
+    from mvit.data.live import shown
+    from mvit.deploy.segments import clock
+    from mvit.deploy.sources import opened
+    from mvit.deploy.watching import Watch
+    from mvit.deploy.windows import Windowing
+    from mvit.distributed.interruption import TerminatedError, terminable
+
+    def say(sentence: str) -> None:
+        print(f"mvit: {sentence}", file=sys.stderr, flush=True)
+
+    windowing = Windowing(window_seconds=commandline.seconds(window), stride_seconds=commandline.seconds(stride))
+    feed = opened(source, say)  # what cannot be watched is refused before torch is imported
+    model = _classifier(run)
+    watched = Watch(model, feed, windowing, say)
+    say(f"watching {shown(source)} in {windowing}: windowed classification, each window by itself")
+
+    def summed_up() -> None:
+        facts = watched.summary
+        if json:
+            print(dumps({"summary": facts}), flush=True)
+        say(
+            f"{clock(facts['seconds'])} watched: {facts['windows_labelled']:,} windows labelled, "
+            f"{facts['windows_skipped']:,} left out; {facts['frames']:,} frames came, {facts['frames_dropped']:,} were "
+            f"dropped, {facts['damaged']:,} damaged; {facts['reconnects']:,} reconnections; latency "
+            f"{facts['latency_seconds_mean']:.2f} s on average, {facts['latency_seconds_most']:.2f} s at most"
+        )
+
+    try:
+        with terminable(summed_up):
+            for one in watched:
+                start, end = one.part.start, one.part.end or 0.0
+                if json:
+                    scores = dict(zip(model.classes, map(float, one.scores), strict=True))
+                    facts = {"start": round(start, 3), "end": round(end, 3), "label": one.label, "score": one.score}
+                    counts = {"latency_seconds": round(one.latency_seconds, 4), "windows_skipped": one.skipped}
+                    print(dumps(facts | counts | {"scores": scores}, ensure_ascii=False), flush=True)
+                else:
+                    line = f"{clock(start)}  {clock(end)}  {one.score:6.1%}  {one.label}"
+                    print(f"{line}  (+{one.latency_seconds:.2f} s)", flush=True)
+    except TerminatedError:
+        return DONE  # as it was asked to
+    except (KeyboardInterrupt, ValueError):
+        summed_up()
+        raise
+    summed_up()
+    return DONE
+
+
+def _classifier(run: Path) -> Any:
+    from mvit.deploy import onnx_file, predictor
+
+    return onnx_file.load(run) if run.suffix == ".onnx" else predictor.load(run)
+
+
+def _require_new(overlay: Path | None, source: Path) -> None:
+    """Refuse before the work what could not be written after it."""
+    if overlay is None:
+        return
+    if overlay.suffix.lower() != ".mp4":
+        raise ValueError(f"{overlay} does not end in .mp4, which the overlay is")
+    if not overlay.absolute().parent.is_dir():
+        raise ValueError(f"{overlay.parent} is no folder: make it before the overlay goes there")
+    if overlay.exists() and source.exists() and overlay.samefile(source):
+        raise ValueError(f"{overlay} is the video itself: give the overlay another name")

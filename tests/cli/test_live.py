@@ -1,0 +1,109 @@
+"""`mvit segment` and `mvit watch` as people type them."""
+
+import json
+import signal
+import subprocess
+
+import numpy as np
+import pytest
+
+from mvit.data import video
+from mvit.data.video import Video
+
+
+@pytest.fixture
+def film(tmp_path):
+    """Three seconds."""
+    rng = np.random.default_rng(5)
+    frames = rng.integers(0, 255, (30, 6, 8, 3), dtype=np.uint8).repeat(6, 1).repeat(6, 2)
+    video.write(tmp_path / "film.mp4", frames, fps=10)
+    return tmp_path / "film.mp4"
+
+
+SHORT = ("--window", "1s", "--stride", "500ms")
+
+
+def test_segment_writes_what_it_prints(run, film, mvit, tmp_path):
+    outs = [tmp_path / "made" / f"found.{ending}" for ending in ("json", "csv", "srt", "vtt")]
+    overlay = tmp_path / "drawn.mp4"
+    chosen = ("--enter", 0.01, "--leave", 0.01)
+    code, out, err = mvit("segment", run, film, *SHORT, *chosen, "--out", *outs, "--overlay", overlay)
+    assert code == 0, err
+    found = json.loads(outs[0].read_text(encoding="utf-8"))
+    assert (found["window_seconds"], found["stride_seconds"], found["seconds"]) == (1, 0.5, 3)
+    assert found["segments"][0]["start"] == 0
+    assert found["segments"][-1]["end"] == 3
+    assert sum(segment["windows"] for segment in found["segments"]) == 5
+    lines = out.splitlines()
+    assert [line.split()[-1] for line in lines[: len(found["segments"])]] == [s["label"] for s in found["segments"]]
+    assert "This is windowed classification" in out
+    assert f"Wrote {', '.join(map(str, [*outs, overlay]))}" in out
+    assert outs[3].read_text(encoding="utf-8").startswith("WEBVTT\n")
+    with Video(overlay) as drawn:
+        assert drawn.frames == 30
+
+
+def test_a_damaged_video_gives_what_is_before_the_damage(run, film, mvit, tmp_path):
+    data = bytearray(film.read_bytes())
+    start, end = data.index(b"mdat"), data.index(b"moov") - 4
+    middle = (start + end) // 2
+    data[middle:end] = bytes(end - middle)
+    film.write_bytes(data)
+    out = tmp_path / "found.json"
+    code, _, err = mvit("segment", run, film, *SHORT, "--enter", 0.01, "--leave", 0.01, "--out", out)
+    found = json.loads(out.read_text(encoding="utf-8"))
+    assert code == 2
+    assert found["damage"]
+    assert 1 <= found["seconds"] < 3
+    assert err.strip().endswith(f"of 5 windows, up to {found['seconds']:g} s, were classified")
+
+
+def test_segment_refuses_in_a_sentence(run, film, refused, tmp_path):
+    assert "'2 hours' is no time" in refused("segment", run, film, "--window", "2 hours")
+    assert "the stride no longer than the window" in refused("segment", run, film, "--window", "1s", "--stride", "2s")
+    assert "leave no more than enter" in refused("segment", run, film, "--enter", 0.2)
+    assert "ends in none of .json, .csv, .srt, .vtt" in refused("segment", run, film, "--out", tmp_path / "found.txt")
+    assert "give the overlay another name" in refused("segment", run, film, "--overlay", film)
+    assert "does not end in .mp4" in refused("segment", run, film, "--overlay", tmp_path / "a.avi")
+    assert "is no folder" in refused("segment", run, film, "--overlay", tmp_path / "no" / "a.mp4")
+    assert "no file" in refused("segment", run, tmp_path / "nowhere.mp4")
+
+
+def test_watch_prints_an_object_a_line_and_the_summary_last(run, film, mvit):
+    code, out, err = mvit("watch", run, film, *SHORT, "--json")
+    assert code == 0, err
+    *labels, last = map(json.loads, out.splitlines())
+    summary = last["summary"]
+    assert len(labels) == summary["windows_labelled"]
+    assert summary["windows_labelled"] + summary["windows_skipped"] == 5
+    assert summary["frames"] + summary["frames_dropped"] >= 30
+    assert set(labels[0]["scores"]) == {"jump_left", "jump_right", "wait"}
+    assert labels[0]["label"] == max(labels[0]["scores"], key=labels[0]["scores"].get)
+    assert "windowed classification" in err
+    assert f"{summary['windows_labelled']} windows labelled, {summary['windows_skipped']} left out" in err
+
+
+def test_watch_refuses_in_a_sentence(run, film, mvit, refused, tmp_path):
+    assert "no file" in refused("watch", run, tmp_path / "nowhere.mp4")
+    assert "begins with ftp://" in refused("watch", run, "ftp://127.0.0.1/clip.mp4")
+    (tmp_path / "text.mp4").write_text("no video")
+    assert "cannot be read" in refused("watch", run, tmp_path / "text.mp4")
+    code, _, err = mvit("watch", run, "/dev/video99")
+    assert code == 2
+    assert "0 windows labelled" in err
+    assert "mvit: /dev/video99 cannot be watched: there is no such camera" in err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_a_watch_that_is_stopped_says_what_it_saw(sent, code, run, film, program, tmp_path):
+    frames = video.read(film)
+    video.write(film, np.concatenate([frames] * 20), fps=10)
+    command = [*program, "watch", str(run), str(film), *SHORT]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline().startswith("00:00:00.000  00:00:01.000")
+        child.send_signal(sent)
+        _, err = child.communicate(timeout=60)
+    assert child.returncode == code, err
+    assert "windows labelled" in err
+    assert "Traceback" not in err
