@@ -42,7 +42,8 @@ class Agreement:
         return asdict(self)
 
     def __str__(self) -> str:
-        batches = f"{', '.join(map(str, self.batches[:-1]))} and {self.batches[-1]}"
+        *others, last = map(str, self.batches)
+        batches = f"{', '.join(others)} and {last}" if others else last
         return (
             f"on {self.clips} clips in batches of {batches}: largest difference {self.largest_difference:.1e} of the "
             f"largest logit, the same first class on {self.agreeing} of {self.clips} ({self.share:.1%}); one clip "

@@ -14,6 +14,8 @@ from mvit.evaluation.scoring import SINGLE, AfterStem, Scoring
 
 METADATA = "mvit"
 """The key of an exported file's metadata whose value is what ``model.json`` holds, as JSON."""
+EXPORTED = (".onnx", ".xml", ".pt2")
+"""How the names of exported files end."""
 AGAIN = "export it again"
 
 

@@ -103,4 +103,5 @@ def quiet() -> Iterator[None]:
 
 def opened(path: Path) -> Any:
     """The module of a program that was written here a moment ago; never of a stranger's, which it would execute."""
-    return torch.export.load(path).module()
+    with quiet():
+        return torch.export.load(path).module()

@@ -3,10 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from mvit.deploy.described import Described
-
-EXPORTED = (".onnx", ".xml")
-"""How the names of exported files end that can be opened."""
+from mvit.deploy.described import EXPORTED, Described
 
 
 def load(run_or_file: str | Path, *, device: Any = None) -> Described:

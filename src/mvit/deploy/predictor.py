@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mvit.deploy.described import Described, described
+from mvit.deploy.described import EXPORTED, Described, described
 from mvit.evaluation.scoring import AfterStem
 from mvit.model.mvit import MViT
 from mvit.weights.build import Model, build
@@ -93,6 +93,8 @@ def load(run_or_file: str | Path, *, device: str | torch.device | None = None) -
     ``FileNotFoundError``.
     """
     path = Path(run_or_file)
+    if path.suffix in EXPORTED:
+        raise ValueError(f"{path} is an exported file, which gives scores and no more: name the run folder here")
     model = _model(path)
     description = read_description(path)
     said = described(description, f"the description beside {path}", "train it again")
