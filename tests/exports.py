@@ -25,18 +25,18 @@ def write_videos(folder: Path, each: int = 4, classes: list[str] = CLASSES) -> P
     return folder
 
 
-def small(**fields) -> mvit.model.mvit.MViT:
-    """The smallest model, with a head that tells clips apart: as it starts, one class is first for all."""
+def small(sharpness: float = 50, **fields) -> mvit.model.mvit.MViT:
+    """The smallest model, with a head that tells clips apart: as it starts, with 1, one class is first for all."""
     torch.manual_seed(1)
     model = mvit.create_model("mvit_test_4x32", num_classes=len(CLASSES), **fields)
     with torch.no_grad():
-        model.head.weight *= 50
+        model.head.weight *= sharpness
     return model.eval()
 
 
-def write_run(folder: Path, videos: Path | None = None, **changes) -> Path:
+def write_run(folder: Path, videos: Path | None = None, sharpness: float = 50, **changes) -> Path:
     """The run; of each class in ``videos`` it has learned from the first and held out the others."""
-    model = small()
+    model = small(sharpness)
     description = {
         "config": model.config.to_dict(),
         "classes": CLASSES,

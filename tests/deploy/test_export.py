@@ -132,8 +132,8 @@ def test_relative_positions_and_residual_pooling_leave_no_scatter(needed, tmp_pa
         np.testing.assert_allclose(found, expected[:size], rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
-def test_int8_is_small_and_says_the_same_of_a_clip_whatever_is_beside_it(needed, onnx, run, clips, tmp_path):
-    path = tmp_path / "model.onnx"
+def test_int8_is_small_and_says_the_same_of_a_clip_whatever_is_beside_it(needed, onnx, videos, clips, tmp_path):
+    run, path = exports.write_run(tmp_path / "run", videos, sharpness=1), tmp_path / "model.onnx"
     assert "videos that the run held out" in export(run, "onnx", path, int8=True)
     assert path.stat().st_size < 0.6 * onnx.stat().st_size
     found = mvit.load(path)
@@ -142,7 +142,7 @@ def test_int8_is_small_and_says_the_same_of_a_clip_whatever_is_beside_it(needed,
     np.testing.assert_allclose(together, alone, rtol=0, atol=1e-5 * np.abs(together).max())
     expected = load(run, device="cpu").logits(clips)
     off = np.abs(together - expected).max() / np.abs(expected).max()
-    assert 1e-4 < off < 0.2
+    assert 1e-4 < off < 0.5
     assert found.classes == tuple(exports.CLASSES)
 
 

@@ -46,8 +46,9 @@ def traced(model: Model, preprocessing: Preprocessing) -> ExportedProgram:
             f"{name} by {LIBRARIES[name]} cannot be exported: torch.export finds no program of it for any number of "
             f"clips ({(str(why).strip().splitlines() or [type(why).__name__])[0]})"
         ) from why
-    for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # paths of this machine
+    for part in program.graph_module.modules():
+        for node in part.graph.nodes if isinstance(part, torch.fx.GraphModule) else ():
+            node.meta.pop("stack_trace", None)  # paths of this machine
     program.example_inputs = None  # type: ignore[assignment]
     return program
 
