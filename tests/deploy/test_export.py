@@ -4,11 +4,11 @@ import json
 import sys
 from pathlib import Path
 
-import exports
 import numpy as np
 import pytest
 import torch
 
+import exports
 import mvit
 from mvit import cli
 from mvit.data.views import read_views
