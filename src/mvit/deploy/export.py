@@ -51,6 +51,7 @@ def export(run: Path, to: str, out: Path | None = None, *, int8: bool = False, d
         raise ValueError(f"--to is {to!r}: expected one of {', '.join(SUFFIXES)}")
     if int8 and to != "onnx":
         raise ValueError(f"--int8 is written as ONNX, not as {to}: leave --to out, or --int8")
+    predictor = load(run, device="cpu")
     home = run if run.is_dir() else run.parent
     path = out or home / f"model{'-int8' if int8 else ''}{SUFFIXES[to]}"
     if path.suffix != SUFFIXES[to]:
@@ -58,7 +59,6 @@ def export(run: Path, to: str, out: Path | None = None, *, int8: bool = False, d
     for one in _files_of(path):
         if one.exists():
             raise FileExistsError(f"{one} exists already: name another file with --out")
-    predictor = load(run, device="cpu")
     clips = clips_for(run, predictor, int8=int8, data=data)
     with files.blaming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
