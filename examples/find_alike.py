@@ -5,14 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
-import mvit
 from mvit.data.gather import gather
 from mvit.deploy.embedding import embedded
+from mvit.deploy.predictor import load
 
 
 def main(run: str, video: str, folder: str, how_many: int = 5) -> None:
     """Print the nearest videos by the angle between their vectors, the nearest first: 1 is the same direction."""
-    predictor = mvit.load(run)
+    predictor = load(run)
     names, rows = [], []
     for sample, vectors in embedded(predictor, gather([Path(video), Path(folder)], images=False)):
         if isinstance(vectors, str):

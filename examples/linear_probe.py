@@ -7,10 +7,9 @@ import numpy as np
 import torch
 from torch import nn
 
-import mvit
 from mvit.data.dataset import Sample, find
 from mvit.deploy.embedding import embedded
-from mvit.deploy.predictor import Predictor
+from mvit.deploy.predictor import Predictor, load
 
 
 def read(
@@ -27,7 +26,7 @@ def read(
 
 def main(run: str, data: str, decay: float = 1e-2) -> None:
     """Print how many held-out videos it has right; its only setting is the weight decay."""
-    predictor, listing = mvit.load(run), find(Path(data))
+    predictor, listing = load(run), find(Path(data))
     rows, labels = read(predictor, listing.train, listing.classes)
     held_rows, held_labels = read(predictor, listing.val, listing.classes)
     middle, spread = rows.mean(dim=0), rows.std(dim=0) + 1e-6

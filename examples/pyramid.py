@@ -4,14 +4,14 @@ import sys
 
 import torch
 
-import mvit
 from mvit.data.views import read_views
+from mvit.deploy.predictor import load
 from mvit.model.mvit import MViT
 
 
 def main(run: str, video: str) -> None:
     """Print the shape of each level of the pyramid; a stage ends by widening its tokens for the next one."""
-    predictor = mvit.load(run, device="cpu")
+    predictor = load(run, device="cpu")
     if not isinstance(predictor.model, MViT):
         raise ValueError(f"{run} is another library's model, which has no such pyramid")
     clip = torch.from_numpy(read_views(video, predictor.preprocessing, clips=1))

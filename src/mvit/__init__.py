@@ -8,7 +8,7 @@ __all__ = ["MViTConfig", "__version__", "create_model", "data", "list_models", "
 
 if TYPE_CHECKING:
     from mvit import data, weights
-    from mvit.deploy.predictor import load
+    from mvit.deploy.opened import load
     from mvit.model.config import MViTConfig
     from mvit.model.presets import list_models
     from mvit.weights.create import create_model
@@ -18,7 +18,7 @@ _HOMES = {
     "MViTConfig": "mvit.model.config",
     "create_model": "mvit.weights.create",
     "list_models": "mvit.model.presets",
-    "load": "mvit.deploy.predictor",
+    "load": "mvit.deploy.opened",
 }
 _SUBMODULES = ("data", "weights")
 

@@ -199,7 +199,7 @@ def compare(
     """Set models side by side on the same videos: top-1, differences with intervals and tests, cost, speed, memory.
 
     Args:
-        names: run folders or ONNX files, and last the data, as for evaluate; without data what is in the run folders
+        names: run folders or exported files, and last the data, as for evaluate; without data what is in run folders
             is compared, where it is of the same videos under the same protocol
         views: clips x crops taken of each video by every model, such as 5x1; the first one's own if not given
         runs: how often the speed of each is timed, turn by turn; 0: not at all, nor the memory
@@ -209,7 +209,7 @@ def compare(
     from mvit import files
     from mvit.analysis import report
     from mvit.evaluation import comparison
-    from mvit.runs import is_model, to_judge_alike
+    from mvit.held_out import is_model, to_judge_alike
     from mvit.studies import compare as study
 
     paths, data = (names, None) if not names or is_model(names[-1]) else (names[:-1], names[-1])

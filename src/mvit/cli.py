@@ -12,6 +12,7 @@ from mvit.commandline import DONE, USERS_INPUT, numbers, progress_bar, share
 from mvit.curate import prepare, scan, shard, split
 from mvit.describe import complexity, info, report, runs
 from mvit.explain import explain
+from mvit.export import export
 from mvit.live import segment, watch
 from mvit.predict import embed, predict
 from mvit.study import ablate
@@ -163,19 +164,19 @@ def evaluate(run: Path, data: Path, /, *, views: str | None = None, out: Path | 
     """Score a trained model on labelled videos: top-1 or mAP with interval, protocol and denominator.
 
     Args:
-        run: run folder, or its model.safetensors
+        run: run folder, its model.safetensors, or an exported file (docs/export.md)
         data: as for train; its val part where there is one, else everything
         views: clips x crops taken of each video, such as 5x1; the run's own if not given
         out: JSON file or folder for result and scores; if not given, the run folder, or a folder in it for other
             videos than those that the run held out and for other views than its own
     """
-    from mvit import runs
-    from mvit.deploy.predictor import load
+    from mvit.deploy.opened import load
     from mvit.evaluation import evaluate as evaluation
+    from mvit.held_out import to_judge
 
     predictor = load(run)
     clips, crops = numbers(views, "clips x crops, such as 5x1", 2) if views else predictor.views
-    samples, folder = runs.to_judge(run, data, predictor.classes, predictor.scoring.multi_label)
+    samples, folder = to_judge(run, data, predictor.classes, predictor.scoring.multi_label)
     if (clips, crops) != tuple(predictor.views):
         folder /= f"views-{clips}x{crops}"
     with progress_bar("evaluating") as progress:
@@ -200,20 +201,20 @@ def probe(
     """Ask whether a model uses the order of frames: shuffled, reversed, displaced, alike, shuffled after its stem.
 
     Args:
-        run: run folder, its model.safetensors, or an ONNX file that names its classes (docs/probe.md)
+        run: run folder, its model.safetensors, or an exported file (docs/export.md)
         data: as for evaluate
         views: clips x crops taken of each video, such as 5x1
         orders: random orders for each clip
         seed: of those orders
         out: JSON file or folder for the figures; if not given, as for evaluate
     """
-    from mvit import runs
-    from mvit.deploy import onnx_file, predictor
+    from mvit.deploy.opened import load
     from mvit.evaluation import probes, verdict
+    from mvit.held_out import to_judge
 
-    model = onnx_file.load(run) if run.suffix == ".onnx" else predictor.load(run)
+    model = load(run)
     clips, crops = numbers(views, "clips x crops, such as 5x1", 2)
-    samples, folder = runs.to_judge(run, data, model.classes, model.scoring.multi_label)
+    samples, folder = to_judge(run, data, model.classes, model.scoring.multi_label)
     if (clips, crops) != (1, 1):
         folder /= f"views-{clips}x{crops}"
     with progress_bar("probing") as progress:
@@ -323,6 +324,7 @@ _EVERYDAY = (
     compare,
     predict,
     embed,
+    export,
     segment,
     watch,
     explain,

@@ -25,7 +25,7 @@ def segment(
     This is windowed classification, not detection: a segment begins and ends no finer than by the stride.
 
     Args:
-        run: run folder, its model.safetensors, or an ONNX file that names its classes
+        run: run folder, its model.safetensors, or an exported file (docs/export.md)
         video: a video of any length; its frames are decoded once and few are held
         window: seconds that are classified at once, as if they were a video by themselves
         stride: seconds from the beginning of one window to that of the next
@@ -36,6 +36,7 @@ def segment(
     """
     from mvit.data.video import Video
     from mvit.deploy import segments as segmenting
+    from mvit.deploy.opened import load
     from mvit.deploy.windows import Sweep, Windowing
 
     windowing = Windowing(window_seconds=commandline.seconds(window), stride_seconds=commandline.seconds(stride))
@@ -45,7 +46,7 @@ def segment(
             raise ValueError(f"{path} ends in none of {', '.join(segmenting.WRITERS)}: the ending says what is written")
     _require_new(overlay, video)
     with Video(video) as opened:  # what cannot be read is refused before torch is imported
-        model = _classifier(run)
+        model = load(run)
         sweep = Sweep(model, opened, windowing)
         with progress_bar("classifying windows") as progress:
 
@@ -84,7 +85,7 @@ def watch(run: Path, source: str, /, *, window: str = "2s", stride: str = "0.5s"
     windows are left out and counted. Ends with the source, or with Ctrl-C; either way with a summary.
 
     Args:
-        run: run folder, its model.safetensors, or an ONNX file that names its classes
+        run: run folder, its model.safetensors, or an exported file (docs/export.md)
         source: a camera (/dev/video0), an address (rtsp://, rtsps://, http://, https://), or a file
         window: seconds that are classified at once, as if they were a video by themselves
         stride: seconds from the beginning of one window to that of the next
@@ -93,6 +94,7 @@ def watch(run: Path, source: str, /, *, window: str = "2s", stride: str = "0.5s"
     from json import dumps
 
     from mvit.data.live import shown
+    from mvit.deploy.opened import load
     from mvit.deploy.segments import clock
     from mvit.deploy.sources import opened
     from mvit.deploy.watching import Watch
@@ -104,7 +106,7 @@ def watch(run: Path, source: str, /, *, window: str = "2s", stride: str = "0.5s"
 
     windowing = Windowing(window_seconds=commandline.seconds(window), stride_seconds=commandline.seconds(stride))
     feed = opened(source, say)  # what cannot be watched is refused before torch is imported
-    model = _classifier(run)
+    model = load(run)
     watched = Watch(model, feed, windowing, say)
     say(f"watching {shown(source)} in {windowing}: windowed classification, each window by itself")
 
@@ -138,12 +140,6 @@ def watch(run: Path, source: str, /, *, window: str = "2s", stride: str = "0.5s"
         raise
     summed_up()
     return DONE
-
-
-def _classifier(run: Path) -> Any:
-    from mvit.deploy import onnx_file, predictor
-
-    return onnx_file.load(run) if run.suffix == ".onnx" else predictor.load(run)
 
 
 def _require_new(overlay: Path | None, source: Path) -> None:

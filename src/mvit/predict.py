@@ -28,7 +28,7 @@ def predict(
     """Name what videos show, with scores by class name; an unreadable one is named and the others go on.
 
     Args:
-        run: run folder, or its model.safetensors
+        run: run folder, its model.safetensors, or an exported file (docs/export.md)
         videos: videos, parts of them (clip.mp4#t=2.5,10), folders of any depth, patterns
         views: clips x crops of each video, such as 5x1, or auto, which takes clips until one class is surely ahead;
             the run's own if not given, with which it was evaluated
@@ -46,7 +46,7 @@ def predict(
     from mvit.data.gather import gather
     from mvit.deploy import bulk, told
     from mvit.deploy.answers import answers, protocol, settled_answers
-    from mvit.deploy.predictor import load
+    from mvit.deploy.opened import load
 
     if top < 1 or batch < 1:
         raise ValueError(f"--top is {top} and --batch {batch}: both are 1 or more")

@@ -1,8 +1,7 @@
-"""Run folders and checkpoints seen from outside: where the next one goes, what one is, which videos to judge it on."""
+"""Run folders and checkpoints seen from outside: where the next one goes, and what one is."""
 
 import itertools
 import json
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -12,10 +11,8 @@ from mvit.analysis import balance, counter
 from mvit.analysis.complexity import Complexity, Counted, complexity
 from mvit.baselines import BASELINES
 from mvit.baselines.sizes import SIZES, BaselineConfig
-from mvit.data.dataset import Sample, find_all, split_file
-from mvit.data.manifests import read_manifest
-from mvit.data.samples import medium_of
 from mvit.distributed import launch
+from mvit.held_out import name_of
 from mvit.model.config import MViTConfig, Triple
 from mvit.model.mvit import MViT
 from mvit.model.presets import get_config
@@ -58,12 +55,6 @@ def to_train(data: Path, out: Path | None, resume: bool | Literal["auto"]) -> tu
     if out is not None:
         Run(out).require_new()  # said before anything is looked at or downloaded
     return out or fresh(folder, name), False
-
-
-def name_of(data: Path) -> str:
-    """What a run on this folder or CSV is called after."""
-    whole = data.resolve()
-    return whole.name if whole.is_dir() else whole.stem
 
 
 def architecture(name: str) -> MViTConfig:
@@ -201,50 +192,3 @@ def from_published(preset: str, name: str, folder: Path, classes: Sequence[str] 
     }
     weights.write(folder, model.state_dict(), description)
     return entry
-
-
-def is_model(path: Path) -> bool:
-    """Whether a path is that of a model, a run folder or a file of weights, and not of data."""
-    return path.suffix in (".onnx", ".safetensors") or (path / "model.json").is_file()
-
-
-def to_judge(run: Path, data: Path, classes: Sequence[str], several: bool) -> tuple[tuple[Sample, ...], Path]:
-    """The videos of ``data`` to judge a run on, and the folder for what comes out.
-
-    ``several``: the run's videos are of several classes at once, and so must these be.
-    Where the run itself split this data, these are the videos that it held out; where it learned from some, it is said.
-    """
-    samples = find_all(data, classes, say=lambda note: print(f"note: {note}", file=sys.stderr), several=several)
-    home = run if run.is_dir() else run.parent
-    if not split_file(home).is_file():
-        return samples, home
-    # Read as it stands: the videos of the run may be gone by now, and need not be there to judge it on others.
-    split = read_manifest(split_file(home), anywhere=True)
-    parts = {sample.id.resolve(): name for name, part in split.parts.items() for sample in part}
-    named = {sample.id.resolve() for sample in samples}
-    held_out = {path for path, part in parts.items() if part == "val"}
-    if named == held_out:
-        return samples, home
-    if held_out and named == parts.keys():
-        print(
-            f"The run split {data} itself: it is judged on the {len(held_out)} {medium_of(samples)} that it held out."
-        )
-        return tuple(sample for sample in samples if sample.id.resolve() in held_out), home
-    if learned := named & (parts.keys() - held_out):
-        print(
-            f"Beware: the model was trained on {len(learned)} of these {len(named)} {medium_of(samples)}.",
-            file=sys.stderr,
-        )
-    return samples, home / f"on-{name_of(data)}"
-
-
-def to_judge_alike(runs: Sequence[Path], data: Path, classes: Sequence[str], several: bool) -> tuple[Sample, ...]:
-    """The videos of ``data`` to judge each of these runs on; raises ``ValueError`` where they held out others."""
-    samples = [to_judge(run, data, classes, several)[0] for run in runs]
-    for run, own in zip(runs, samples, strict=True):
-        if {sample.id for sample in own} != {sample.id for sample in samples[0]}:
-            raise ValueError(
-                f"{runs[0]} and {run} did not hold out the same videos of {data}: name videos that neither learned "
-                "from, as a folder or CSV of their own"
-            )
-    return samples[0]

@@ -60,14 +60,14 @@ def ablate(
     listing = find(data, val=val, **how_to_split)
     before = (pretrain, find(pretrain, **how_to_split)) if pretrain else None
 
-    from mvit import runs  # these take long to import: wrong words come first
-    from mvit.curation.index import place
+    from mvit.curation.index import place  # these take long to import: wrong words come first
     from mvit.distributed.interruption import TerminatedError
+    from mvit.held_out import name_of
     from mvit.provenance import write
     from mvit.studies import costs, execution, findings, sweep
     from mvit.training import defaults
 
-    folder = out or Path("runs") / f"ablate-{runs.name_of(data)}"
+    folder = out or Path("runs") / f"ablate-{name_of(data)}"
     base = defaults.settle(name, overrides, listing, echo=lambda line: None)
     planned = sweep.planned(study, base, data, listing, folder, seeds, rates=rates, pretrain=before)
     if plan:

@@ -16,10 +16,10 @@ from mvit.data import video
 from mvit.data.dataset import find_all
 from mvit.data.sampling import ClipSampling
 from mvit.data.views import Preprocessing
-from mvit.deploy.onnx_file import METADATA, load
+from mvit.deploy.described import METADATA
+from mvit.deploy.onnx_file import load
 from mvit.evaluation.evaluate import evaluate, result
 from mvit.evaluation.probes import probe
-from mvit.weights.read import CheckpointError
 
 CLASSES = ["open", "shut", "wait"]
 PREPROCESSING = Preprocessing(sampling=ClipSampling(frames=8, mode="segments"), short_side=36, crop=32)
@@ -120,7 +120,7 @@ def test_files_of_one_clip_and_of_any_number_give_logits(batch, library, tmp_pat
 
 def test_a_file_of_another_number_of_clips_is_refused(library, tmp_path):
     library("onnxruntime", "export")
-    with pytest.raises(CheckpointError, match=r"takes \[2, 3, 8, 32, 32\], but by its metadata clips are"):
+    with pytest.raises(ValueError, match=r"takes \[2, 3, 8, 32, 32\], but by its metadata clips are"):
         load(write_linear(library("onnx", "export"), tmp_path / "model.onnx", 2))
 
 
@@ -160,12 +160,13 @@ def test_a_torchvision_model_exported_by_torch_is_probed_alike(model, videos, li
         ("[]", "is no JSON object"),
         ({"classes": CLASSES}, "has no 'preprocessing': export it again"),
         (DESCRIPTION | {"views": [0, 1]}, "asks for 0x1 views"),
+        (DESCRIPTION | {"classes": CLASSES[:2]}, r"gives \['batch', 3\], but its metadata names 2 classes"),
         (DESCRIPTION | {"preprocessing": PREPROCESSING.to_dict() | {"crop": 24}}, r"clips are \[3, 8, 24, 24\]"),
     ],
 )
 def test_a_file_that_does_not_say_how_it_is_used_is_refused(description, message, exported, tmp_path):
     path = described(Path(shutil.copy(exported, tmp_path / "model.onnx")), description)
-    with pytest.raises(CheckpointError, match=message):
+    with pytest.raises(ValueError, match=message):
         load(path)
 
 
@@ -174,7 +175,7 @@ def test_what_is_no_onnx_file_is_refused(library, tmp_path):
     with pytest.raises(FileNotFoundError, match="does not exist"):
         load(tmp_path / "gone.onnx")
     (tmp_path / "text.onnx").write_text("no model")
-    with pytest.raises(CheckpointError, match="is no ONNX file that ONNX Runtime reads"):
+    with pytest.raises(ValueError, match="is no ONNX file that ONNX Runtime reads"):
         load(tmp_path / "text.onnx")
 
 

@@ -14,7 +14,7 @@ from mvit import files
 from mvit.data.samples import Sample
 from mvit.data.sampling import Part
 from mvit.deploy.answers import Answer, Classifier, answers
-from mvit.deploy.predictor import load
+from mvit.deploy.opened import load
 from mvit.deploy.told import arrow
 
 PART = 200

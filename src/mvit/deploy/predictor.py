@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from mvit.data.views import Preprocessing, describe
-from mvit.evaluation.evaluate import score_video
-from mvit.evaluation.scoring import SINGLE, AfterStem, Scoring
+from mvit.deploy.described import EXPORTED, Described, described
+from mvit.evaluation.scoring import AfterStem
 from mvit.model.mvit import MViT
 from mvit.weights.build import Model, build
 from mvit.weights.fit import fit
@@ -19,32 +18,10 @@ from mvit.weights.read import describe as read_description
 
 
 @dataclass(frozen=True, kw_only=True)
-class Predictor:
+class Predictor(Described):
     """A trained model with everything that a prediction needs; made by ``load``."""
 
     model: Model
-    classes: tuple[str, ...]
-    preprocessing: Preprocessing
-    views: tuple[int, int]
-    """Clips and crops taken of a video."""
-    scoring: Scoring = SINGLE
-    """What becomes of the logits of those views."""
-
-    @property
-    def protocol(self) -> str:
-        """How a video is looked at, in words: views, frames and their spacing, sizes."""
-        return describe(self.preprocessing, *self.views, self.scoring.aggregate)
-
-    def predict(self, video: str | Path) -> dict[str, float]:
-        """Scores in 0..1 by class name, the highest first, as evaluation defines them.
-
-        They are softmax, or, of a model for several classes at once, sigmoids, each by itself; their mean over views,
-        or the highest where the recipe said so. Raises ``UnreadableVideo`` (a ``ValueError``) for a file that cannot be
-        decoded, ``FileNotFoundError``.
-        """
-        scores = score_video(self.logits, Path(video), self.preprocessing, *self.views, self.scoring)
-        order = np.argsort(-scores, kind="stable")
-        return {self.classes[index]: float(scores[index]) for index in order}
 
     @torch.inference_mode()
     def logits(self, clips: np.ndarray) -> np.ndarray:
@@ -116,15 +93,17 @@ def load(run_or_file: str | Path, *, device: str | torch.device | None = None) -
     ``FileNotFoundError``.
     """
     path = Path(run_or_file)
+    if path.suffix in EXPORTED:
+        raise ValueError(f"{path} is an exported file, which gives scores and no more: name the run folder here")
     model = _model(path)
     description = read_description(path)
-    classes, preprocessing, views, scoring = described(description, f"the description beside {path}", "train it again")
-    outputs = model.config.num_classes
-    if len(classes) != outputs:
-        raise CheckpointError(f"{path} names {len(classes)} classes for {outputs} outputs: train it again")
+    said = described(description, f"the description beside {path}", "train it again")
+    names, outputs = len(said["classes"]), model.config.num_classes
+    if names != outputs:
+        raise CheckpointError(f"{path} names {names} classes for {outputs} outputs: train it again")
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
     model = model.to(chosen).eval()
-    return Predictor(model=model, classes=classes, preprocessing=preprocessing, views=views, scoring=scoring)
+    return Predictor(model=model, **said)
 
 
 def _model(path: Path) -> Model:
@@ -145,24 +124,3 @@ def _model(path: Path) -> Model:
     if report.reinitialised or report.resized:
         raise CheckpointError(f"{path} is not the model that its description says: {report}")
     return model
-
-
-def described(
-    description: dict[str, Any], where: str, remedy: str
-) -> tuple[tuple[str, ...], Preprocessing, tuple[int, int], Scoring]:
-    """Classes, preprocessing, views and scoring of a ``model.json``, or of what holds the same elsewhere.
-
-    Raises ``CheckpointError`` saying which is missing or wrong, where it is and what to do.
-    """
-    try:
-        classes = tuple(description["classes"])
-        preprocessing = Preprocessing.from_dict(description["preprocessing"])
-        clips, crops = map(int, description["views"])
-        scoring = Scoring.of(description)
-    except KeyError as missing:
-        raise CheckpointError(f"{where} has no {missing}: {remedy}") from missing
-    except (TypeError, ValueError) as why:
-        raise CheckpointError(f"{where} is damaged: {why}") from why
-    if min(clips, crops) < 1:
-        raise CheckpointError(f"{where} is damaged: it asks for {clips}x{crops} views")
-    return classes, preprocessing, (clips, crops), scoring

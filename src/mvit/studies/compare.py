@@ -14,7 +14,8 @@ from mvit.analysis.record import read
 from mvit.analysis.report import names
 from mvit.data.dataset import Sample
 from mvit.data.views import Preprocessing
-from mvit.deploy import onnx_file, predictor
+from mvit.deploy.opened import load
+from mvit.deploy.predictor import Predictor
 from mvit.evaluation import comparison
 from mvit.evaluation.evaluate import evaluate
 from mvit.evaluation.scoring import SINGLE, Predict, Scoring
@@ -48,12 +49,12 @@ class Contender:
 
 
 def contenders(paths: Sequence[Path]) -> list[Contender]:
-    """Run folders, their model.safetensors, and ONNX files as what they are to be compared as; raises as they do."""
+    """Run folders, their model.safetensors and exported files as what they are compared as; raises as they do."""
     found = []
     for name, path in zip(names(paths), paths, strict=True):
-        model = _load(path)
+        model = load(path)
         known: dict[str, Any] = {}
-        if isinstance(model, predictor.Predictor):
+        if isinstance(model, Predictor):
             size = model.preprocessing.crop
             counted = counts(model.model.config, (model.preprocessing.sampling.frames, size, size))
             known = {"parameters": counted.parameters, "macs": counted.macs}
@@ -75,12 +76,8 @@ def contenders(paths: Sequence[Path]) -> list[Contender]:
     return found
 
 
-def _load(path: Path) -> predictor.Predictor | onnx_file.OnnxClassifier:
-    return onnx_file.load(path) if path.suffix == ".onnx" else predictor.load(path)
-
-
 def _predict_of(path: Path) -> Predict:
-    return _load(path).logits
+    return load(path).logits
 
 
 def on_data(

@@ -1,0 +1,127 @@
+"""What a model says of itself, beside it or inside its file: enough to look at videos as evaluation does; no torch."""
+
+import json
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+
+from mvit.data.views import Preprocessing, describe
+from mvit.evaluation.evaluate import score_video
+from mvit.evaluation.scoring import SINGLE, AfterStem, Scoring
+
+METADATA = "mvit"
+"""The key of an exported file's metadata whose value is what ``model.json`` holds, as JSON."""
+EXPORTED = (".onnx", ".xml", ".pt2")
+"""How the names of exported files end."""
+AGAIN = "export it again"
+
+
+class Description(TypedDict):
+    """The fields of ``Described``."""
+
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    views: tuple[int, int]
+    scoring: Scoring
+
+
+@dataclass(frozen=True, kw_only=True)
+class Described(ABC):
+    """A model of any origin with everything that a prediction needs."""
+
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    views: tuple[int, int]
+    """Clips and crops taken of a video."""
+    scoring: Scoring = SINGLE
+    """What becomes of the logits of those views."""
+
+    @abstractmethod
+    def logits(self, clips: np.ndarray) -> np.ndarray:
+        """Logits (N, classes) of normalised float32 clips (N, 3, T, H, W), computed in float32."""
+
+    @property
+    def after_stem(self) -> AfterStem | None:
+        """The same with what the stem makes of each clip put into an order in time; None where nobody can reach it."""
+        return None
+
+    @property
+    def protocol(self) -> str:
+        """How a video is looked at, in words: views, frames and their spacing, sizes."""
+        return describe(self.preprocessing, *self.views, self.scoring.aggregate)
+
+    def predict(self, video: str | Path) -> dict[str, float]:
+        """Scores in 0..1 by class name, the highest first, as evaluation defines them.
+
+        They are softmax, or, of a model for several classes at once, sigmoids, each by itself; their mean over views,
+        or the highest where the recipe said so. Raises ``UnreadableVideo`` (a ``ValueError``) for a file that cannot be
+        decoded, ``FileNotFoundError``.
+        """
+        scores = score_video(self.logits, Path(video), self.preprocessing, *self.views, self.scoring)
+        order = np.argsort(-scores, kind="stable")
+        return {self.classes[index]: float(scores[index]) for index in order}
+
+
+def described(description: dict[str, Any], where: str, remedy: str) -> Description:
+    """Classes, preprocessing, views and scoring of a ``model.json``, or of what holds the same elsewhere.
+
+    Raises ``ValueError`` saying which is missing or wrong, where it is and what to do.
+    """
+    try:
+        classes = tuple(description["classes"])
+        preprocessing = Preprocessing.from_dict(description["preprocessing"])
+        clips, crops = map(int, description["views"])
+        scoring = Scoring.of(description)
+    except KeyError as missing:
+        raise ValueError(f"{where} has no {missing}: {remedy}") from missing
+    except (TypeError, ValueError) as why:
+        raise ValueError(f"{where} is damaged: {why}") from why
+    if min(clips, crops) < 1:
+        raise ValueError(f"{where} is damaged: it asks for {clips}x{crops} views")
+    return {"classes": classes, "preprocessing": preprocessing, "views": (clips, crops), "scoring": scoring}
+
+
+def from_metadata(text: str | None, path: Path, takes: list[list[Any]], gives: list[list[Any]]) -> Description:
+    """What an exported file says, after a look at the shapes of what it takes and gives; no number: any length.
+
+    It takes clips (N, 3, T, H, W) of one or any N and gives logits (N, classes). Raises ``ValueError`` where it does
+    not, or does not say how it is to be used.
+    """
+    where = f"the metadata {METADATA!r} of {path}"
+    if text is None:
+        raise ValueError(
+            f"{path} names no classes and no preprocessing: write them, as model.json has them, into its metadata "
+            f"under {METADATA!r}"
+        )
+    try:
+        content = json.loads(text)
+    except ValueError as why:
+        raise ValueError(f"{where} is no JSON ({why}): {AGAIN}") from why
+    if not isinstance(content, dict):
+        raise ValueError(f"{where} is no JSON object: {AGAIN}")
+    found = described(content, where, AGAIN)
+    frames, size = found["preprocessing"].sampling.frames, found["preprocessing"].crop
+    clips = [1, 3, frames, size, size]
+    if len(takes) != 1 or not _fits(takes[0], clips):
+        raise ValueError(
+            f"{path} takes {_shapes(takes)}, but by its metadata clips are {clips[1:]}, one or any number at once: "
+            "export it so"
+        )
+    classes = len(found["classes"])
+    if len(gives) != 1 or not _fits(gives[0], [1, classes]):
+        raise ValueError(f"{path} gives {_shapes(gives)}, but its metadata names {classes} classes: {AGAIN}")
+    return found
+
+
+def _shapes(shapes: list[list[Any]]) -> str:
+    return " and ".join(map(str, shapes))
+
+
+def _fits(shape: list[Any], due: list[int]) -> bool:
+    """Whether a shape, in which a length that is not fixed is no number, takes what is due."""
+    return len(shape) == len(due) and all(
+        length == wanted or not isinstance(length, int) for length, wanted in zip(shape, due, strict=True)
+    )

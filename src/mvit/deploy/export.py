@@ -1,0 +1,168 @@
+"""A trained model as a file for other programs, looked at before it is there: one that is off is never written."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from torch.export import ExportedProgram
+
+from mvit import files
+from mvit.data.dataset import Sample, find_all
+from mvit.data.views import Preprocessing
+from mvit.deploy import graph, onnx_file, openvino_file
+from mvit.deploy.agreement import compare, require
+from mvit.deploy.int8 import quantise
+from mvit.deploy.predictor import Predictor, load
+from mvit.evaluation.evaluate import decoded
+from mvit.evaluation.scoring import Predict
+from mvit.held_out import split_of
+from mvit.weights.read import describe
+
+SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
+CLIPS = {False: 10, True: 100}
+"""How many clips a file is looked at on, in float32 and in int8, where one is off by a class now and then."""
+LEAST_CLIPS = 5
+CALIBRATION = 32
+SEED = 0
+"""Of which videos are taken."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clips:
+    """A clip of each of some videos, the one in its middle: to look at a file by, and to take int8's ranges from."""
+
+    judged: np.ndarray  # (N, 3, T, H, W)
+    calibration: np.ndarray
+    what: str
+
+
+def export(run: Path, to: str, out: Path | None = None, *, int8: bool = False, data: Path | None = None) -> str:
+    """Write a run's model to ``out``, or into the run folder, and say in a few lines what it was found to be.
+
+    ``to`` is one of ``SUFFIXES``. The clips are of the videos that the run held out, or of ``data``. Raises
+    ``ValueError`` for what cannot be, and for a file that is off: float32 by more than 1e-4 of the largest logit, int8
+    by more than 2 % of the first classes. Nothing is left behind then.
+    """
+    if to not in SUFFIXES:
+        raise ValueError(f"--to is {to!r}: expected one of {', '.join(SUFFIXES)}")
+    if int8 and to != "onnx":
+        raise ValueError(f"--int8 is written as ONNX, not as {to}: leave --to out, or --int8")
+    predictor = load(run, device="cpu")
+    home = run if run.is_dir() else run.parent
+    path = out or home / f"model{'-int8' if int8 else ''}{SUFFIXES[to]}"
+    if path.suffix != SUFFIXES[to]:
+        raise ValueError(f"--out is {path}, but what {to} reads ends in {SUFFIXES[to]}: name it so")
+    for one in _files_of(path):
+        if one.exists():
+            raise FileExistsError(f"{one} exists already: name another file with --out")
+    clips = clips_for(run, predictor, int8=int8, data=data)
+    with files.blaming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    program = graph.traced(predictor.model, predictor.preprocessing)
+    description = json.dumps(describe(run), ensure_ascii=False)
+    with TemporaryDirectory(prefix=".mvit-export-", dir=path.parent) as folder:
+        written = Path(folder) / path.name
+        predict = _WRITERS[to](program, description, written, clips.calibration)
+        found = compare(predictor.logits, predict, clips.judged)
+        require(found, int8=int8)
+        del predict  # before its file moves, which some systems forbid for one that is in use
+        size = sum(one.stat().st_size for one in _files_of(written))
+        for one in _files_of(written):
+            _deliver(one, path.parent / one.name)
+    return f"{path} ({size / 1e6:.1f} MB) gives what the model gives, {clips.what}:\n{found}"
+
+
+def clips_for(run: Path, predictor: Predictor, *, int8: bool, data: Path | None) -> Clips:
+    """Clips of a run's held-out videos, with ranges for int8 from those it learned from, or both of ``data``.
+
+    Raises ``ValueError`` where there are too few that can be read.
+    """
+    want, ranges = CLIPS[int8], CALIBRATION if int8 else 0
+    if data is not None:
+        samples = _mixed(find_all(data, predictor.classes, several=predictor.scoring.multi_label))
+        share = min(ranges, len(samples) // 2)
+        parts, where = {"val": samples[share:], "train": samples[:share]}, f"videos of {data}"
+    else:
+        split = split_of(run)
+        if split is None or not split.get("val"):
+            raise ValueError(f"{run} does not say which videos it held out: name some to look at the file by, --data")
+        parts = {name: _mixed(split.get(name, ())) for name in ("val", "train")}
+        where = "videos that the run held out"
+    judged, reason = _read(parts["val"], predictor.preprocessing, want)
+    if len(judged) < LEAST_CLIPS:
+        raise ValueError(
+            f"only {len(judged)} of {len(parts['val'])} {where} can be read{reason}, and a file is looked at on "
+            f"{LEAST_CLIPS} clips or more: name others with --data"
+        )
+    calibration, reason = _read(parts["train"], predictor.preprocessing, ranges)
+    if int8 and not len(calibration):
+        raise ValueError(f"int8 takes its ranges from videos, and none can be read{reason}: name some with --data")
+    return Clips(judged=judged, calibration=calibration, what=f"on {len(judged)} {where}")
+
+
+def _mixed(samples: Sequence[Sample]) -> list[Sample]:
+    """In an order drawn by ``SEED``: as listed, the first ones are all of a class."""
+    return [samples[place] for place in np.random.default_rng(SEED).permutation(len(samples))]
+
+
+def _read(samples: Sequence[Sample], preprocessing: Preprocessing, want: int) -> tuple[np.ndarray, str]:
+    """The first clips that can be read, and why the first of the others cannot."""
+    kept: list[np.ndarray] = []
+    reasons = [""]
+    for sample, views in decoded(samples if want else (), preprocessing, 1, 1):
+        if isinstance(views, str):
+            reasons.append(f" ({sample.id}: {views})")
+        else:
+            kept.append(views)
+        if len(kept) == want:
+            break
+    return np.concatenate(kept) if kept else np.empty(0, np.float32), reasons[:2][-1]
+
+
+def _onnx(program: ExportedProgram, description: str, path: Path, calibration: np.ndarray) -> Predict:
+    graph.write_onnx(program, description, path)
+    if len(calibration):
+        quantise(path, path, calibration)
+    return onnx_file.load(path, threads=torch.get_num_threads()).logits
+
+
+def _openvino(program: ExportedProgram, description: str, path: Path, calibration: np.ndarray) -> Predict:
+    openvino_file.library()  # before the long way there
+    source = path.with_suffix(".onnx")
+    graph.write_onnx(program, description, source)
+    graph.write_openvino(source, description, path)
+    source.unlink()
+    return openvino_file.load(path, threads=torch.get_num_threads()).logits
+
+
+def _torch(program: ExportedProgram, description: str, path: Path, calibration: np.ndarray) -> Predict:
+    graph.write_program(program, description, path)
+    module = graph.opened(path)
+
+    @torch.inference_mode()
+    def predict(clips: np.ndarray) -> np.ndarray:
+        return module(torch.from_numpy(clips)).numpy()
+
+    return predict
+
+
+_WRITERS: dict[str, Callable[[ExportedProgram, str, Path, np.ndarray], Predict]] = {
+    "onnx": _onnx,
+    "openvino": _openvino,
+    "torch": _torch,
+}
+
+
+def _files_of(path: Path) -> list[Path]:
+    """The files that an exported one consists of; the one that names it comes last."""
+    return [path.with_suffix(".bin"), path] if path.suffix == ".xml" else [path]
+
+
+def _deliver(written: Path, path: Path) -> None:
+    """Move a file that is whole to where it is to be."""
+    with files.replacing(path) as temporary:
+        written.replace(temporary)
