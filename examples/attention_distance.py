@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
-import mvit
 from mvit import files
 from mvit.data.views import read_views
+from mvit.deploy.predictor import load
 from mvit.explanation.distance import Distance, distances
 from mvit.explanation.figures import reach
 from mvit.model.mvit import MViT
@@ -21,7 +21,7 @@ def main(out: str, runs: str, *videos: str) -> None:
     """Draw the mean attention distance of every head: a column for each run."""
     drawn: dict[str, dict[str, list[Distance]]] = {}
     for run in runs.split(","):
-        predictor = mvit.load(run, device="cpu")
+        predictor = load(run, device="cpu")
         if not isinstance(predictor.model, MViT):
             raise ValueError(f"{run} is another library's model: what is drawn is MViT's attention")
         clips = [torch.from_numpy(read_views(video, predictor.preprocessing, clips=1, crops=1)) for video in videos]

@@ -133,7 +133,7 @@ def test_relative_positions_and_residual_pooling_leave_no_scatter(needed, tmp_pa
 
 
 def test_int8_is_small_and_says_the_same_of_a_clip_whatever_is_beside_it(needed, onnx, videos, clips, tmp_path):
-    run, path = exports.write_run(tmp_path / "run", videos, sharpness=1), tmp_path / "model.onnx"
+    run, path = exports.write_run(tmp_path / "run", videos, lead=30), tmp_path / "model.onnx"
     assert "videos that the run held out" in export(run, "onnx", path, int8=True)
     assert path.stat().st_size < 0.6 * onnx.stat().st_size
     found = mvit.load(path)
