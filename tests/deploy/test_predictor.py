@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,31 +10,16 @@ import pytest
 import torch
 
 import mvit
-from mvit import weights
+from exports import CLASSES, PREPROCESSING
+from exports import write_run as write_sharp_run
 from mvit.data import video
 from mvit.data.dataset import find_all
-from mvit.data.sampling import ClipSampling
-from mvit.data.views import Preprocessing, describe, read_views
+from mvit.data.views import read_views
 from mvit.evaluation.evaluate import evaluate
 from mvit.evaluation.scoring import Scoring
 
-CLASSES = ["left", "right", "up"]
-PREPROCESSING = Preprocessing(sampling=ClipSampling(frames=4, spacing=2), short_side=36, crop=32)
+write_run = partial(write_sharp_run, sharpness=1)
 ROOT = Path(__file__).parents[2]
-
-
-def write_run(folder: Path, **changes) -> Path:
-    torch.manual_seed(1)
-    model = mvit.create_model("mvit_test_4x32", num_classes=len(CLASSES))
-    description = {
-        "config": model.config.to_dict(),
-        "classes": CLASSES,
-        "preprocessing": PREPROCESSING.to_dict(),
-        "views": [3, 1],
-        "protocol": describe(PREPROCESSING, 3, 1),
-    }
-    weights.write(folder, model.state_dict(), description | changes)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -4,10 +4,9 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from mvit.data import video
+from levels import write_levels
 from mvit.data.dataset import Listing, find
 from mvit.distributed.interruption import Interrupted
 from mvit.evaluation.evaluate import RESULT_FILE
@@ -33,15 +32,8 @@ RATES = (1e-3, 2e-3)
 
 
 def made(folder: Path, *levels: int) -> Path:
-    """train/ and val/ with a class for each level of brightness: 4 and 2 videos each."""
-    rng = np.random.default_rng(sum(levels))
-    for part, count in (("train", 4), ("val", 2)):
-        for level in levels:
-            (folder / part / str(level)).mkdir(parents=True)
-            for index in range(count):
-                frames = np.clip(level + rng.normal(0, 40, (8, 32, 40, 3)), 0, 255).astype(np.uint8)
-                video.write(folder / part / str(level) / f"{index}.mp4", frames)
-    return folder
+    """A class for each level of brightness."""
+    return write_levels(folder, {str(level): level for level in levels}, {"train": 4, "val": 2}, seed=sum(levels))
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,12 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
+from levels import write_levels
 from mvit.cli import main
 from mvit.commandline import USERS_INPUT
-from mvit.data import demo, video
+from mvit.data import demo
 from mvit.data.dataset import Listing, find
 from mvit.distributed.interruption import Interrupted
 from mvit.recipes import recipe as recipes
@@ -34,15 +34,8 @@ OVERRIDES = (
 @pytest.fixture(scope="module")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """train/ and val/ with the classes bright and dark: 6 and 3 videos each."""
-    folder = tmp_path_factory.mktemp("videos")
-    rng = np.random.default_rng(0)
-    for part, count in (("train", 6), ("val", 3)):
-        for label, level in (("bright", 170), ("dark", 80)):
-            (folder / part / label).mkdir(parents=True)
-            for index in range(count):
-                frames = np.clip(level + rng.normal(0, 40, (8, 32, 40, 3)), 0, 255).astype(np.uint8)
-                video.write(folder / part / label / f"{index}.mp4", frames)
-    return folder
+    levels = {"bright": 170, "dark": 80}
+    return write_levels(tmp_path_factory.mktemp("videos"), levels, {"train": 6, "val": 3})
 
 
 @pytest.fixture(scope="module")

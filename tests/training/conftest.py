@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from mvit.data import video
+from levels import write_levels
 from mvit.data.dataset import Listing, find
 from mvit.recipes.recipe import Recipe, load
 from mvit.training import loop
@@ -32,15 +31,8 @@ TINY = (
 @pytest.fixture(scope="session")
 def videos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """train/ and val/ with the classes bright, dark and middle: 6 and 2 videos each, 8 frames of 40x32."""
-    folder = tmp_path_factory.mktemp("videos")
-    rng = np.random.default_rng(0)
-    for part, count in (("train", 6), ("val", 2)):
-        for label, level in (("bright", 200), ("dark", 50), ("middle", 125)):
-            (folder / part / label).mkdir(parents=True)
-            for index in range(count):
-                frames = np.clip(level + rng.normal(0, 25, (8, 32, 40, 3)), 0, 255).astype(np.uint8)
-                video.write(folder / part / label / f"{index}.mp4", frames)
-    return folder
+    levels = {"bright": 200, "dark": 50, "middle": 125}
+    return write_levels(tmp_path_factory.mktemp("videos"), levels, {"train": 6, "val": 2}, noise=25)
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from mvit.data.samples import Sample
 from mvit.data.video import UnreadableVideo
 from mvit.data.views import Preprocessing, describe, read_views
 from mvit.evaluation.evaluate import decoded
-from mvit.evaluation.scoring import Scoring, checked_logits
+from mvit.evaluation.scoring import Scoring, by_name, checked_logits
 from mvit.evaluation.statistics import t_quantile
 
 BATCH = 8
@@ -24,6 +24,8 @@ BATCH = 8
 SPREAD = (2, 7, 4, 0, 9, 5, 1, 6, 3, 8)
 """The clips of a video, of which 10 are spread over it, in the order in which ``settled`` ones are taken."""
 CONFIDENCE = 0.95
+Compute = Callable[[np.ndarray], np.ndarray]
+"""Of clips (N, 3, T, H, W): a row each."""
 
 
 class Classifier(Protocol):
@@ -76,17 +78,18 @@ def answers(
     others go on. Raises ``NotFiniteError`` (a ``ValueError``) for scores that are no numbers.
     """
     clips, crops = views or model.views
-    compute = partial(_logits, model, batch=batch)
-    for sample, found in in_batches(compute, decoded(samples, model.preprocessing, clips, crops), batch):
+    for sample, found in in_batches(
+        partial(_logits, model), decoded(samples, model.preprocessing, clips, crops), batch
+    ):
         yield Answer(video=sample.id, error=found) if isinstance(found, str) else _answer(model, sample, found)
 
 
 def in_batches(
-    compute: Callable[[np.ndarray], np.ndarray], videos: Iterable[tuple[Sample, np.ndarray | str]], batch: int
+    compute: Compute, videos: Iterable[tuple[Sample, np.ndarray | str]], batch: int
 ) -> Iterator[tuple[Sample, np.ndarray | str]]:
-    """What is computed of each video's views, (views, ...), in the order given; of at least so many clips at once.
+    """What is computed of each video's views, (views, ...), in the order given; of so many clips at once at most.
 
-    What could not be read is passed through with its reason.
+    Clips of several videos are computed together. What could not be read is passed through with its reason.
     """
     waiting: list[tuple[Sample, np.ndarray | str]] = []
     held = 0
@@ -94,31 +97,32 @@ def in_batches(
         waiting.append((sample, views))
         held += 0 if isinstance(views, str) else len(views)
         if held >= batch or held == 0:
-            yield from _together(compute, waiting)
+            yield from _together(compute, waiting, batch)
             waiting, held = [], 0
-    yield from _together(compute, waiting)
+    yield from _together(compute, waiting, batch)
 
 
 def _together(
-    compute: Callable[[np.ndarray], np.ndarray], waiting: Sequence[tuple[Sample, np.ndarray | str]]
+    compute: Compute, waiting: Sequence[tuple[Sample, np.ndarray | str]], batch: int
 ) -> Iterator[tuple[Sample, np.ndarray | str]]:
     every = [views for _, views in waiting if not isinstance(views, str)]
     ends = np.cumsum([len(views) for views in every[:-1]])
-    computed = iter(np.split(compute(np.concatenate(every)), ends) if every else ())
+    computed = iter(np.split(_in_pieces(compute, np.concatenate(every), batch), ends) if every else ())
     for sample, views in waiting:
         yield sample, views if isinstance(views, str) else next(computed)
 
 
-def _logits(model: Classifier, clips: np.ndarray, batch: int) -> np.ndarray:
-    pieces = [clips[first : first + batch] for first in range(0, len(clips), batch)]
-    return np.concatenate([checked_logits(model.logits(piece), len(piece)) for piece in pieces])
+def _in_pieces(compute: Compute, clips: np.ndarray, batch: int) -> np.ndarray:
+    return np.concatenate([compute(clips[first : first + batch]) for first in range(0, len(clips), batch)])
+
+
+def _logits(model: Classifier, clips: np.ndarray) -> np.ndarray:
+    return checked_logits(model.logits(clips), len(clips))
 
 
 def _answer(model: Classifier, sample: Sample, logits: np.ndarray) -> Answer:
-    scores = model.scoring.scores(logits)
-    order = np.argsort(-scores, kind="stable")
-    by_name = {model.classes[index]: float(scores[index]) for index in order}
-    return Answer(video=sample.id, scores=by_name, views=len(logits))
+    scores = by_name(model.scoring.scores(logits), model.classes)
+    return Answer(video=sample.id, scores=scores, views=len(logits))
 
 
 # ---- as many views as it takes -------------------------------------------------------------------------------------
@@ -151,14 +155,14 @@ def _settled_answers(model: Classifier, samples: Iterable[Sample], batch: int) -
 
 def _until_settled(model: Classifier, sample: Sample, clips: np.ndarray, batch: int) -> np.ndarray:
     """The logits of a video's first two clips, and of each further one that it takes."""
-    crops = model.views[1]
-    logits = _logits(model, clips, batch)
+    crops, compute = model.views[1], partial(_logits, model)
+    logits = _in_pieces(compute, clips, batch)
     for place in SPREAD[2:]:
         if settled(_by_clip(model, logits, crops)):
             break
         how = {"clips": len(SPREAD), "crops": crops, "part": sample.part, "chosen": (place,)}
         more = read_views(sample.path, model.preprocessing, **how)
-        logits = np.concatenate([logits, _logits(model, more, batch)])
+        logits = np.concatenate([logits, _in_pieces(compute, more, batch)])
     return logits
 
 

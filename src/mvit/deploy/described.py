@@ -10,7 +10,7 @@ import numpy as np
 
 from mvit.data.views import Preprocessing, describe
 from mvit.evaluation.evaluate import score_video
-from mvit.evaluation.scoring import SINGLE, AfterStem, Scoring
+from mvit.evaluation.scoring import SINGLE, AfterStem, Scoring, by_name
 
 METADATA = "mvit"
 """The key of an exported file's metadata whose value is what ``model.json`` holds, as JSON."""
@@ -61,8 +61,7 @@ class Described(ABC):
         decoded, ``FileNotFoundError``.
         """
         scores = score_video(self.logits, Path(video), self.preprocessing, *self.views, self.scoring)
-        order = np.argsort(-scores, kind="stable")
-        return {self.classes[index]: float(scores[index]) for index in order}
+        return by_name(scores, self.classes)
 
 
 def described(description: dict[str, Any], where: str, remedy: str) -> Description:

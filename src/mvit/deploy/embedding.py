@@ -33,11 +33,7 @@ def embedded(
 ) -> Iterator[tuple[Sample, np.ndarray | str]]:
     """The vectors of each video's views, (clips * crops, channels), clip by clip, or why it has none; in order."""
     clips, crops = views or predictor.views
-
-    def compute(every: np.ndarray) -> np.ndarray:
-        return np.concatenate([predictor.vectors(every[at : at + batch]) for at in range(0, len(every), batch)])
-
-    yield from in_batches(compute, decoded(samples, predictor.preprocessing, clips, crops), batch)
+    yield from in_batches(predictor.vectors, decoded(samples, predictor.preprocessing, clips, crops), batch)
 
 
 def collect(sample: Sample, vectors: np.ndarray, of: Of, crops: int, into: Vectors) -> None:

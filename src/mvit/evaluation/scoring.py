@@ -1,6 +1,6 @@
 """From the logits of a video's views to its scores: one definition for evaluation, prediction and the order probe."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -92,6 +92,11 @@ def score_views(predict: Predict, views: np.ndarray, scoring: Scoring = SINGLE) 
     when these are not finite.
     """
     return scoring.scores(checked_logits(predict(views), len(views)))
+
+
+def by_name(scores: np.ndarray, classes: Sequence[str]) -> dict[str, float]:
+    """The scores of one video (classes,) by class name, the highest first, of equal ones in the classes' order."""
+    return {classes[index]: float(scores[index]) for index in np.argsort(-scores, kind="stable")}
 
 
 def checked_logits(answer: np.ndarray, views: int) -> np.ndarray:
