@@ -8,17 +8,22 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 PROGRAM = """
 import signal, sys
+sys.path.append({here!r})
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background of a shell ignores it
 {before}
 from mvit.cli import main
 sys.exit(main())
 """
+GRACE_SECONDS = 1.0
+IMPATIENT = f"from mvit.serving import uploads; uploads.BODY_GRACE_SECONDS = {GRACE_SECONDS}"
+"""What makes a server wait no longer for a body."""
 STARTS_WITHIN = 100.0  # seconds, on a machine that is busy
 
 
@@ -43,18 +48,34 @@ class Served:
     """``mvit serve`` on a free port; ``before`` is Python that its process runs first."""
 
     def __init__(self, model: Path, *options: str, before: str = "") -> None:
-        command = [sys.executable, "-c", PROGRAM.format(before=before), "serve", str(model), "--port", "0", *options]
+        program = PROGRAM.format(here=str(Path(__file__).parent), before=before)
+        command = [sys.executable, "-c", program, "serve", str(model), "--port", "0", *options]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-        assert self.process.stderr is not None
         self.said: list[str] = []
-        for line in self.process.stderr:
-            self.said.append(line.strip())
-            if found := re.search(r"http://\S+:(\d+)/ answers", line):
-                self.port = int(found[1])
-                break
-        else:
+        self._ready = threading.Event()
+        self._listening = threading.Thread(target=self._listen, daemon=True)
+        self._listening.start()
+        self._ready.wait(STARTS_WITHIN)
+        begun = [found for line in self.said if (found := re.search(r"http://\S+:(\d+)/ answers", line))]
+        if not begun:
+            self.end(signal.SIGKILL)
             raise AssertionError(f"the server did not start: {self.said}")
-        self.ask("GET", "/health")
+        self.port, self.began = int(begun[0][1]), len(self.said)
+
+    def _listen(self) -> None:
+        assert self.process.stderr is not None
+        with self.process.stderr as lines:
+            for line in lines:
+                self.said.append(line.rstrip())
+                if "/ answers until" in line:
+                    self._ready.set()
+        self._ready.set()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end(signal.SIGKILL)
 
     def ask(self, method: str, path: str, body: Any = None, kind: str | None = "video/mp4", **headers: str) -> Answer:
         """One request, by a connection of its own."""
@@ -88,8 +109,9 @@ class Served:
         return float(found[1])
 
     def end(self, number: int = signal.SIGTERM) -> tuple[int, list[str]]:
-        """Its exit code, and what it said since it began."""
+        """Its exit code, and what it said since it began to answer."""
         if self.process.poll() is None:
             os.kill(self.process.pid, number)
-        _, rest = self.process.communicate(timeout=STARTS_WITHIN)
-        return self.process.returncode, rest.splitlines()
+        code = self.process.wait(STARTS_WITHIN)
+        self._listening.join(STARTS_WITHIN)
+        return code, self.said[getattr(self, "began", 0) :]

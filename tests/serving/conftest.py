@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from exports import write_run, write_videos
-from served import Served
+from served import IMPATIENT, Served
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +29,6 @@ def server(library, run) -> Iterator[Served]:
     """One that no test disturbs so that another would notice."""
     for module in ("granian", "starlette"):
         library(module, "serve")
-    served = Served(run, "--max-bytes", "2MB", "--max-seconds", "20s")
-    yield served
-    assert served.end() == (0, ["mvit: asked to end: 0 requests are being finished, for 30 s at most"])
+    with Served(run, "--max-bytes", "2MB", "--max-seconds", "20s", before=IMPATIENT) as served:
+        yield served
+        assert served.end() == (0, ["mvit: asked to end: 0 requests are being finished, for 30 s at most"])

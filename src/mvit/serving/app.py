@@ -34,6 +34,7 @@ HEADERS = {
     "cache-control": "no-cache",
 }
 SENTENCES = {404: "there is nothing at this address", 405: "this address does not answer to this method"}
+LEFT = "the connection was closed before the answer was there"
 FAULT = "a fault of the server, which its log tells of"
 
 
@@ -118,9 +119,12 @@ class _Whole:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         question = asked(request.query_params.multi_items(), self.offered)
-        with self.service.place():
-            async with received(receive, request.headers, self.service.bounds) as video:
-                answer = await _while_there(receive, self.answer(video, question))
+        try:
+            with self.service.place():
+                async with received(receive, request.headers, self.service.bounds) as video:
+                    answer = await _while_there(receive, self.answer(video, question))
+        except Gone:
+            raise Refusal(400, LEFT) from None
         await _json(answer)(scope, receive, send)
 
 
@@ -135,9 +139,20 @@ class _Streamed:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
         question = asked(request.query_params.multi_items(), self.offered)
-        with self.service.place():
-            async with received(receive, request.headers, self.service.bounds) as video:
-                await _while_there(receive, self._stream(self.answer(video, question), send))
+        begun = False
+
+        async def told(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            with self.service.place():
+                async with received(receive, request.headers, self.service.bounds) as video:
+                    await _while_there(receive, self._stream(self.answer(video, question), told))
+        except Gone:
+            if not begun:
+                raise Refusal(400, LEFT) from None
 
     async def _stream(self, lines: Any, send: Send) -> None:
         try:
@@ -200,13 +215,16 @@ class _Guard:
                     *message.get("headers", ()),
                     *((name.encode(), value.encode()) for name, value in HEADERS.items()),
                 ]
-            async with asyncio.timeout(ANSWER_SECONDS):
-                await send(message)
+            try:
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    await send(message)
+            except TimeoutError:
+                raise Gone from None
 
         try:
             await self.app(scope, receive, guarded)
-        except (Gone, TimeoutError):
-            pass
+        except Gone:
+            status = "gone"
         except Exception:
             traceback.print_exc()
         finally:

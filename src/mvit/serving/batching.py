@@ -37,11 +37,11 @@ class Computed:
 
 
 class Batcher:
-    """The thread, which ends when this is closed."""
+    """The thread, which ends with its process."""
 
     def __init__(self, compute: Compute) -> None:
         self._compute = compute
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._jobs: SimpleQueue[_Job] = SimpleQueue()
         self.batches = self.clips = 0
         """That were computed so far."""
         self._thread = Thread(target=self._run, name="compute", daemon=True)
@@ -55,21 +55,16 @@ class Batcher:
         """What a function gives that computes by itself."""
         return await self._done(_Job(None, function))
 
-    def close(self) -> None:
-        """Compute what waits, and end."""
-        self._jobs.put(None)
-        self._thread.join()
-
     async def _done(self, job: _Job) -> Computed:
         self._jobs.put(job)
         return await asyncio.wrap_future(job.future)
 
     def _run(self) -> None:
         first = self._jobs.get()
-        while first is not None:
+        while True:
             taken, clips = [first], first.clips
             try:
-                while (following := self._jobs.get_nowait()) is not None and clips + following.clips <= BATCH:
+                while clips + (following := self._jobs.get_nowait()).clips <= BATCH:
                     taken.append(following)
                     clips += following.clips
                 self._do(taken)

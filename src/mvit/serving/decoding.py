@@ -9,6 +9,7 @@ three, the process is killed; when it closes the program's own socket, the progr
 """
 
 import contextlib
+import ctypes
 import os
 import resource
 import select
@@ -30,6 +31,8 @@ from mvit.serving.wire import ERROR, FACTS, HEAD, MOST_TEXT, ORDER, STATUS, VIEW
 
 MEMORY_BYTES = 2**30
 """That a video may take beside its views."""
+_LIBC, _PR_SET_PDEATHSIG = ctypes.CDLL(None), 1
+"""By which Linux ends a process when the one that started it does."""
 GRACE_SECONDS = 2
 """Of processor time beyond the limit on the clock, before the system ends a process."""
 
@@ -63,6 +66,7 @@ def main(number: int) -> None:
                 break
             video, answer, status = files
             if (pid := os.fork()) == 0:
+                _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
                 signal.set_wakeup_fd(-1)
                 for other in (orders.fileno(), wake, woken, status, *(each.fileno() for each in running.values())):
                     os.close(other)

@@ -18,6 +18,7 @@ from mvit.deploy.opened import load
 from mvit.evaluation.scoring import checked_logits
 from mvit.serving.app import application
 from mvit.serving.bounds import CONNECTIONS, HEADER_BYTES, HEADER_SECONDS, STOP_SECONDS, Bounds
+from mvit.serving.decoder import Decoder
 from mvit.serving.service import Explain, Service
 
 Say = Callable[[str], None]
@@ -32,13 +33,11 @@ def serve(model: Path, host: str, port: int, bounds: Bounds, say: Say) -> int:
     if sys.platform != "linux":
         raise ValueError(f"videos of strangers are decoded under limits that Linux sets, and this is {sys.platform}")
     address, port = _free(host, port)  # said before the model is loaded, which takes seconds
-    predictor = load(model)
-    _warm_up(predictor)
-    service = Service(predictor, _name(model), bounds, _explanation(predictor, model))
-    try:
+    with contextlib.closing(Decoder()) as decoder:  # which gets ready meanwhile
+        predictor = load(model)
+        _warm_up(predictor)
+        service = Service(predictor, _name(model), bounds, decoder, _explanation(predictor, model))
         return asyncio.run(_until_told(service, host, address, port, say))
-    finally:
-        service.close()
 
 
 def _free(host: str, port: int) -> tuple[str, int]:
@@ -77,6 +76,20 @@ def _explanation(predictor: Described, model: Path) -> Explain | None:
     return heat_of(predictor)
 
 
+async def _listening(address: str, port: int, serving: asyncio.Task) -> None:
+    """Wait until connections are taken, which begins in a thread of Granian's; raises what it failed with."""
+    while not serving.done():
+        try:
+            _, writer = await asyncio.open_connection(address, port)
+        except OSError:
+            await asyncio.sleep(0.02)
+            continue
+        writer.close()
+        await writer.wait_closed()
+        return
+    serving.result()
+
+
 async def _until_told(service: Service, host: str, address: str, port: int, say: Say) -> int:
     server = Server(
         application(service),
@@ -95,6 +108,7 @@ async def _until_told(service: Service, host: str, address: str, port: int, say:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.put_nowait, number)
     serving = loop.create_task(server.serve())
+    await _listening(address, port, serving)
     shown = f"[{host}]" if ":" in host else host
     say(f"serving {service.name}: {len(service.model.classes)} classes, {service.model.protocol}")
     say(f"allowed: {service.bounds}")

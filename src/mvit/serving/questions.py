@@ -41,7 +41,7 @@ def asked(fields: Iterable[tuple[str, str]], offered: tuple[str, ...]) -> Questi
         if name in given:
             raise Refusal(400, f"{name} is given twice: give it once")
         form, words = FORMS[name]
-        if not re.search(form, value):
+        if not re.fullmatch(form, value):
             raise Refusal(400, f"{name} is not {words}")
         given[name] = value
     clips, _, crops = given.get("views", "").partition("x")

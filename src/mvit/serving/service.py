@@ -29,22 +29,20 @@ Explain = Callable[[np.ndarray, str | None], Any]
 
 
 class Service:
-    """A model and all that is at work for it; ``close`` ends that."""
+    """A model and all that is at work for it."""
 
-    def __init__(self, model: Described, name: str, bounds: Bounds, explain: Explain | None = None) -> None:
-        self.model, self.name, self.bounds = model, name, bounds
+    def __init__(
+        self, model: Described, name: str, bounds: Bounds, decoder: Decoder, explain: Explain | None = None
+    ) -> None:
+        self.model, self.name, self.bounds, self.decoder = model, name, bounds, decoder
         self._explain = explain
-        self.metrics, self.decoder, self.batcher = Metrics(), Decoder(), Batcher(model.logits)
+        self.metrics, self.batcher = Metrics(), Batcher(model.logits)
         decoders = min(max(available_cores(), 2), 8)
         self._decoders = asyncio.Semaphore(decoders)
         self._streams = asyncio.Semaphore(decoders - 1)  # long videos leave one for all others
         self.queue = 0
         """Requests that are received, wait or are worked on."""
         self.stopping = False
-
-    def close(self) -> None:
-        """End what decodes; a thread that computes ends with its process."""
-        self.decoder.close()
 
     @property
     def facts(self) -> dict[str, Any]:
