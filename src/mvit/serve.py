@@ -46,9 +46,10 @@ def serve(
     try:
         from mvit.serving import host as hosting
     except ImportError as missing:
-        if missing.name not in ("granian", "starlette"):
+        package = (missing.name or "").partition(".")[0]
+        if package not in ("granian", "starlette"):
             raise
-        raise ValueError(f"serving needs {missing.name}: pip install 'mvit[serve]'") from missing
+        raise ValueError(f"serving needs {package}: pip install 'mvit[serve]'") from missing
 
     def say(sentence: str) -> None:
         print(f"mvit: {sentence}", file=sys.stderr, flush=True)
