@@ -24,15 +24,12 @@ def _odd(path, order):
     if kind in LIES:
         yield from LIES[kind]
         return
-    if kind == b"LATER":  # damage after the first window
-        messages = _real_messages(path, order)
-        yield from (next(messages) for _ in range(2))
-        yield ERROR, memoryview(b"its data are damaged\nfrom here on")
-        return
-    yield from _real_messages(path, order)
+    yield from LATER if kind == b"LATER" else _real_messages(path, order)
 
 
 _FACTS = Facts(1.0, (0.0,), (0.0, 0.0, 1.0, 1.0)).to_json()
+_WINDOW = memoryview(bytes(4 * 3 * 3 * 4 * 32 * 32))  # of 3 views
+LATER = [(FACTS, memoryview(_FACTS)), (VIEWS, _WINDOW), (ERROR, memoryview(b"its data are damaged\nfrom here on"))]
 LIES = {
     b"LIE1": [(VIEWS, memoryview(b"1234"))],
     b"LIE2": [(FACTS, memoryview(b"{not json"))],

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from exports import write_run
+
 
 @pytest.fixture(autouse=True)
 def _needed(library) -> None:
@@ -43,6 +45,16 @@ def test_a_model_that_is_not_there(refused, tmp_path):
     assert str(tmp_path / "gone") in refused("serve", tmp_path / "gone", "--port", 0)
     (tmp_path / "model.pt2").write_bytes(b"")
     assert "opening one executes what is in it" in refused("serve", tmp_path / "model.pt2", "--port", 0)
+
+
+def test_a_class_that_cannot_be_said(refused, tmp_path):
+    run = write_run(tmp_path / "run", classes=["left", "right", "\udc80"])
+    assert r"the class '\udc80' is no UTF-8" in refused("serve", run, "--port", 0)
+
+
+def test_a_model_that_has_diverged(refused, tmp_path):
+    run = write_run(tmp_path / "run", lead=float("nan"))
+    assert "scores that are not finite numbers" in refused("serve", run, "--port", 0)
 
 
 def test_without_what_the_extra_brings(run):

@@ -1,6 +1,9 @@
 """What a server answers is what the commands say."""
 
+import ast
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -107,3 +110,12 @@ def test_every_answer_says_what_a_page_may_do(server):
         assert headers["referrer-policy"] == "no-referrer"
         assert headers["permissions-policy"] == "camera=(self), microphone=()"
     assert server.ask("GET", "/").headers["content-type"] == "text/html; charset=utf-8"
+
+
+def test_the_program_in_the_docs(server, clip, tmp_path, monkeypatch, capsys):
+    page = (Path(__file__).parents[2] / "docs/serve.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "clip.mp4").write_bytes(clip.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    exec(program.replace("8000", str(server.port)), {})
+    assert set(ast.literal_eval(capsys.readouterr().out)) == {"left", "right", "up"}

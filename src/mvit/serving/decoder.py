@@ -41,24 +41,33 @@ class Decoder:
     @contextlib.asynccontextmanager
     async def decoding(self, video: BinaryIO, order: Order) -> AsyncIterator["Decoding"]:
         """A process that decodes one video, killed when this is left."""
-        (ours, theirs), (told, status) = socket.socketpair(), socket.socketpair()
-        with ours, theirs, told, status:
-            files = [video.fileno(), theirs.fileno(), status.fileno()]
+        with contextlib.ExitStack() as stack:
             try:
-                socket.send_fds(self._orders, [b"."], files)
-            except OSError:
-                self.close()
-                self._start()
-                self.replaced += 1
-                socket.send_fds(self._orders, [b"."], files)
-            theirs.close()
-            status.close()
-            for connection in (ours, told):
-                connection.setblocking(False)
+                ours, told = self._begin(video, stack)
+            except OSError:  # too many processes or open files
+                raise Refusal(503, "nothing more can be decoded at the moment: send it again later") from None
             text = order.to_json()
             with contextlib.suppress(OSError):  # one that is gone is noticed when it should answer
                 await asyncio.get_running_loop().sock_sendall(ours, HEAD.pack(ORDER, len(text)) + text)
             yield Decoding(ours, told, order)
+
+    def _begin(self, video: BinaryIO, stack: contextlib.ExitStack) -> tuple[socket.socket, socket.socket]:
+        """Sockets on which a new process answers, and on which is told how it ended."""
+        (ours, theirs), (told, status) = socket.socketpair(), socket.socketpair()
+        for mine in (ours, told):
+            stack.enter_context(mine).setblocking(False)
+        with theirs, status:
+            files = [video.fileno(), theirs.fileno(), status.fileno()]
+            try:
+                socket.send_fds(self._orders, [b"."], files)
+            except OSError:
+                self._orders.close()
+                self._program.kill()
+                self._program.wait()
+                self._start()
+                self.replaced += 1
+                socket.send_fds(self._orders, [b"."], files)
+        return ours, told
 
     def close(self) -> None:
         """End the program, and with it all that decodes."""

@@ -35,6 +35,7 @@ def serve(model: Path, host: str, port: int, bounds: Bounds, say: Say) -> int:
     address, port = _free(host, port)  # said before the model is loaded, which takes seconds
     with contextlib.closing(Decoder()) as decoder:  # which gets ready meanwhile
         predictor = load(model)
+        _require_names(predictor.classes)
         _warm_up(predictor)
         service = Service(predictor, _name(model), bounds, decoder, _explanation(predictor, model))
         return asyncio.run(_until_told(service, host, address, port, say))
@@ -55,6 +56,14 @@ def _free(host: str, port: int) -> tuple[str, int]:
         raise ValueError(f"{host} port {port} cannot be had: {reason.lower()}; give another --host or --port") from why
 
 
+def _require_names(classes: tuple[str, ...]) -> None:
+    for name in classes:
+        try:
+            name.encode()
+        except UnicodeEncodeError as why:
+            raise ValueError(f"the class {name!r} is no UTF-8, as answers are: train with another name") from why
+
+
 def _warm_up(model: Described) -> None:
     """Have the model do once what it does the first time; raises ``ValueError`` where it gives no numbers."""
     frames, crop = model.preprocessing.sampling.frames, model.preprocessing.crop
@@ -63,7 +72,8 @@ def _warm_up(model: Described) -> None:
 
 def _name(model: Path) -> str:
     path = model.resolve()
-    return path.stem if path.suffix in EXPORTED else path.parent.name if path.is_file() else path.name
+    name = path.stem if path.suffix in EXPORTED else path.parent.name if path.is_file() else path.name
+    return name.encode("utf-8", "replace").decode()
 
 
 def _explanation(predictor: Described, model: Path) -> Explain | None:

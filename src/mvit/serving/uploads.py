@@ -50,7 +50,10 @@ def _check(headers: Mapping[str, str], bounds: Bounds) -> None:
         )
     if headers.get("content-encoding", "identity").lower() != "identity":
         raise Refusal(415, "send the bytes as they are, without a content-encoding")
-    if int(headers.get("content-length", "0")) > bounds.bytes:
+    length = headers.get("content-length", "0")
+    if not (length.isascii() and length.isdecimal()):
+        raise Refusal(400, "its content-length is no number")
+    if int(length) > bounds.bytes:
         raise _too_large(bounds)
 
 
