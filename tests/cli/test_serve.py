@@ -48,7 +48,9 @@ def test_a_model_that_is_not_there(refused, tmp_path):
 
 
 def test_a_class_that_cannot_be_said(refused, tmp_path):
-    run = write_run(tmp_path / "run", classes=["left", "right", "\udc80"])
+    run = write_run(tmp_path / "run")
+    description = run / "model.json"
+    description.write_text(description.read_text().replace('"up"', r'"\udc80"'))
     assert r"the class '\udc80' is no UTF-8" in refused("serve", run, "--port", 0)
 
 

@@ -2,11 +2,13 @@
 
 import contextlib
 import json
+import random
 import re
 import socket
 import time
 
 import pytest
+import reader
 
 import hostile
 from served import GRACE_SECONDS, Served
@@ -128,8 +130,21 @@ def test_videos_that_mean_harm(server, tmp_path):
             refused(server.ask("POST", "/predict", path.read_bytes()), 422)
 
 
-def test_windows_without_end(server, clip):
-    assert server.ask("POST", "/segments?window=2&stride=0.001", clip.read_bytes()).status == 200  # of 0.6 s: one
+def test_videos_changed_by_chance(server, clip):
+    draw, content, statuses = random.Random(0), clip.read_bytes(), set()
+    for path in ("/predict", "/segments", "/explain"):
+        for _ in range(10):
+            answer = server.ask("POST", path, reader.changed(content, content, draw))
+            statuses.add(answer.status)
+            assert all(isinstance(line, dict) for line in answer.lines)
+    assert statuses == {200, 422}
+    assert server.process.poll() is None
+
+
+def test_windows_without_end(server, tmp_path):
+    video.write(tmp_path / "long.mp4", np.zeros((13, 32, 32, 3), np.uint8), fps=1)
+    asked = "/segments?window=0.5&stride=0.001"
+    assert "10,000 windows" in refused(server.ask("POST", asked, (tmp_path / "long.mp4").read_bytes()), 422)
 
 
 def test_headers_that_are_none(server):
