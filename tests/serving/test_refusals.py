@@ -7,10 +7,12 @@ import re
 import socket
 import time
 
+import numpy as np
 import pytest
 import reader
 
 import hostile
+from mvit.data import video
 from served import GRACE_SECONDS, Served
 
 SENTENCE = re.compile(r"[^\n]{10,400}")
