@@ -17,6 +17,7 @@ def ablate(
     /,
     *,
     study: tuple[str, ...] = (),
+    only: tuple[str, ...] = (),
     seeds: int = 5,
     recipe: str | None = None,
     model: str | None = None,
@@ -37,6 +38,7 @@ def ablate(
         overrides: section.key=value, over the recipe, as for train
         study: one or several of pooling, kv-stride, positions, depths, stem, multiscale, factorial, controls,
             image-controls, width, data, object-size; see docs/ablate.md
+        only: of the variants, these beside the reference; all if not given
         seeds: runs of each variant, from the recipe's train.seed on
         recipe: as for train; study, which is made for this, if not given
         model: the base that variants follow from, a preset, instead of the recipe's
@@ -74,7 +76,7 @@ def ablate(
 
     folder = out or Path("runs") / f"ablate-{name_of(data)}"
     base = defaults.settle(name, overrides, listing, echo=lambda line: None)
-    ask = partial(planning.planned, study, base, data, listing, folder, seeds, rates=rates, pretrain=before)
+    ask = partial(planning.planned, study, base, data, listing, folder, seeds, only=only, rates=rates, pretrain=before)
     if match == "cost":
         planned = ask()
     else:

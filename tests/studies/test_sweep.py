@@ -161,6 +161,23 @@ def test_a_plan_writes_nothing(base, videos, listing, tmp_path):
     assert not (tmp_path / "sweep").exists()
 
 
+def test_variants_may_be_named(base, videos, listing, tmp_path, monkeypatch):
+    for module in (sweep, planning, findings):
+        monkeypatch.setattr(module, "STUDIES", ablations.STUDIES)
+
+    def names(*studies: str, only: tuple[str, ...]) -> list[str]:
+        return [
+            task.name for task in planning.planned(studies, base, videos, listing, tmp_path / "out", 2, only=only).tasks
+        ]
+
+    assert names("positions", only=("joint",)) == ["base", "positions-joint"]
+    assert names("positions", "kv-stride", only=("none",)) == ["base", "positions-none", "base", "kv-stride-none"]
+    with pytest.raises(ValueError, match="no variant is called 'jiont': did you mean 'joint'"):
+        names("positions", only=("none", "jiont"))
+    with pytest.raises(ValueError, match="no variant of the study kv-stride: beside adaptive there are none, fixed"):
+        names("positions", "kv-stride", only=("joint",))
+
+
 def test_what_cannot_be_is_refused(base, videos, listing, tmp_path):
     def refused(recipe: Recipe = base, names: tuple[str, ...] = ("small",), there: Listing = listing, seeds: int = 2):
         return planning.planned(names, recipe, videos, there, tmp_path / "sweep", seeds)

@@ -31,13 +31,15 @@ def planned(
     folder: Path,
     seeds: int,
     *,
+    only: Sequence[str] = (),
     rates: Sequence[float] = (),
     pretrain: tuple[Path, Listing] | None = None,
     matching: Matching | None = None,
 ) -> Sweep:
     """What there is to do for studies by name; writes nothing.
 
-    Seeds count from the base's ``train.seed``; all share the split of ``listing``. Each variant learns at the one of
+    Of the variants, those that ``only`` names are asked beside the reference, or all. Seeds count from the base's
+    ``train.seed``; all share the split of ``listing``. Each variant learns at the one of
     ``rates`` that does best by it, and starts from its own run on the videos of ``pretrain``, where there are such.
     Sizes that are found cost what the base does, or the shares of it in ``matching`` (``studies.matching``). Raises
     ``ValueError`` for what cannot be: an unknown study, one that asks nothing of such data, fewer than two seeds,
@@ -48,6 +50,7 @@ def planned(
             raise ValueError(f"no study is called {name!r}: {nearest(name, list(STUDIES))}")
     if not names or len(set(names)) < len(names):
         raise ValueError(f"name at least one study with --study, each once: there are {', '.join(STUDIES)}")
+    _require_known(only, names)
     if seeds < LEAST_SEEDS:
         raise ValueError(f"{seeds} seeds show no spread: take at least {LEAST_SEEDS}, and 5 for differences to be told")
     if base.model.weights:
@@ -70,8 +73,9 @@ def planned(
         study = STUDIES[name]
         _require_kind(name, study, config)
         shares = matching.shares if matching else {}
-        tasks += [_task(name, variant, base, config, shares) for variant in study.variants]
-        if any(variant.object_size != 1 for variant in study.variants.values()):
+        asked = [variant for variant in study.variants if not only or variant in (*only, study.reference)]
+        tasks += [_task(name, variant, base, config, shares) for variant in asked]
+        if any(study.variants[variant].object_size != 1 for variant in asked):
             demo.settings_of(data)
         if study.matched and not matching:
             _require_alike(name, [task for task in tasks if task.study == name], cost(config))
@@ -91,6 +95,21 @@ def planned(
     assert all(stage.listing.val for stage in sweep.stages)  # made here: what cannot be is told before any training
     _require_same_settings(sweep)
     return sweep
+
+
+def _require_known(only: Sequence[str], names: Sequence[str]) -> None:
+    """Raise ``ValueError`` for a variant that no study has, and for a study of which none is named."""
+    for name in names if only else ():
+        study = STUDIES[name]
+        if not set(only) & (study.variants.keys() - {study.reference}):
+            others = ", ".join(variant for variant in study.variants if variant != study.reference)
+            raise ValueError(
+                f"--only names no variant of the study {name}: beside {study.reference} there are {others}"
+            )
+    every = {variant for name in names for variant in STUDIES[name].variants}
+    for variant in only:
+        if variant not in every:
+            raise ValueError(f"--only: no variant is called {variant!r}: {nearest(variant, sorted(every))}")
 
 
 def _require_same(folder: Path, base: Recipe) -> None:
