@@ -15,6 +15,8 @@ from mvit.weights.read import DESCRIPTION_FILE, MODEL_FILE, describe
 
 EXTRA = "mvit[baselines]"
 CONFIG_FILE, PROCESSOR_FILE, CODE_FILE = "config.json", "video_preprocessor_config.json", "modeling_mvit.py"
+FILES = (CONFIG_FILE, PROCESSOR_FILE, CODE_FILE)
+"""What is written beside the model."""
 TASK = "video-classification"
 CODE = '''"""The classes that config.json names; mvit holds them, and this file only says where."""
 
