@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -121,7 +124,7 @@ def test_no_name_of_a_file_leaves_unless_asked(hub, run, videos):
 
 def test_what_would_be_sent_is_shown_and_nothing_is(hub, run, capsys, monkeypatch):
     monkeypatch.delenv("HF_TOKEN")
-    assert pushed(run, "--dry-run", "--private") == 0
+    assert cli.main(["push", "--dry-run", str(run), MINE, "--private", "--licence", "apache-2.0"]) == 0
     out = capsys.readouterr().out
     assert f"to {hub.url}/{MINE}, private, branch main, in one commit:\n" in out
     size = (run / "model.safetensors").stat().st_size
@@ -291,3 +294,31 @@ def test_a_checkpoint_in_other_names_is_no_run(run, hub):
     (run / "model.safetensors").rename(run / "other.safetensors")
     with pytest.raises((CheckpointError, FileNotFoundError)):
         hugging_face.parcel(run, MINE, private=False, branch=None, licence="mit", with_names=False)
+
+
+WHOLE_WAY = """
+import json, sys
+from mvit import cli
+run, back, video = sys.argv[1:]
+assert cli.main(["push", run, "me/ways", "--licence", "mit"]) == 0
+assert cli.main(["pull", "me/ways", "--out", back]) == 0
+from transformers import pipeline
+classify = pipeline("video-classification", model="me/ways", trust_remote_code=True, device="cpu")
+print(json.dumps(classify(video)))
+"""
+
+
+@pytest.mark.slow
+def test_the_whole_way_in_a_process_of_its_own_and_transformers_from_the_hub(library, run, videos, tmp_path):
+    library("transformers", "baselines")
+    library("huggingface_hub", "hub")
+    video = videos / "up" / "1.mp4"
+    with hubs.Hub() as server:
+        environment = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
+        environment |= {"HF_ENDPOINT": server.url, "HF_HOME": str(tmp_path / "home"), "HF_TOKEN": hubs.TOKEN}
+        environment |= {"HF_HUB_DISABLE_XET": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
+        command = [sys.executable, "-c", WHOLE_WAY, str(run), str(tmp_path / "back"), str(video)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=110)
+    assert done.returncode == 0, done.stderr
+    found = {row["label"]: row["score"] for row in json.loads(done.stdout.splitlines()[-1])}
+    assert found == pytest.approx(mvit.load(tmp_path / "back", device="cpu").predict(video), abs=1e-5)

@@ -23,7 +23,10 @@ def create_model(
     inflate: Inflation | None = None,
     features_only: Literal[False] = False,
     **config_fields: Any,
-) -> MViT: ...
+) -> MViT:
+    """The whole model."""
+
+
 @overload
 def create_model(
     name_or_config: str | MViTConfig,
@@ -33,7 +36,10 @@ def create_model(
     inflate: Inflation | None = None,
     features_only: Literal[True],
     **config_fields: Any,
-) -> FeaturesOnly: ...
+) -> FeaturesOnly:
+    """The pyramid alone."""
+
+
 def create_model(
     name_or_config: str | MViTConfig,
     *,
