@@ -81,6 +81,17 @@ def test_what_is_not_there_is_said(hub, tmp_path):
     assert "split.csv" not in files
 
 
+def test_images_are_called_so(hub, tmp_path):
+    run = exports.write_run(tmp_path / "run", config=exports.small(clip=(1, 32, 32)).config.to_dict())
+    known = told(run)
+    text = card("me/ways", known, SCRATCH)
+    assert "classes of images apart" in text
+    assert "images of 32x32 pixels" in text
+    assert "order of frames" not in text
+    assert "video" not in text
+    assert hub.ModelCard(text).data.pipeline_tag == "image-classification"
+
+
 def test_several_classes_and_many(hub, run):
     known = told(run)
     names = [f"cl|ass {n}" for n in range(MANY_CLASSES)]

@@ -24,7 +24,7 @@ def card(repository: str, known: Told, origin: Origin) -> str:
         _use(repository, known),
         _data(known, origin),
         _figures(known),
-        _order(known),
+        *([_order(known)] if known.description["config"]["clip"][0] > 1 else []),
         _limits(known),
         _licence(origin),
         _made(known),
@@ -109,8 +109,8 @@ def _data(known: Told, origin: Origin) -> str:
     counted = "\n".join([f"| | {known.medium} | groups |", "|---|---|---|", *rows]) + "\n\n" if rows else ""
     unknown = "" if rows else f"How many {known.medium} it learned from is not recorded. "
     return (
-        f"## Data\n\n{counted}{unknown}Groups are what belongs together, such as the videos of one person; whole ones "
-        f"are held out. No names of files or people are given. The weights were trained {origin.words}."
+        f"## Data\n\n{counted}{unknown}Groups are what belongs together, such as the {known.medium} of one person; "
+        f"whole ones are held out. No names of files or people are given. The weights were trained {origin.words}."
     )
 
 
@@ -122,7 +122,7 @@ def _figures(known: Told) -> str:
         low, high = known.result["top5_interval"]
         lines.append(f"Top-5: {_share(top5)} [{100 * low:.1f}, {100 * high:.1f}].")
     lines.append(
-        "The protocol says how many clips and crops of each video were looked at, frames and the spacing between them, "
+        "The protocol says how many clips and crops of each were looked at, frames and the spacing between them, "
         "and sizes in pixels; it is stored with the model."
     )
     if len(known.result["per_class"]) > MANY_CLASSES:

@@ -49,7 +49,7 @@ def told(run: Path) -> Told:
     if report.dialect != "mvit" or report.not_finite:
         strange = "holds numbers that are not finite" if report.not_finite else f"is in the names of {report.dialect}"
         raise CheckpointError(f"{run} {strange}: that is no model to give to others")
-    parts, medium = _parts(folder)
+    parts, medium = _parts(folder, "images" if description["config"]["clip"][0] == 1 else "videos")
     return Told(
         description=description,
         parameters=sum(tensor.numel() for tensor in state.values()),
@@ -104,10 +104,11 @@ def _recipe(file: Path) -> dict[str, Any]:
         raise ValueError(f"{file} is damaged ({why}): put it back as it was, or take it away") from why
 
 
-def _parts(folder: Path) -> tuple[dict[str, tuple[int, int]], str]:
+def _parts(folder: Path, medium: str) -> tuple[dict[str, tuple[int, int]], str]:
+    """How many each part has, of how many groups, and what they are called: ``medium`` where none is listed."""
     table = split_file(folder)
     if not table.is_file():
-        return {}, "videos"
+        return {}, medium
     parts = read_manifest(table, anywhere=True).parts
     counts = {
         name: (len(samples), len({sample.group for sample in samples} - {None})) for name, samples in parts.items()
