@@ -131,3 +131,11 @@ def test_without_mvit_the_code_says_one_sentence(folder):
         [sys.executable, "-c", program, str(folder)], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout == "this model is computed by mvit, which is not installed here: pip install mvit None\n"
+
+
+def test_without_the_library_it_says_what_to_install(run, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    monkeypatch.delitem(sys.modules, "mvit.deploy.transformers_classes", raising=False)
+    with pytest.raises(ValueError, match=r"pip install 'mvit\[baselines\]'"):
+        export(run, "transformers", tmp_path / "folder")
+    assert list(tmp_path.iterdir()) == []

@@ -193,6 +193,13 @@ def test_nobody_logged_in(hub, run, capsys, monkeypatch):
     assert hub.requests == []
 
 
+def test_without_the_library_it_says_what_to_install(run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    for command in (lambda: pushed(run), lambda: pulled(tmp_path / "no")):
+        assert command() == 2
+        assert "pip install 'mvit[hub]'" in capsys.readouterr().err
+
+
 def test_no_hub_at_all(hub, run, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     assert pulled(tmp_path / "no") == 2
