@@ -15,6 +15,7 @@ from mvit.explain import explain
 from mvit.export import export
 from mvit.live import segment, watch
 from mvit.predict import embed, predict
+from mvit.share import pull, push
 from mvit.study import ablate
 
 if TYPE_CHECKING:
@@ -332,6 +333,8 @@ _EVERYDAY = (
     runs,
     info,
     fetch,
+    push,
+    pull,
     complexity,
 )
 COMMANDS: dict[str, commandline.Command] = {
