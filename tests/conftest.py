@@ -18,6 +18,8 @@ import hypothesis
 import numpy as np
 import pytest
 
+import passed
+
 hypothesis.settings.register_profile(
     "mvit",
     derandomize=True,
@@ -33,6 +35,12 @@ os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="mvit-tests-")
 atexit.register(shutil.rmtree, os.environ["XDG_CACHE_HOME"], ignore_errors=True)
 
 ROOT = Path(__file__).parents[1]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """See ``passed``."""
+    for plugin in passed.asked_for(config):
+        config.pluginmanager.register(plugin)
 
 
 @pytest.fixture(autouse=True)

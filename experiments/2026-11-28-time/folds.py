@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mvit.data.dataset import find
 from mvit.evaluation.evaluate import RESULT_FILE
-from mvit.studies import sweep
+from mvit.studies import planning
 from mvit.training import defaults, loop
 
 FOLDS = 6
@@ -43,12 +43,10 @@ def main(train: str, val: str, out: str, *overrides: str) -> None:
     for fold, (learned, held) in enumerate(write_folds([Path(train), Path(val)], folder)):
         listing = find(learned, val=held)
         base = defaults.settle("study", overrides, listing, echo=lambda line: None)
-        planned = sweep.planned(["multiscale"], base, learned, listing, folder / "none", seeds=2)
+        planned = planning.planned(["multiscale"], base, learned, listing, folder / "none", seeds=2)
         for task in planned.tasks:
             run = folder / f"{task.variant}-{fold}"
-            if task.variant == "columnar-kv-pooled":
-                continue
-            if not (run / RESULT_FILE).is_file():
+            if task.variant in ("multiscale", "columnar") and not (run / RESULT_FILE).is_file():
                 resume = (run / "recipe.toml").is_file()
                 loop.train(task.of_seed(0), listing, run, resume=resume, echo=lambda line: print(line, flush=True))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mvit.data.dataset import find
 from mvit.evaluation.evaluate import RESULT_FILE
-from mvit.studies import sweep
+from mvit.studies import planning
 from mvit.training import defaults, loop
 
 RATES = (1e-3, 2e-3, 5e-4, 2.5e-4)
@@ -21,7 +21,7 @@ def main(train: str, dev: str, out: str, *models: str) -> None:
     for rate in RATES:
         overrides = (f"optim.lr={rate}", "train.workers=1", "train.precision=float32")
         base = defaults.settle("study", overrides, listing, echo=lambda line: None)
-        planned = sweep.planned(["controls"], base, data, listing, Path(out) / "none", seeds=2)
+        planned = planning.planned(["controls"], base, data, listing, Path(out) / "none", seeds=2)
         tasks = {task.variant: task for task in planned.tasks}
         for model in models:
             folder = Path(out) / f"{model}-{rate:g}"

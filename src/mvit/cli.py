@@ -16,6 +16,7 @@ from mvit.export import export
 from mvit.live import segment, watch
 from mvit.predict import embed, predict
 from mvit.serve import serve
+from mvit.share import pull, push
 from mvit.study import ablate
 
 if TYPE_CHECKING:
@@ -334,6 +335,8 @@ _EVERYDAY = (
     runs,
     info,
     fetch,
+    push,
+    pull,
     complexity,
 )
 COMMANDS: dict[str, commandline.Command] = {

@@ -159,7 +159,7 @@ def _options_last(args: list[str], command: Command) -> list[str]:
     """The same arguments with options behind positionals: tyro takes positionals only in one piece."""
     if "--" in args:
         return args
-    hints = get_type_hints(command)
+    hints = {name.replace("_", "-"): hint for name, hint in get_type_hints(command).items()}
     flags = {f"--{name}" for name, hint in hints.items() if hint is bool}
     valued = {f"--{name}": _words(hint) for name, hint in hints.items() if bool in get_args(hint)}
     many = {f"--{name}" for name, hint in hints.items() if get_origin(hint) is tuple}

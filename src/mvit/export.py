@@ -8,14 +8,15 @@ from mvit.commandline import DONE
 def export(
     run: Path, /, *, to: str = "onnx", int8: bool = False, data: Path | None = None, out: Path | None = None
 ) -> int:
-    """Write a model for ONNX Runtime, OpenVINO or torch.export, looked at beside the model before it is there.
+    """Write a model for ONNX Runtime, OpenVINO, torch.export or transformers, looked at before it is there.
 
     Args:
         run: run folder, or its model.safetensors
-        to: onnx, openvino (FILE.xml and FILE.bin) or torch (FILE.pt2)
+        to: onnx, openvino (FILE.xml and FILE.bin), torch (FILE.pt2) or transformers (a folder; docs/share.md)
         int8: weights and activations in eight bits, as ONNX; ranges come from videos that the run learned from
         data: labelled videos to look at it by, as for evaluate; those that the run held out if not given
-        out: file to write, which must not exist; model.onnx, .xml or .pt2 in the run folder if not given
+        out: file to write, which must not exist; model.onnx, .xml, .pt2 or a
+            folder transformers in the run folder if not given
     """
     from mvit.deploy.export import export as write
 

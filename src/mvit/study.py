@@ -2,7 +2,9 @@
 
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from mvit.commandline import DONE, progress_bar
 
@@ -15,12 +17,14 @@ def ablate(
     /,
     *,
     study: tuple[str, ...] = (),
+    only: tuple[str, ...] = (),
     seeds: int = 5,
     recipe: str | None = None,
     model: str | None = None,
     val: Path | None = None,
     pretrain: Path | None = None,
     rates: tuple[float, ...] = (),
+    match: Literal["cost", "time", "memory"] = "cost",
     probe: bool = False,
     measure: bool = False,
     plan: bool = False,
@@ -34,6 +38,7 @@ def ablate(
         overrides: section.key=value, over the recipe, as for train
         study: one or several of pooling, kv-stride, positions, depths, stem, multiscale, factorial, controls,
             image-controls, width, data, object-size; see docs/ablate.md
+        only: of the variants, these beside the reference; all if not given
         seeds: runs of each variant, from the recipe's train.seed on
         recipe: as for train; study, which is made for this, if not given
         model: the base that variants follow from, a preset, instead of the recipe's
@@ -42,6 +47,8 @@ def ablate(
             of the same seed
         rates: learning rates, such as 5e-4 1e-3 2e-3: each variant tries each in one run on a part of train, and has
             the one that does best on the rest of train; with --pretrain there, too
+        match: what variants whose size is found have in common with the reference: the multiply-adds of a clip, or the
+            time or the memory of a training step, measured here before anything is trained
         probe: score each run with shuffled frames too
         measure: measure how long a training step of each variant takes here, and its memory, beside the reference's
         plan: say what would run and what each variant costs, and run nothing
@@ -64,12 +71,17 @@ def ablate(
     from mvit.distributed.interruption import TerminatedError
     from mvit.held_out import name_of
     from mvit.provenance import write
-    from mvit.studies import costs, execution, findings, sweep
+    from mvit.studies import costs, execution, findings, matching, planning
     from mvit.training import defaults
 
     folder = out or Path("runs") / f"ablate-{name_of(data)}"
     base = defaults.settle(name, overrides, listing, echo=lambda line: None)
-    planned = sweep.planned(study, base, data, listing, folder, seeds, rates=rates, pretrain=before)
+    ask = partial(planning.planned, study, base, data, listing, folder, seeds, only=only, rates=rates, pretrain=before)
+    if match == "cost":
+        planned = ask()
+    else:
+        with progress_bar("finding sizes") as progress:
+            planned = matching.matched(lambda found: ask(matching=found), match, progress=progress)
     if plan:
         print(findings.plan(planned))
         return DONE

@@ -87,6 +87,9 @@ def test_the_protocol_in_words():
     assert describe(timed, 1, 3) == "1x3 views, 8x2.5 at 29.97 fps, short side 112, crop 96"
     segments = Preprocessing(sampling=ClipSampling(frames=16, mode="segments"))
     assert describe(segments, 2, 3) == "2x3 views, 16 segments, short side 256, crop 224"
+    for mode in ("dense", "segments"):
+        image = Preprocessing(sampling=ClipSampling(frames=1, mode=mode))
+        assert describe(image, 1, 1) == "1x1 views, 1 frame, short side 256, crop 224"
 
 
 def test_preprocessing_goes_through_json_and_back():

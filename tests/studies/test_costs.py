@@ -10,7 +10,7 @@ from mvit.data.samples import Listing, Sample
 from mvit.model.config import MViTConfig
 from mvit.recipes import recipe as recipes
 from mvit.recipes.recipe import Recipe
-from mvit.studies import ablations, costs, findings, sweep
+from mvit.studies import ablations, costs, findings, planning, sweep
 from mvit.studies.ablations import Study, Variant
 
 SMALL = ("model.name=mvit_test_4x32", "train.batch=2", "train.device=cpu", "train.precision=float32")
@@ -29,7 +29,7 @@ def planned(base: Recipe, folder: Path, *names: str) -> sweep.Sweep:
     """Of videos that are nowhere, as nothing is trained."""
     train, val = ((Sample(Path(f"/{part}/{label}.mp4"), (label,)) for label in "ab") for part in ("train", "val"))
     listing = Listing(("a", "b"), tuple(train), tuple(val), "")
-    return sweep.planned(names, base, Path("videos"), listing, folder, 2)
+    return planning.planned(names, base, Path("videos"), listing, folder, 2)
 
 
 def test_steps_are_measured_once_and_told_beside_the_references(base, tmp_path, monkeypatch):
@@ -38,7 +38,7 @@ def test_steps_are_measured_once_and_told_beside_the_references(base, tmp_path, 
         "depths": Study(question="?", reference="small", variants=both),
         "positions": ablations.STUDIES["positions"],
     }
-    for module in (sweep, findings):
+    for module in (sweep, planning, findings):
         monkeypatch.setattr(module, "STUDIES", studies)
     chosen = planned(base, tmp_path, "depths")
     costs.measure(chosen, rounds=3)

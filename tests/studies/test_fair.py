@@ -12,7 +12,7 @@ from mvit.distributed.interruption import Interrupted
 from mvit.evaluation.evaluate import RESULT_FILE
 from mvit.recipes import recipe as recipes
 from mvit.recipes.recipe import Recipe
-from mvit.studies import ablations, execution, findings, sweep
+from mvit.studies import ablations, execution, findings, planning, sweep
 from mvit.studies.ablations import Study, Variant
 from mvit.training import loop
 from mvit.training.course import Course
@@ -64,7 +64,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     data = replace(
         ablations.STUDIES["data"], variants={"100-percent": Variant(), "50-percent": Variant(train_share=0.5)}
     )
-    for module in (sweep, findings):
+    for module in (sweep, planning, findings):
         monkeypatch.setattr(module, "STUDIES", {"small": small, "data": data})
 
 
@@ -77,7 +77,7 @@ def test_variants_are_pre_trained_tuned_and_trained_and_go_on_where_they_were_st
 ):
     def planned() -> sweep.Sweep:
         before = (others, find(others))
-        return sweep.planned(["small"], base, videos, listing, tmp_path / "out", 2, rates=RATES, pretrain=before)
+        return planning.planned(["small"], base, videos, listing, tmp_path / "out", 2, rates=RATES, pretrain=before)
 
     ended, end_epoch = [], Course.end_epoch
 
@@ -132,13 +132,13 @@ def test_variants_are_pre_trained_tuned_and_trained_and_go_on_where_they_were_st
     begun = tmp_path / "begun"
     begun.mkdir()
     (begun / sweep.SETTINGS).write_bytes((tmp_path / "out" / sweep.SETTINGS).read_bytes())
-    assert sweep.planned(["small"], base, videos, listing, begun, 2).folder == begun, "it was killed as it began"
+    assert planning.planned(["small"], base, videos, listing, begun, 2).folder == begun, "it was killed as it began"
     for wanted, message in (
         ({}, "was begun with --pretrain .*, and this is without --pretrain"),
         ({"pretrain": (others, find(others))}, "with --rates 0.001 0.002, and this is without --rates"),
     ):
         with pytest.raises(ValueError, match=message):
-            sweep.planned(["small"], base, videos, listing, tmp_path / "out", 2, **wanted)
+            planning.planned(["small"], base, videos, listing, tmp_path / "out", 2, **wanted)
 
 
 def test_each_variant_has_the_rate_that_does_best_on_videos_held_out_of_train(
@@ -159,7 +159,7 @@ def test_each_variant_has_the_rate_that_does_best_on_videos_held_out_of_train(
         (out / "metrics.jsonl").write_text(json.dumps({"clips_per_second": 1.0}) + "\n")
 
     monkeypatch.setattr(execution.loop, "train", train)
-    chosen = sweep.planned(["small"], base, videos, listing, tmp_path / "out", 2, rates=(4e-3, 1e-3, 2e-3))
+    chosen = planning.planned(["small"], base, videos, listing, tmp_path / "out", 2, rates=(4e-3, 1e-3, 2e-3))
     diverged = execution.carry_out(chosen, echo=quiet)
     assert diverged == {"tuning/0.004/small-none-0": "it diverged"}
     assert {rates[chosen.run(task, seed).folder] for task, seed in chosen.runs()} == {2e-3}, "of equal ones the lowest"
@@ -171,16 +171,16 @@ def test_each_variant_has_the_rate_that_does_best_on_videos_held_out_of_train(
     assert "tuning/0.004/small-none-0 came to no result" in table
 
     monkeypatch.setattr(execution.loop, "train", lambda *a, **o: (_ for _ in ()).throw(DivergedError("it diverged")))
-    never = sweep.planned(["small"], base, videos, listing, tmp_path / "never", 2, rates=RATES)
+    never = planning.planned(["small"], base, videos, listing, tmp_path / "never", 2, rates=RATES)
     assert execution.carry_out(never, echo=quiet)["small-none-1"] == "it learned at none of the learning rates"
     before = (others, find(others))
-    never = sweep.planned(["small"], base, videos, listing, tmp_path / "unbegun", 2, pretrain=before)
+    never = planning.planned(["small"], base, videos, listing, tmp_path / "unbegun", 2, pretrain=before)
     assert "pretraining/small-none-1 to start from" in execution.carry_out(never, echo=quiet)["small-none-1"]
 
 
 def test_parts_of_the_videos_are_learned_from_after_the_same_pre_training(base, videos, listing, others, tmp_path):
     before = (others, find(others))
-    chosen = sweep.planned(["data"], base, videos, listing, tmp_path / "out", 2, rates=RATES, pretrain=before)
+    chosen = planning.planned(["data"], base, videos, listing, tmp_path / "out", 2, rates=RATES, pretrain=before)
     whole, half = chosen.tasks
     assert chosen.pretraining is not None
     assert chosen.start(half) is not None
@@ -195,7 +195,7 @@ def test_parts_of_the_videos_are_learned_from_after_the_same_pre_training(base, 
 
 def test_what_would_not_be_fair_is_refused(base, videos, listing, others, tmp_path):
     def refused(**wanted):
-        return sweep.planned(["small"], base, videos, listing, tmp_path / "out", 2, **wanted)
+        return planning.planned(["small"], base, videos, listing, tmp_path / "out", 2, **wanted)
 
     for rates in ((1e-3,), (1e-3, 1e-3)):
         with pytest.raises(ValueError, match="name two or more with --rates, each once"):
@@ -209,7 +209,7 @@ def test_what_would_not_be_fair_is_refused(base, videos, listing, others, tmp_pa
         refused(pretrain=(others, replace(other, val=())))
     one_each = replace(listing, train=(listing.train[0], listing.train[-1]))
     with pytest.raises(ValueError, match=r"can be held out without emptying a class: leave out --rates"):
-        sweep.planned(["small"], base, videos, one_each, tmp_path / "out", 2, rates=RATES)
+        planning.planned(["small"], base, videos, one_each, tmp_path / "out", 2, rates=RATES)
 
 
 @pytest.mark.slow
@@ -221,13 +221,13 @@ def test_other_libraries_models_are_pre_trained_and_tuned_like_ours(
         library(module, "baselines")
     controls = ablations.STUDIES["controls"]
     some = replace(controls, variants={name: controls.variants[name] for name in ("mvit", *names)})
-    for module in (sweep, findings):
+    for module in (sweep, planning, findings):
         monkeypatch.setattr(module, "STUDIES", {"controls": some})
     recipe = recipes.load(
         recipes.path_of("study"), [override for override in OVERRIDES if not override.startswith("model.name")]
     )
     before = (others, find(others))
-    chosen = sweep.planned(["controls"], recipe, videos, listing, tmp_path / "out", 2, rates=RATES, pretrain=before)
+    chosen = planning.planned(["controls"], recipe, videos, listing, tmp_path / "out", 2, rates=RATES, pretrain=before)
     assert execution.carry_out(chosen, echo=quiet) == {}
     for task in chosen.tasks:
         weights = recipes.load(chosen.run(task, 1).recipe).model.weights

@@ -14,7 +14,7 @@ from mvit.data.dataset import Listing, find
 from mvit.distributed.interruption import Interrupted
 from mvit.recipes import recipe as recipes
 from mvit.recipes.recipe import Recipe
-from mvit.studies import ablations, execution, findings, sweep
+from mvit.studies import ablations, execution, findings, planning, sweep
 from mvit.studies.ablations import Printed, Study, Variant
 from mvit.studies.spread import contrast
 from mvit.training.course import Course
@@ -59,12 +59,13 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     data = replace(
         ablations.STUDIES["data"], variants={"100-percent": Variant(), "50-percent": Variant(train_share=0.5)}
     )
-    monkeypatch.setattr(sweep, "STUDIES", {"small": small, "data": data})
+    for module in (sweep, planning):
+        monkeypatch.setattr(module, "STUDIES", {"small": small, "data": data})
     monkeypatch.setattr(findings, "STUDIES", {"small": small, "data": data})
 
 
 def planned(base: Recipe, videos: Path, listing: Listing, folder: Path, *names: str, seeds: int = 2) -> sweep.Sweep:
-    return sweep.planned(names or ("small",), base, videos, listing, folder, seeds)
+    return planning.planned(names or ("small",), base, videos, listing, folder, seeds)
 
 
 def quiet(line: str) -> None:
@@ -160,9 +161,26 @@ def test_a_plan_writes_nothing(base, videos, listing, tmp_path):
     assert not (tmp_path / "sweep").exists()
 
 
+def test_variants_may_be_named(base, videos, listing, tmp_path, monkeypatch):
+    for module in (sweep, planning, findings):
+        monkeypatch.setattr(module, "STUDIES", ablations.STUDIES)
+
+    def names(*studies: str, only: tuple[str, ...]) -> list[str]:
+        return [
+            task.name for task in planning.planned(studies, base, videos, listing, tmp_path / "out", 2, only=only).tasks
+        ]
+
+    assert names("positions", only=("joint",)) == ["base", "positions-joint"]
+    assert names("positions", "kv-stride", only=("none",)) == ["base", "positions-none", "base", "kv-stride-none"]
+    with pytest.raises(ValueError, match="no variant is called 'jiont': did you mean 'joint'"):
+        names("positions", only=("none", "jiont"))
+    with pytest.raises(ValueError, match="no variant of the study kv-stride: beside adaptive there are none, fixed"):
+        names("positions", "kv-stride", only=("joint",))
+
+
 def test_what_cannot_be_is_refused(base, videos, listing, tmp_path):
     def refused(recipe: Recipe = base, names: tuple[str, ...] = ("small",), there: Listing = listing, seeds: int = 2):
-        return sweep.planned(names, recipe, videos, there, tmp_path / "sweep", seeds)
+        return planning.planned(names, recipe, videos, there, tmp_path / "sweep", seeds)
 
     for names, message in (
         (("smal",), "did you mean 'small'"),
@@ -187,19 +205,19 @@ def test_what_cannot_be_is_refused(base, videos, listing, tmp_path):
 
 def test_images_are_not_asked_about_time(videos, listing, base, monkeypatch):
     timed = replace(ablations.STUDIES["positions"])
-    monkeypatch.setattr(sweep, "STUDIES", {"positions": timed})
+    monkeypatch.setattr(planning, "STUDIES", {"positions": timed})
     image = recipes.load(None, [*OVERRIDES, "data.frames=1"])
     with pytest.raises(ValueError, match="asks about time"):
-        sweep.planned(["positions"], image, videos, listing, Path("nowhere"), 2)
+        planning.planned(["positions"], image, videos, listing, Path("nowhere"), 2)
 
 
 def test_objects_of_other_sizes_are_planted_in_sets_like_the_one_given(base, tmp_path, monkeypatch, videos, listing):
     planted = Study(question="?", reference="1", variants={"1": Variant(), "0.5": Variant(object_size=0.5)})
-    monkeypatch.setattr(sweep, "STUDIES", {"object-size": planted})
+    monkeypatch.setattr(planning, "STUDIES", {"object-size": planted})
     with pytest.raises(ValueError, match="is no demo set"):
-        sweep.planned(["object-size"], base, videos, listing, tmp_path / "sweep", 2)
+        planning.planned(["object-size"], base, videos, listing, tmp_path / "sweep", 2)
     data = demo.make(tmp_path / "demo", train=8, val=8, size=32, seed=3)
-    chosen = sweep.planned(["object-size"], base, data, find(data), tmp_path / "sweep", 2)
+    chosen = planning.planned(["object-size"], base, data, find(data), tmp_path / "sweep", 2)
     small = next(task for task in chosen.tasks if task.variant == "0.5")
     made = chosen.videos(small, 0, quiet)
     assert {sample.path.parents[2].name for sample in made.train} == {"demo-0.5"}

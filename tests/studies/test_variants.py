@@ -29,7 +29,7 @@ COUNTED = ("controls", "image-controls")
 def test_matched_variants_cost_alike(name: str, base: MViTConfig):
     wanted = complexity(base).macs
     for variant, declared in STUDIES[name].variants.items():
-        changed = declared.change(base)
+        changed = declared.of(base)
         assert isinstance(changed, MViTConfig)
         assert abs(complexity(changed).macs / wanted - 1) <= variants.ALIKE, variant
 
@@ -40,7 +40,7 @@ def test_studies_have_a_reference_and_differ_from_it(name: str):
     assert study.reference in study.variants
     if name in COUNTED:
         return
-    made = [(declared.change(TINY), declared.train_share, declared.object_size) for declared in study.variants.values()]
+    made = [(declared.of(TINY), declared.train_share, declared.object_size) for declared in study.variants.values()]
     assert all(one != other for place, one in enumerate(made) for other in made[:place])
 
 
@@ -48,7 +48,7 @@ def test_every_change_is_of_any_number_of_stages():
     two = get_config("mvit_test_4x32")
     for name in ("pooling", "kv-stride", "positions", "depths", "stem", "skip"):
         for declared in STUDIES[name].variants.values():
-            changed = declared.change(two)
+            changed = declared.of(two)
             assert isinstance(changed, MViTConfig)
             assert changed.stages == 2
 
@@ -75,7 +75,7 @@ def test_a_columnar_model_has_one_grid_and_none_of_the_pyramid():
     assert (column.stages, column.grid, column.stem_kernel) == (1, (8, 14, 14), (3, 16, 16))
     assert column.grid == get_config("vit_b_8x8").grid
     assert variants.stemmed(column, 1).grid == column.grid
-    assert variants.columnar(paper, (1, 2, 2)).stride_kv == ((1, 2, 2),)
+    assert variants.columnar(paper, stride_kv=(1, 2, 2)).stride_kv == ((1, 2, 2),)
 
 
 @pytest.mark.parametrize("name", ["mvit_b_16x4", "mvit_b_16_image", "mvitv2_s_16x4", "mvit_small_16x64"])
@@ -100,7 +100,7 @@ def test_reversible_models_are_refused_what_they_cannot_be():
     with pytest.raises(ValueError, match="reversible blocks keep width and grid"):
         variants.merged(reversible)
     with pytest.raises(ValueError, match=r"width_skip is 'raw' .* so leave it out"):
-        STUDIES["skip"].variants["raw"].change(reversible)
+        STUDIES["skip"].variants["raw"].of(reversible)
 
 
 def test_the_papers_figures_of_the_skip_stand_beside_ours():
@@ -123,7 +123,7 @@ def test_blocks_are_distributed_by_shares_and_none_is_lost():
 def test_a_cost_that_no_size_has_is_refused():
     nothing = get_config("mvit_test_4x32")
     with pytest.raises(ValueError, match="no model whose widths grow by 1 costs what the base does"):
-        variants.matched(nothing, lambda: iter([TINY]), "model whose widths grow by 1")
+        variants.matched(nothing, 1.0, lambda: iter([TINY]), "model whose widths grow by 1")
 
 
 @pytest.mark.slow
@@ -134,5 +134,5 @@ def test_other_libraries_models_are_matched_by_width(name: str, library):
     from mvit.baselines.sizes import LIBRARIES
 
     library(LIBRARIES[name], "baselines")
-    made = variants.of_another(TINY, name)
+    made = variants.of_another(TINY, name=name)
     assert abs(count(lambda: Baseline(made), TINY.clip).macs / variants.cost(TINY) - 1) <= variants.ALIKE

@@ -144,7 +144,9 @@ def describe(preprocessing: Preprocessing, clips: int, crops: int, aggregate: Li
     "10x3 views, max, ..." where a class's score is the highest of those of the views, and not, as usual, their mean.
     """
     sampling = preprocessing.sampling
-    if sampling.mode == "segments":
+    if sampling.frames == 1:
+        frames = "1 frame"
+    elif sampling.mode == "segments":
         frames = f"{sampling.frames} segments"
     else:
         frames = f"{sampling.frames}x{sampling.spacing:g}"

@@ -13,7 +13,7 @@ from torch.export import ExportedProgram
 from mvit import files
 from mvit.data.dataset import Sample, find_all
 from mvit.data.views import Preprocessing
-from mvit.deploy import graph, onnx_file, openvino_file
+from mvit.deploy import graph, onnx_file, openvino_file, transformers_folder
 from mvit.deploy.agreement import compare, require
 from mvit.deploy.int8 import quantise
 from mvit.deploy.predictor import Predictor, load
@@ -22,7 +22,8 @@ from mvit.evaluation.scoring import Predict
 from mvit.held_out import split_of
 from mvit.weights.read import describe
 
-SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2"}
+SUFFIXES = {"onnx": ".onnx", "openvino": ".xml", "torch": ".pt2", "transformers": ""}
+"""How the names of what is written end; transformers reads a folder."""
 CLIPS = {False: 10, True: 100}
 """How many clips a file is looked at on, in float32 and in int8, where one is off by a class now and then."""
 LEAST_CLIPS = 5
@@ -53,26 +54,34 @@ def export(run: Path, to: str, out: Path | None = None, *, int8: bool = False, d
         raise ValueError(f"--int8 is written as ONNX, not as {to}: leave --to out, or --int8")
     predictor = load(run, device="cpu")
     home = run if run.is_dir() else run.parent
-    path = out or home / f"model{'-int8' if int8 else ''}{SUFFIXES[to]}"
+    path = out or home / (f"model{'-int8' if int8 else ''}{SUFFIXES[to]}" if SUFFIXES[to] else to)
     if path.suffix != SUFFIXES[to]:
-        raise ValueError(f"--out is {path}, but what {to} reads ends in {SUFFIXES[to]}: name it so")
+        reads = f"what {to} reads ends in {SUFFIXES[to]}" if SUFFIXES[to] else f"{to} reads a folder, without an ending"
+        raise ValueError(f"--out is {path}, but {reads}: name it so")
     for one in _files_of(path):
         if one.exists():
             raise FileExistsError(f"{one} exists already: name another file with --out")
     clips = clips_for(run, predictor, int8=int8, data=data)
     with files.blaming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    program = graph.traced(predictor.model, predictor.preprocessing)
-    description = json.dumps(describe(run), ensure_ascii=False)
-    with TemporaryDirectory(prefix=".mvit-export-", dir=path.parent) as folder:
-        written = Path(folder) / path.name
-        predict = _WRITERS[to](program, description, written, clips.calibration)
-        found = compare(predictor.logits, predict, clips.judged)
+    with TemporaryDirectory(prefix=".mvit-export-", dir=path.parent) as temporary:
+        written = Path(temporary) / path.name
+        if to == "transformers":
+            expected, predict = transformers_folder.log_scores(predictor), transformers_folder.write(run, written)
+        else:
+            program = graph.traced(predictor.model, predictor.preprocessing)
+            description = json.dumps(describe(run), ensure_ascii=False)
+            expected, predict = predictor.logits, _WRITERS[to](program, description, written, clips.calibration)
+        found = compare(expected, predict, clips.judged)
         require(found, int8=int8)
         del predict  # before its file moves, which some systems forbid for one that is in use
-        size = sum(one.stat().st_size for one in _files_of(written))
-        for one in _files_of(written):
-            _deliver(one, path.parent / one.name)
+        parts = list(written.iterdir()) if written.is_dir() else _files_of(written)
+        size = sum(one.stat().st_size for one in parts)
+        if written.is_dir():
+            written.replace(path)
+        else:
+            for one in parts:
+                _deliver(one, path.parent / one.name)
     return f"{path} ({size / 1e6:.1f} MB) gives what the model gives, {clips.what}:\n{found}"
 
 

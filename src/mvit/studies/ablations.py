@@ -38,11 +38,17 @@ class Variant:
 
     change: Callable[[MViTConfig], MViTConfig | BaselineConfig] = as_it_is
     """From the base's configuration to the variant's."""
+    size: Callable[[MViTConfig, float], MViTConfig | BaselineConfig] | None = None
+    """In its place where a size is found: from the base's and a share of its cost to the one that costs so much."""
     train_share: float = 1.0
     """Of the training videos; the epochs are as many more, so that all variants take the same steps."""
     object_size: float = 1.0
     """Of what moves in the demo set, as a share of its usual size."""
     printed: Printed | None = None
+
+    def of(self, base: MViTConfig, share: float = 1.0) -> MViTConfig | BaselineConfig:
+        """The variant's configuration; of one whose size is found, at that share of the base's cost."""
+        return self.size(base, share) if self.size else self.change(base)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,9 +167,9 @@ STUDIES: Mapping[str, Study] = {
         reference="multiscale",
         variants={
             "multiscale": Variant(printed=_MAX_S_1),
-            "columnar": Variant(change=variants.columnar, printed=Printed(top1=68.5, gmac=179.6, note=_VIT_B)),
-            "columnar-kv-pooled": Variant(change=partial(variants.columnar, stride_kv=(1, 2, 2))),
-            "merged": Variant(change=variants.merged),
+            "columnar": Variant(size=variants.columnar, printed=Printed(top1=68.5, gmac=179.6, note=_VIT_B)),
+            "columnar-kv-pooled": Variant(size=partial(variants.columnar, stride_kv=(1, 2, 2))),
+            "merged": Variant(size=variants.merged),
         },
         matched=True,
     ),
@@ -179,10 +185,10 @@ STUDIES: Mapping[str, Study] = {
         reference="mvit",
         variants={
             "mvit": Variant(),
-            "columnar": Variant(change=variants.columnar),
-            "video-swin": Variant(change=partial(variants.of_another, name="video_swin")),
-            "timesformer": Variant(change=partial(variants.of_another, name="timesformer")),
-            "vivit": Variant(change=partial(variants.of_another, name="vivit")),
+            "columnar": Variant(size=variants.columnar),
+            "video-swin": Variant(size=partial(variants.of_another, name="video_swin")),
+            "timesformer": Variant(size=partial(variants.of_another, name="timesformer")),
+            "vivit": Variant(size=partial(variants.of_another, name="vivit")),
         },
         matched=True,
         kinds=("clips",),
@@ -192,11 +198,11 @@ STUDIES: Mapping[str, Study] = {
         reference="mvit",
         variants={
             "mvit": Variant(),
-            "columnar": Variant(change=variants.columnar),
-            "deit": Variant(change=partial(variants.of_another, name="deit")),
-            "resnet": Variant(change=partial(variants.of_another, name="resnet")),
-            "swin": Variant(change=partial(variants.of_another, name="swin")),
-            "pvt-v2": Variant(change=partial(variants.of_another, name="pvt_v2")),
+            "columnar": Variant(size=variants.columnar),
+            "deit": Variant(size=partial(variants.of_another, name="deit")),
+            "resnet": Variant(size=partial(variants.of_another, name="resnet")),
+            "swin": Variant(size=partial(variants.of_another, name="swin")),
+            "pvt-v2": Variant(size=partial(variants.of_another, name="pvt_v2")),
         },
         matched=True,
         kinds=("images",),
@@ -206,8 +212,8 @@ STUDIES: Mapping[str, Study] = {
         reference="2",
         variants={
             "2": Variant(),
-            "1.5": Variant(change=partial(variants.widening, multiplier=1.5)),
-            "1": Variant(change=partial(variants.widening, multiplier=1.0)),
+            "1.5": Variant(size=partial(variants.widening, multiplier=1.5)),
+            "1": Variant(size=partial(variants.widening, multiplier=1.0)),
         },
         matched=True,
     ),

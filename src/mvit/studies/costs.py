@@ -5,6 +5,7 @@ Multiply-adds match variants by arithmetic; how far those that are matched are a
 
 import json
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 from mvit import files
@@ -13,11 +14,11 @@ from mvit.studies.cases import Case, loaded, require_device
 from mvit.studies.footprint import footprint, require_measurable
 from mvit.studies.measure import WARM_UP_ROUNDS, Times, in_rounds
 from mvit.studies.spread import ratios, spread
-from mvit.studies.sweep import Sweep
+from mvit.studies.sweep import Measure, Sweep
 from mvit.training import hardware
 
 MEASURED = "measured.json"
-ROUNDS = 15
+ROUNDS, MATCHING_ROUNDS = 15, 9
 PROTOCOL = (
     "a training step on random clips: forward and backward pass and AdamW; every round runs each variant once, in an "
     f"order drawn anew, {WARM_UP_ROUNDS} rounds before the first are left out; memory in a process of its own: "
@@ -37,12 +38,8 @@ def measure(sweep: Sweep, *, rounds: int = ROUNDS, progress: Progress = lambda d
     if {name: case.size for name, case in chosen.items()}.items() <= _known(sweep).items():
         return
     first = next(iter(chosen.values()))
-    require_measurable(first.device)
-    steps, times = rounds + WARM_UP_ROUNDS + len(chosen), Times()
-    with loaded(list(chosen.values())) as subjects:
-        tasks = {name: subject.step for name, subject in zip(chosen, subjects, strict=True)}
-        in_rounds(tasks, times, rounds, first.device, lambda done: progress(done, steps))
-        tasks.clear()
+    steps = rounds + WARM_UP_ROUNDS + len(chosen)
+    times = _times(chosen, rounds, lambda done: progress(done, steps))
     memory = {}
     for done, (name, case) in enumerate(chosen.items(), start=rounds + WARM_UP_ROUNDS + 1):
         found = footprint(case)
@@ -81,6 +78,31 @@ def beside(record: dict[str, Any], name: str, reference: str) -> dict[str, Any] 
     }
 
 
+def of_reference(sweep: Sweep, by: Measure) -> dict[str, float]:
+    """What a training step of each variant takes over its study's reference's, by the names of runs.
+
+    Time is the median of a few rounds beside each other; infinite where memory did not suffice. Raises ``ValueError``
+    as ``measure`` does.
+    """
+    chosen = _cases(sweep)
+    if by == "time":
+        times = _times(chosen, MATCHING_ROUNDS, lambda done: None)
+        return {task.name: ratios(times[task.name], times[sweep.reference(task).name]).median for task in sweep.tasks}
+    found = {name: footprint(case) for name, case in chosen.items()}
+    totals = {name: step.total if step else inf for name, step in found.items()}
+    return {task.name: totals[task.name] / totals[sweep.reference(task).name] for task in sweep.tasks}
+
+
+def _times(chosen: dict[str, Case], rounds: int, progress: Callable[[int], None]) -> Times:
+    first, times = next(iter(chosen.values())), Times()
+    require_measurable(first.device)
+    with loaded(list(chosen.values())) as subjects:
+        tasks = {name: subject.step for name, subject in zip(chosen, subjects, strict=True)}
+        in_rounds(tasks, times, rounds, first.device, progress)
+        tasks.clear()
+    return times
+
+
 def _known(sweep: Sweep) -> dict[str, Any]:
     return (measured(sweep) or {"sizes": {}})["sizes"]
 
@@ -89,7 +111,7 @@ def _cases(sweep: Sweep) -> dict[str, Case]:
     """A training step of each variant, as the recipe's machine computes it."""
     machine = hardware.choose(sweep.base.train)
     if machine.precision == "fp16":
-        raise ValueError("steps in fp16 are not measured: leave out --measure, or train in bf16 or float32")
+        raise ValueError("steps in fp16 are not measured: leave out --measure and --match, or train in bf16 or float32")
     sizes = {task.name: task.recipe.model_config(len(sweep.listing.classes)) for task in sweep.tasks}
     return {
         name: Case(

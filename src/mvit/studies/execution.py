@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mvit import files
 from mvit.recipes import recipe as recipes
-from mvit.studies.sweep import RECIPE, SETTINGS, Echo, Sweep, Task
+from mvit.studies.sweep import RECIPE, SETTINGS, Echo, Sweep, Task, settings_of
 from mvit.training import loop
 from mvit.training.faults import DivergedError
 from mvit.training.progress import duration
@@ -21,9 +21,10 @@ def carry_out(sweep: Sweep, *, index: Callable[[Path], Path] | None = None, echo
     set's videos is kept. Raises ``ValueError`` where a run folder is of another recipe or other videos, and
     ``KeyboardInterrupt`` after a signal, with everything saved.
     """
-    if not (sweep.folder / RECIPE).is_file():
-        sweep.folder.mkdir(parents=True, exist_ok=True)
+    sweep.folder.mkdir(parents=True, exist_ok=True)
+    if settings_of(sweep.folder) != sweep.settings:
         files.write_text(sweep.folder / SETTINGS, json.dumps(sweep.settings, indent=1) + "\n")
+    if not (sweep.folder / RECIPE).is_file():
         files.write_text(sweep.folder / RECIPE, recipes.dumps(sweep.base))
     todo = [(stage, task, seed) for stage in sweep.stages for task, seed in stage.runs()]
     pace = _Pace()

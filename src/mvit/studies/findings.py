@@ -14,6 +14,7 @@ from mvit.studies import costs
 from mvit.studies.ablations import PAPER, STUDIES
 from mvit.studies.spread import contrast, deviation, mean
 from mvit.studies.sweep import Sweep, Task
+from mvit.studies.variants import ALIKE
 from mvit.training import hardware
 from mvit.training.run import Run
 
@@ -81,6 +82,7 @@ def record(sweep: Sweep, diverged: Mapping[str, str] | None = None) -> dict[str,
         **provenance(hardware.choose(sweep.base.train).device.type),
         "data": _data(sweep),
         "measured": costs.measured(sweep),
+        "matching": sweep.settings["match"],
         "tuning": _tuning(sweep),
         "pretraining": {"data": _data(before), "metric": before.metric, "tuning": _tuning(before)} if before else None,
         "views": next((result["protocol"] for result in results.values()), None),
@@ -141,7 +143,7 @@ def _study(name: str, sweep: Sweep, values: Mapping[tuple[str, int], float], met
     return {
         "question": study.question,
         "reference": study.reference,
-        "matched": study.matched,
+        "matched": sweep.matching.by if sweep.matching else "cost" if study.matched else None,
         "variants": {
             variant: _variant(task, reference, sweep, values, metric, measured) for variant, task in tasks.items()
         },
@@ -217,7 +219,7 @@ def describe(found: Mapping[str, Any]) -> str:
             f"{data['classes']} classes"
         )
     for name, study in found["studies"].items():
-        matched = ", matched by cost" if study["matched"] else ""
+        matched = f", matched by {study['matched']}" if study["matched"] else ""
         lines += ["", f"{name}: {study['question']} (reference: {study['reference']}{matched})", ""]
         lines += _table([_cells(variant, facts, found["metric"]) for variant, facts in study["variants"].items()])
         for variant, facts in study["variants"].items():
@@ -265,6 +267,11 @@ def _cells(variant: str, facts: Mapping[str, Any], metric: str) -> dict[str, str
     return cells
 
 
+def _taken(matching: Mapping[str, Any], name: str) -> float:
+    """What a run's size took over its reference's when it was chosen."""
+    return dict(matching["tried"][name])[matching["shares"][name]]
+
+
 def _table(rows: Sequence[Mapping[str, str]]) -> list[str]:
     columns = [name for name in COLUMNS if any(row.get(name) for row in rows)]
     table = [columns, *([row.get(name, "") for name in columns] for row in rows)]
@@ -285,6 +292,11 @@ def _legend(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"ours: mean {title} in per cent over n seeds, and its standard deviation (sd)"
     yield "difference: from the reference in points, paired by seed, with its 95 % interval over seeds"
     yield "resolves: the difference that four of five such sweeps would find, by the spread of the pairs"
+    if matching := found["matching"]:
+        yield (
+            f"matched by {matching['by']} of a training step, measured, within {ALIKE:.0%} of the reference's: "
+            + ", ".join(f"{name} {_taken(matching, name):.2f}" for name in matching["shares"])
+        )
     if measured := found["measured"]:
         yield (
             f"time, memory: of a training step of {measured['batch']} clips, measured beside the reference, of which "

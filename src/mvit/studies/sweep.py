@@ -6,11 +6,11 @@ settings that it was begun with: what stands is what is done.
 """
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from mvit.analysis.complexity import Counts
 from mvit.data import demo
@@ -18,26 +18,30 @@ from mvit.data.dataset import Listing, find
 from mvit.data.samples import medium_of, named
 from mvit.data.splits import split, thinned
 from mvit.evaluation.evaluate import RESULT_FILE
-from mvit.model.config import MViTConfig
-from mvit.model.presets import nearest
-from mvit.recipes import recipe as recipes
 from mvit.recipes.recipe import Recipe
-from mvit.recipes.sections import ModelRecipe
-from mvit.studies.ablations import STUDIES, Study, Variant
-from mvit.studies.variants import ALIKE, cost, counts
-from mvit.training.run import MACHINE_KEYS, Run
-from mvit.weights.build import Config
+from mvit.studies.ablations import STUDIES, Variant
+from mvit.training.run import Run
 
 RECIPE, SETTINGS = "recipe.toml", "sweep.json"
 PRETRAINING, TUNING = "pretraining", "tuning"
 """Folders of the runs that others start from, and of those by which learning rates are chosen."""
 BASE = "base"
 """What the runs of variants are called that are the base itself, which studies share."""
-LEAST_SEEDS = LEAST_RATES = 2
-FOLLOWING = ("clip", "num_classes")
-"""Of a model's numbers: what follows from the data."""
 
 Echo = Callable[[str], None]
+Measure = Literal["time", "memory"]
+"""Of a training step: what sizes are matched by, if not by multiply-adds."""
+
+
+@dataclass(frozen=True)
+class Matching:
+    """By what variants are matched that have a size to find, and what came of the search."""
+
+    by: Measure
+    shares: Mapping[str, float] = field(default_factory=dict)
+    """By the names of runs: how many times the base's multiply-adds a variant has to take as much as its reference."""
+    tried: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
+    """By the names of runs: each share that was tried, and what it took over the reference's."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Sweep:
-    """All runs of some studies; made by ``planned``."""
+    """All runs of some studies; made by ``planning.planned``."""
 
     folder: Path
     base: Recipe
@@ -68,6 +72,8 @@ class Sweep:
     """Learning rates that each variant tries, to learn at its best one; none: all learn at the recipe's."""
     tunes: "Sweep | None" = None
     """The sweep for which this one tries a learning rate."""
+    matching: Matching | None = None
+    """None: all cost alike."""
 
     @cached_property
     def tuning(self) -> "dict[float, Sweep]":
@@ -103,6 +109,11 @@ class Sweep:
         """Every run once, in order: all variants with the first seed, then with the second."""
         once = {task.name: task for task in self.tasks}
         return [(task, seed) for seed in self.seeds for task in once.values()]
+
+    def reference(self, task: Task) -> Task:
+        """The variant with which another of its study is compared."""
+        study = STUDIES[task.study]
+        return next(each for each in self.tasks if (each.study, each.variant) == (task.study, study.reference))
 
     def run(self, task: Task, seed: int) -> Run:
         """The run of a variant with a seed."""
@@ -203,103 +214,14 @@ class Sweep:
     def settings(self) -> dict[str, Any]:
         """What all runs have in common beside the recipe, as ``SETTINGS`` holds it."""
         data = str(self.pretraining.data.resolve()) if self.pretraining else None
-        return {"pretrain": data, "rates": list(self.rates)}
+        matching = json.loads(json.dumps(asdict(self.matching))) if self.matching else None
+        return {"pretrain": data, "rates": list(self.rates), "match": matching}
 
 
-def planned(
-    names: Sequence[str],
-    base: Recipe,
-    data: Path,
-    listing: Listing,
-    folder: Path,
-    seeds: int,
-    *,
-    rates: Sequence[float] = (),
-    pretrain: tuple[Path, Listing] | None = None,
-) -> Sweep:
-    """What there is to do for studies by name; writes nothing.
-
-    Seeds count from the base's ``train.seed``; all share the split of ``listing``. Each variant learns at the one of
-    ``rates`` that does best by it, and starts from its own run on the videos of ``pretrain``, where there are such.
-    Raises ``ValueError`` for what cannot be: an unknown study, one that asks nothing of such data, fewer than two
-    seeds, weights to start from, no videos held out, and a folder in which something else stands.
-    """
-    for name in names:
-        if name not in STUDIES:
-            raise ValueError(f"no study is called {name!r}: {nearest(name, list(STUDIES))}")
-    if not names or len(set(names)) < len(names):
-        raise ValueError(f"name at least one study with --study, each once: there are {', '.join(STUDIES)}")
-    if seeds < LEAST_SEEDS:
-        raise ValueError(f"{seeds} seeds show no spread: take at least {LEAST_SEEDS}, and 5 for differences to be told")
-    if base.model.weights:
-        raise ValueError(
-            f"model.weights is {base.model.weights!r}, but variants have other tensors: ablations start from scratch"
-        )
-    if base.train.batch == "auto":
-        raise ValueError('train.batch is "auto", which may differ between variants: give a number')
-    if not listing.val:
-        raise ValueError(f"no video of {data} is held out, so variants could not be told apart: give --val")
-    if rates and (len(set(rates)) < len(rates) or len(rates) < LEAST_RATES):
-        shown = " ".join(f"{rate:g}" for rate in rates)
-        raise ValueError(f"of the learning rates {shown} none can be chosen: name two or more with --rates, each once")
-    _require_same(folder, base)
-    config = base.model_config(len(listing.classes))
-    if not isinstance(config, MViTConfig):
-        raise ValueError(f"model.name is {base.model.name!r}, but variants follow from an MViT: name a preset of ours")
-    tasks = []
-    for name in names:
-        study = STUDIES[name]
-        _require_kind(name, study, config)
-        tasks += [_task(name, variant, base, config) for variant in study.variants]
-        if any(variant.object_size != 1 for variant in study.variants.values()):
-            demo.settings_of(data)
-        if study.matched:
-            _require_alike(name, [task for task in tasks if task.study == name], cost(config))
-    first = base.train.seed
-    sweep = Sweep(
-        folder, base, data, listing, tuple(tasks), tuple(range(first, first + seeds)), rates=tuple(sorted(rates))
-    )
-    if pretrain:
-        sweep = sweep.after(*pretrain)
-    assert all(stage.listing.val for stage in sweep.stages)  # made here: what cannot be is told before any training
-    _require_same_settings(sweep)
-    return sweep
-
-
-def _require_same(folder: Path, base: Recipe) -> None:
-    """Raise ``ValueError`` where a sweep of another recipe, or something else, stands in a folder."""
-    file = folder / RECIPE
-    if not file.is_file():
-        if folder.exists() and any(path.name != SETTINGS for path in folder.iterdir()):
-            raise ValueError(f"{folder} holds something else than a sweep: choose another folder with --out")
-        return
-    changes = [line for line in recipes.differences(recipes.load(file), base) if not line.startswith(MACHINE_KEYS)]
-    if changes:
-        raise ValueError(
-            f"{folder} was begun with another recipe ({'; '.join(changes)}): go on with the same one, or choose "
-            "another folder with --out"
-        )
-
-
-def _require_same_settings(sweep: Sweep) -> None:
-    """Raise ``ValueError`` where the sweep that stands in the folder was begun with others; before, there were none."""
-    if not (sweep.folder / RECIPE).is_file():
-        return
-    file, now = sweep.folder / SETTINGS, sweep.settings
-    before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else dict.fromkeys(now)
-    for name, value in now.items():
-        was, now_it_is = (
-            f"with --{name} {_shown(each)}" if each else f"without --{name}" for each in (before.get(name), value)
-        )
-        if was != now_it_is:
-            raise ValueError(
-                f"{sweep.folder} was begun {was}, and this is {now_it_is}: go on with the same, or choose another "
-                "folder with --out"
-            )
-
-
-def _shown(value: Any) -> str:
-    return " ".join(f"{each:g}" for each in value) if isinstance(value, list) else str(value)
+def settings_of(folder: Path) -> dict[str, Any]:
+    """The settings that the sweep in a folder was begun with; empty where there are none."""
+    file = folder / SETTINGS
+    return dict(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else {}
 
 
 def _held_out(listing: Listing, base: Recipe) -> Listing:
@@ -319,51 +241,3 @@ def _held_out(listing: Listing, base: Recipe) -> Listing:
 
 def _at_rate(recipe: Recipe, rate: float) -> Recipe:
     return replace(recipe, optim=replace(recipe.optim, lr=rate))
-
-
-def _task(study: str, variant: str, base: Recipe, config: MViTConfig) -> Task:
-    declared = STUDIES[study].variants[variant]
-    changed = declared.change(config)
-    recipe = base if changed == config else _with_model(base, config, changed)
-    if declared.train_share < 1:
-        recipe = _longer(recipe, 1 / declared.train_share)
-    same = recipe == base and declared.train_share == declared.object_size == 1
-    return Task(study, variant, BASE if same else f"{study}-{variant}", recipe, declared, counts(changed))
-
-
-def _with_model(base: Recipe, config: MViTConfig, changed: Config) -> Recipe:
-    """The base's recipe with the fields of the model that are other, or with another library's model."""
-    if not isinstance(changed, MViTConfig):
-        sizes = {key: value for key, value in changed.to_dict().items() if key not in ("baseline", *FOLLOWING)}
-        return replace(base, model=ModelRecipe(name=changed.baseline, fields=sizes))
-    before, after = config.to_dict(), changed.to_dict()
-    fields = {name: value for name, value in after.items() if value != before[name]}
-    return replace(base, model=replace(base.model, fields=dict(base.model.fields) | fields))
-
-
-def _longer(recipe: Recipe, times: float) -> Recipe:
-    """So many times the epochs, warmed up, looked at and saved as often in the whole run."""
-    train, optim = recipe.train, recipe.optim
-    if optim.warmup_epochs is not None:
-        optim = replace(optim, warmup_epochs=times * optim.warmup_epochs)
-    epochs, evaluate, save = (
-        round(times * number) for number in (train.epochs, train.evaluate_every, train.checkpoint_every)
-    )
-    train = replace(train, epochs=epochs, evaluate_every=evaluate, checkpoint_every=save)
-    return replace(recipe, train=train, optim=optim)
-
-
-def _require_kind(name: str, study: Study, config: MViTConfig) -> None:
-    kind = "images" if config.clip[0] == 1 else "clips"
-    if kind not in study.kinds:
-        raise ValueError(f"the study {name} asks about time, and images have none: take videos, or another study")
-
-
-def _require_alike(name: str, tasks: Sequence[Task], wanted: int) -> None:
-    apart = {task.variant: task.cost.macs / wanted - 1 for task in tasks}
-    worst = max(apart, key=lambda variant: abs(apart[variant]))
-    if abs(apart[worst]) > ALIKE:
-        raise ValueError(
-            f"the study {name} compares variants of the same cost, but at this size {worst} costs {apart[worst]:+.0%}: "
-            "take a larger model (--model) or clip (data.crop, data.frames)"
-        )

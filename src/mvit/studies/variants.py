@@ -1,7 +1,8 @@
 """How the paper's variants follow from a model of any size: changes of its numbers, and sizes at which they cost alike.
 
 Each function gives the configuration that a base one becomes; nothing is built. Costs are multiply-adds of a clip, by
-arithmetic (``analysis.complexity``).
+arithmetic (``analysis.complexity``). Those that find a size find one that costs ``share`` times what the base does;
+at other shares than 1 the nearest there is, as those are measured (``studies.matching``).
 """
 
 import math
@@ -111,7 +112,7 @@ def distributed(base: MViTConfig, shares: Sequence[float]) -> MViTConfig:
 
 
 @cache
-def columnar(base: MViTConfig, stride_kv: Triple = (1, 1, 1)) -> MViTConfig:
+def columnar(base: MViTConfig, share: float = 1.0, *, stride_kv: Triple = (1, 1, 1)) -> MViTConfig:
     """One grid and one width throughout at the base's cost: the paper's ViT, of a size that is matched.
 
     Its grid is the base's before the last stage (ViT-B's 8x14x14 beside MViT-B), cut into patches that do not overlap;
@@ -142,15 +143,15 @@ def columnar(base: MViTConfig, stride_kv: Triple = (1, 1, 1)) -> MViTConfig:
         for heads in range(1, MOST_HEADS + 1):
             size = replace(one, widths=(heads * head_width(base),), heads=(heads,))
             shallow, deeper = (cost(replace(size, depths=(depth,))) for depth in (1, 2))
-            depth = 1 + math.floor((cost(base) - shallow) / (deeper - shallow))
+            depth = 1 + math.floor((share * cost(base) - shallow) / (deeper - shallow))
             likely = range(max(1, sum(base.depths) // DEPTHS), DEPTHS * sum(base.depths) + 1)
             yield from (replace(size, depths=(blocks,)) for blocks in (depth, depth + 1) if blocks in likely)
 
-    return matched(base, sizes, "columnar model", ways=lambda size: (size, stemmed(size, 1)))
+    return matched(base, share, sizes, "columnar model", ways=lambda size: (size, stemmed(size, 1)))
 
 
 @cache
-def merged(base: MViTConfig) -> MViTConfig:
+def merged(base: MViTConfig, share: float = 1.0) -> MViTConfig:
     """The base's pyramid without pooling attention: patches merged between stages, every query attends to all tokens.
 
     Stem, grids and depths are the base's, and widths grow as the base's do, from a first one with which the cost is the
@@ -168,13 +169,13 @@ def merged(base: MViTConfig) -> MViTConfig:
         return replace(whole, widths=tuple(widths), heads=heads)
 
     def sizes() -> Iterator[MViTConfig]:
-        least = bisect(range(1, 1 + 2 * widest // WIDTH_STEP), cost(base), key=lambda steps: cost(size(steps)))
+        least = bisect(range(1, 1 + 2 * widest // WIDTH_STEP), share * cost(base), key=lambda steps: cost(size(steps)))
         yield from (size(steps) for steps in (least, least + 1) if steps > 0)
 
-    return matched(base, sizes, "pyramid by patch merging")
+    return matched(base, share, sizes, "pyramid by patch merging")
 
 
-def widening(base: MViTConfig, multiplier: float) -> MViTConfig:
+def widening(base: MViTConfig, share: float = 1.0, *, multiplier: float) -> MViTConfig:
     """Widths that grow by ``multiplier`` from stage to stage, from a first one with which the cost is the base's.
 
     Heads are as wide as the base's, as nearly as widths can be divided. Raises ``ValueError`` where none is
@@ -187,34 +188,39 @@ def widening(base: MViTConfig, multiplier: float) -> MViTConfig:
         return replace(base, widths=tuple(widths), heads=heads)
 
     def sizes() -> Iterator[MViTConfig]:
-        least = bisect(range(1, 2 * max(base.widths)), cost(base), key=lambda steps: cost(size(steps)))
+        least = bisect(range(1, 2 * max(base.widths)), share * cost(base), key=lambda steps: cost(size(steps)))
         yield from (size(steps) for steps in (least, least + 1) if steps > 0)
 
-    return matched(base, sizes, f"model whose widths grow by {multiplier:g}")
+    return matched(base, share, sizes, f"model whose widths grow by {multiplier:g}")
 
 
 def matched(
     base: MViTConfig,
+    share: float,
     sizes: Callable[[], Iterator[MViTConfig]],
     what: str,
     ways: Callable[[MViTConfig], Sequence[MViTConfig]] = lambda size: (size,),
 ) -> MViTConfig:
-    """Of all sizes the one that costs what the base does, in all ``ways``, and is as deep, as nearly as can be."""
-    wanted, depth = cost(base), sum(base.depths)
+    """Of all sizes the one that costs that share of the base, in all ``ways``, and is as deep, as nearly as can be."""
+    wanted, depth = share * cost(base), sum(base.depths)
     found = [(max(abs(cost(way) / wanted - 1) for way in ways(size)), size) for size in sizes()]
     close = [pair for pair in found if pair[0] <= CLOSE]
     if close:
         return min(close, key=lambda pair: (abs(math.log(sum(pair[1].depths) / depth)), pair[0]))[1]
     apart, nearest = min(found, key=lambda pair: pair[0], default=(math.inf, base))
-    if apart > ALIKE:
+    if not found or (share == 1 and apart > ALIKE):
         raise ValueError(
-            f"no {what} costs what the base does ({wanted / 1e9:.3g} GMAC a clip) within {ALIKE:.0%}: take a larger "
+            f"no {what} costs {_wanted(share)} ({wanted / 1e9:.3g} GMAC a clip) within {ALIKE:.0%}: take a larger "
             "model or clip"
         )
     return nearest
 
 
-def of_another(base: MViTConfig, name: str) -> BaselineConfig:
+def _wanted(share: float) -> str:
+    return "what the base does" if share == 1 else f"{share:.3g} times what the base does"
+
+
+def of_another(base: MViTConfig, share: float = 1.0, *, name: str) -> BaselineConfig:
     """Another library's model at the base's clip, classes and cost: its depth is as it is, its width is found.
 
     Rates are the base's where it has such. Raises ``ValueError`` where no width is matched.
@@ -231,12 +237,12 @@ def of_another(base: MViTConfig, name: str) -> BaselineConfig:
     def macs(steps: int) -> int:
         return counts(size(steps)).macs
 
-    likely = range(1, 1 + MOST_TIMES_WIDER * usual.width // step)
-    place = bisect(likely, cost(base), key=macs)
-    apart, steps = min((abs(macs(steps) / cost(base) - 1), steps) for steps in {max(place, 1), place + 1})
-    if apart > ALIKE:
+    likely, wanted = range(1, 1 + MOST_TIMES_WIDER * usual.width // step), share * cost(base)
+    place = bisect(likely, wanted, key=macs)
+    apart, steps = min((abs(macs(steps) / wanted - 1), steps) for steps in {max(place, 1), place + 1})
+    if share == 1 and apart > ALIKE:
         raise ValueError(
-            f"no {name} costs what the base does ({cost(base) / 1e9:.3g} GMAC a clip; the nearest is {apart:.0%} "
+            f"no {name} costs {_wanted(share)} ({wanted / 1e9:.3g} GMAC a clip; the nearest is {apart:.0%} "
             "away): take a larger model or clip"
         )
     return size(steps)

@@ -3,14 +3,41 @@
 import warnings
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 from mvit.model.config import MViTConfig
+from mvit.model.features import FeaturesOnly
 from mvit.model.mvit import MViT
 from mvit.model.presets import get_config, nearest
 from mvit.weights import hub
 from mvit.weights.fit import Inflation, check_inflation, fit
 from mvit.weights.read import CheckpointError, read
+
+
+@overload
+def create_model(
+    name_or_config: str | MViTConfig,
+    *,
+    num_classes: int | None = None,
+    weights: str | Path | None = None,
+    inflate: Inflation | None = None,
+    features_only: Literal[False] = False,
+    **config_fields: Any,
+) -> MViT:
+    """The whole model."""
+
+
+@overload
+def create_model(
+    name_or_config: str | MViTConfig,
+    *,
+    num_classes: int | None = None,
+    weights: str | Path | None = None,
+    inflate: Inflation | None = None,
+    features_only: Literal[True],
+    **config_fields: Any,
+) -> FeaturesOnly:
+    """The pyramid alone."""
 
 
 def create_model(
@@ -19,15 +46,17 @@ def create_model(
     num_classes: int | None = None,
     weights: str | Path | None = None,
     inflate: Inflation | None = None,
+    features_only: bool = False,
     **config_fields: Any,
-) -> MViT:
+) -> MViT | FeaturesOnly:
     """A model in evaluation mode if it has weights, else freshly initialised.
 
     ``weights`` is a run folder, a checkpoint in any dialect, or the name of weights published for the preset, such as
     ``"k400"`` (``mvit info NAME`` lists them), which are downloaded once and bring their number of classes; positions
     of another size are interpolated and a head of other classes starts anew, with a warning that names them, and what
     is not finite.
-    ``inflate`` ("centre", "repeat" or "mean") lets a model for clips start from an image model's weights. Other
+    ``inflate`` ("centre", "repeat" or "mean") lets a model for clips start from an image model's weights.
+    ``features_only`` gives the pyramid without the head, with its ``feature_info``, as timm's models do. Other
     keywords replace fields of the configuration.
     Raises ``ValueError`` for an unknown name or field (the nearest is named) and for weights that do not fit, and
     ``OSError`` for those that cannot be read or downloaded.
@@ -56,4 +85,4 @@ def create_model(
         if report.resized or report.reinitialised or report.not_finite:
             warnings.warn(str(report), stacklevel=2)
         model.eval()
-    return model
+    return FeaturesOnly(model) if features_only else model

@@ -180,7 +180,12 @@ def baseline_of(path: str | Path) -> BaselineConfig | None:
 
 
 def check(path: Path, state: Mapping[str, Tensor], config: Config) -> None:
-    """Raise ``CheckpointError`` where tensors are not exactly those of a model, naming what differs."""
+    """Raise ``CheckpointError`` where tensors are not exactly those of a model, naming what differs.
+
+    The model takes no memory for it, and no time for blocks without tensors, of which a stranger may name any number.
+    """
+    if (blocks := sum(config.depths)) > len(state):
+        raise CheckpointError(f"{path} is not a whole model: it has {len(state):,} tensors for {blocks:,} blocks")
     with torch.device("meta"):
         wanted = {name: tensor.shape for name, tensor in build(config).state_dict().items()}
     missing, extra = sorted(set(wanted) - set(state)), sorted(set(state) - set(wanted))

@@ -1,0 +1,118 @@
+"""Under which licence weights may be given on: that of the weights which they started from, however many runs ago."""
+
+import json
+import re
+import tomllib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from mvit.weights import hub
+from mvit.weights.read import DESCRIPTION_FILE, describe
+
+PULLED_FILE = "pulled.json"
+"""In a folder that was pulled: from which repository and commit, under which licence, and what its files digest to."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """What weights started from at first."""
+
+    kind: str
+    """"scratch", "published", "pulled" or "unknown"."""
+    words: str
+    """What that is, as the end of a sentence."""
+    licence: str | None = None
+    """As the hub writes it, such as "apache-2.0"; None where it is not known, or nobody has chosen one yet."""
+    repository: str | None = None
+    """On the hub, of pulled weights."""
+
+
+SCRATCH = Origin(kind="scratch", words="from scratch, with no weights of others")
+UNKNOWN = Origin(kind="unknown", words="from a checkpoint of which no licence is recorded")
+
+
+def identifier(licence: str) -> str:
+    """A licence as the hub writes it; raises ``ValueError`` for what is none."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+-]{1,63}", licence):
+        raise ValueError(f"{licence!r} is no identifier of a licence: give one as apache-2.0, cc-by-nc-4.0 or other")
+    return licence.lower()
+
+
+def origin_of(run: Path) -> Origin:
+    """What the weights of a run folder, or of its file, started from, followed through the runs before it.
+
+    Raises ``ValueError`` for a damaged recipe.toml or pulled.json.
+    """
+    runs: list[Path] = []
+    found: Origin | Path = run
+    while isinstance(found, Path):
+        folder = (found if found.is_dir() else found.parent).resolve()
+        if folder in runs:
+            return UNKNOWN
+        runs.append(folder)
+        found = _started(folder)
+    before = len(runs) - 1
+    way = f", by way of {before} earlier run{'' if before == 1 else 's'}" if before and found.kind != "unknown" else ""
+    return replace(found, words=found.words + way)
+
+
+def settled(origin: Origin, stated: str | None) -> Origin:
+    """The same with the licence that its owner states, where none is inherited.
+
+    Raises ``ValueError`` where another one is, or none is known of weights that are not the owner's alone.
+    """
+    licence = identifier(stated) if stated else None
+    if origin.licence is not None:
+        if licence not in (None, origin.licence):
+            raise ValueError(
+                f"--licence is {licence}, but the model was trained {origin.words}, whose licence is {origin.licence} "
+                "and goes on with them: leave --licence out"
+            )
+        return origin
+    if licence is None and origin.kind != "scratch":
+        raise ValueError(
+            f"the model was trained {origin.words}, so nobody knows whether it may be given on: look it up, and state "
+            "it with --licence"
+        )
+    return replace(origin, licence=licence)
+
+
+def _started(run: Path) -> Origin | Path:
+    """What a run started from: nothing, weights of others, or a path to go on from."""
+    recipe = run / "recipe.toml"
+    if (pulled := run / PULLED_FILE).is_file():
+        return _pulled(pulled)
+    if (run / DESCRIPTION_FILE).is_file() and (published := describe(run).get("published")):
+        return _of_published(published)
+    if not recipe.is_file():
+        return UNKNOWN
+    try:
+        model = tomllib.loads(recipe.read_text(encoding="utf-8"))["model"]
+        preset, weights = str(model["name"]), str(model["weights"])
+    except (ValueError, LookupError, TypeError) as why:
+        raise ValueError(f"{recipe} is damaged ({why!r}): put it back as it was") from why
+    if not weights:
+        return SCRATCH
+    if (path := Path(weights)).exists():
+        return path
+    entry = hub.named(preset, weights)
+    return UNKNOWN if entry is None else _of_published(entry.to_dict() | {"name": f"{entry.preset} {entry.name}"})
+
+
+def _of_published(entry: dict[str, Any]) -> Origin:
+    name = f" {entry['name']}" if "name" in entry else ""
+    words = f"from the published weights{name}, trained on {entry['data']} ({entry['source']})"
+    return Origin(kind="published", words=words, licence=identifier(entry["licence"]))
+
+
+def _pulled(file: Path) -> Origin:
+    try:
+        known = json.loads(file.read_text(encoding="utf-8"))
+        repository, commit, licence = known["repository"], known["commit"], known["licence"]
+    except (ValueError, LookupError, TypeError) as why:
+        raise ValueError(f"{file} is damaged ({why!r}): pull the model again") from why
+    words = f"from the weights of {repository} on the Hugging Face Hub, commit {commit}"
+    return Origin(
+        kind="pulled", words=words, licence=None if licence is None else identifier(licence), repository=repository
+    )
