@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, Self
 
 PROGRAM = """
-import signal, sys
+import ctypes, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # it ends with the tests, whatever ends them
 sys.path.append({here!r})
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background of a shell ignores it
 {before}
