@@ -16,7 +16,7 @@ quickstart: .venv/installed  ## make a demo set, train on it, evaluate, probe, r
 	$(BIN)/mvit quickstart
 
 .venv/installed-extras: .venv/installed
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev,baselines,export,hub,logs,peers,scale]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev,baselines,export,hub,logs,peers,scale,serve]'
 	@touch $@
 
 test: .venv/installed  ## the tests, offline, a process per core of two

@@ -15,6 +15,7 @@ from mvit.explain import explain
 from mvit.export import export
 from mvit.live import segment, watch
 from mvit.predict import embed, predict
+from mvit.serve import serve
 from mvit.share import pull, push
 from mvit.study import ablate
 
@@ -328,6 +329,7 @@ _EVERYDAY = (
     export,
     segment,
     watch,
+    serve,
     explain,
     report,
     runs,

@@ -11,19 +11,13 @@ import numpy as np
 import pytest
 import torch
 
+from linear import CLASSES, DESCRIPTION, PREPROCESSING, described, linear, write_linear
 from mvit import cli
 from mvit.data import video
 from mvit.data.dataset import find_all
-from mvit.data.sampling import ClipSampling
-from mvit.data.views import Preprocessing
-from mvit.deploy.described import METADATA
 from mvit.deploy.onnx_file import load
 from mvit.evaluation.evaluate import evaluate, result
 from mvit.evaluation.probes import probe
-
-CLASSES = ["open", "shut", "wait"]
-PREPROCESSING = Preprocessing(sampling=ClipSampling(frames=8, mode="segments"), short_side=36, crop=32)
-DESCRIPTION = {"classes": CLASSES, "preprocessing": PREPROCESSING.to_dict(), "views": [2, 1]}
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +30,6 @@ def videos(tmp_path_factory) -> Path:
             frames = rng.integers(0, 255, (4, 12, 10, 3), dtype=np.uint8).repeat(4, 0).repeat(4, 1).repeat(5, 2)
             video.write(folder / name / f"{n}.mp4", frames)
     return folder
-
-
-WEIGHTS = np.random.default_rng(1).normal(size=(3 * 8 * 32 * 32, 3)).astype(np.float32) / 100
-
-
-def linear(clips: np.ndarray) -> np.ndarray:
-    return clips.reshape(len(clips), -1) @ WEIGHTS
 
 
 @pytest.fixture(scope="module")
@@ -62,34 +49,6 @@ def exported(library, tmp_path_factory) -> Path:
     """``linear`` as an ONNX file."""
     library("onnxruntime", "export")
     return write_linear(library("onnx", "export"), tmp_path_factory.mktemp("onnx") / "model.onnx", "batch")
-
-
-def write_linear(onnx, path: Path, batch: str | int) -> Path:
-    make = onnx.helper
-    graph = make.make_graph(
-        [
-            make.make_node("Flatten", ["clips"], ["flat"]),
-            make.make_node("MatMul", ["flat", "weights"], ["logits"]),
-        ],
-        "linear",
-        [make.make_tensor_value_info("clips", onnx.TensorProto.FLOAT, [batch, 3, 8, 32, 32])],
-        [make.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, [batch, 3])],
-        [onnx.numpy_helper.from_array(WEIGHTS, "weights")],
-    )
-    onnx.save(make.make_model(graph, opset_imports=[make.make_opsetid("", 17)], ir_version=8), path)
-    return described(path, DESCRIPTION)
-
-
-def described(path: Path, description: object) -> Path:
-    import onnx
-
-    file = onnx.load(path)
-    del file.metadata_props[:]
-    if description is not None:
-        text = description if isinstance(description, str) else json.dumps(description)
-        onnx.helper.set_model_props(file, {METADATA: text})
-    onnx.save(file, path)
-    return path
 
 
 def figures(path: Path) -> dict:

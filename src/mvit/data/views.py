@@ -83,10 +83,23 @@ def read_views(
     UnreadableVideo, and ValueError for counts of views that are not offered.
     """
     with Video(path) as video:
-        frames = frames_of(video, part)
-        indices = frames.start + test_indices(len(frames), video.fps, preprocessing.sampling, clips)  # (clips, T)
-        indices = indices if chosen is None else indices[list(chosen)]
-        decoded = video.read(indices.ravel(), short_side=preprocessing.short_side)
+        return views_in(video, preprocessing, clips=clips, crops=crops, part=part, chosen=chosen)
+
+
+def views_in(
+    video: Video,
+    preprocessing: Preprocessing,
+    *,
+    clips: int,
+    crops: int,
+    part: Part | None = None,
+    chosen: Sequence[int] | None = None,
+) -> np.ndarray:
+    """The same of an open video, which has limits of its own."""
+    frames = frames_of(video, part)
+    indices = frames.start + test_indices(len(frames), video.fps, preprocessing.sampling, clips)  # (clips, T)
+    indices = indices if chosen is None else indices[list(chosen)]
+    decoded = video.read(indices.ravel(), short_side=preprocessing.short_side)
     return views_of(decoded.reshape(*indices.shape, *decoded.shape[1:]), preprocessing, crops)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -26,6 +26,8 @@ SPREAD = (2, 7, 4, 0, 9, 5, 1, 6, 3, 8)
 CONFIDENCE = 0.95
 Compute = Callable[[np.ndarray], np.ndarray]
 """Of clips (N, 3, T, H, W): a row each."""
+Asker = TypeVar("Asker")
+"""Whatever views are of."""
 
 
 class Classifier(Protocol):
@@ -97,14 +99,15 @@ def in_batches(
         waiting.append((sample, views))
         held += 0 if isinstance(views, str) else len(views)
         if held >= batch or held == 0:
-            yield from _together(compute, waiting, batch)
+            yield from together(compute, waiting, batch)
             waiting, held = [], 0
-    yield from _together(compute, waiting, batch)
+    yield from together(compute, waiting, batch)
 
 
-def _together(
-    compute: Compute, waiting: Sequence[tuple[Sample, np.ndarray | str]], batch: int
-) -> Iterator[tuple[Sample, np.ndarray | str]]:
+def together(
+    compute: Compute, waiting: Sequence[tuple[Asker, np.ndarray | str]], batch: int
+) -> Iterator[tuple[Asker, np.ndarray | str]]:
+    """The same of those that wait now: whoever asks with the rows of the views that are theirs."""
     every = [views for _, views in waiting if not isinstance(views, str)]
     ends = np.cumsum([len(views) for views in every[:-1]])
     computed = iter(np.split(_in_pieces(compute, np.concatenate(every), batch), ends) if every else ())

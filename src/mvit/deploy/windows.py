@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mvit.data.sampling import ROUNDING, Part, test_indices
+from mvit.data.sampling import ROUNDING, ClipSampling, Part, test_indices
 from mvit.data.video import UnreadableVideo, Video
-from mvit.data.views import views_of
+from mvit.data.views import Preprocessing, views_of
 from mvit.deploy.answers import Classifier
 from mvit.evaluation.evaluate import checked
 from mvit.evaluation.scoring import score_views
@@ -38,10 +38,17 @@ class Windowing:
         left = duration_seconds - self.window_seconds
         if left <= ROUNDING:
             return [Part(0, duration_seconds)]
-        starts = [n * self.stride_seconds for n in range(math.floor((left + ROUNDING) / self.stride_seconds) + 1)]
+        starts = [n * self.stride_seconds for n in range(self._whole(left))]
         if left - starts[-1] > ROUNDING:
             starts.append(left)
         return [Part(start, start + self.window_seconds) for start in starts]
+
+    def at_most(self, duration_seconds: float) -> int:
+        """How many windows a video has, or one more: what is known before any is made."""
+        return self._whole(max(duration_seconds - self.window_seconds, 0.0)) + 1
+
+    def _whole(self, left: float) -> int:
+        return math.floor((left + ROUNDING) / self.stride_seconds) + 1
 
 
 @dataclass(frozen=True)
@@ -55,27 +62,35 @@ class Scored:
 def scored(model: Classifier, video: Video, parts: Sequence[Part]) -> Iterator[Scored]:
     """Each window of a video with its scores: those that a prediction of a file cut to it gives.
 
+    Raises what `pictures` does.
+    """
+    for part, shown in zip(parts, pictures(video, parts, model.preprocessing, model.views[0]), strict=True):
+        yield Scored(part, score(model, shown))
+
+
+def pictures(video: Video, parts: Sequence[Part], preprocessing: Preprocessing, clips: int) -> Iterator[np.ndarray]:
+    """The frames of each window's clips, uint8 (clips, T, H, W, 3), scaled to `short_side`.
+
     The video is decoded once, and only frames that windows on the way need are held, at the size that the model takes.
     `parts` start and end in rising order. Raises UnreadableVideo for damaged data, once the windows before them were
     given, and for windows so many and long that the frames which they share would fill the memory.
     """
-    preprocessing = model.preprocessing
     times, fps = video.times, video.fps
-    plan = [_frames(part.frames(times), fps, model) for part in parts]  # of each (clips, T)
+    plan = [_frames(part.frames(times), fps, preprocessing.sampling, clips) for part in parts]  # of each (clips, T)
     needed = np.unique(np.concatenate([indices.ravel() for indices in plan]))
     firsts, lasts = [int(indices.min()) for indices in plan], [int(indices.max()) for indices in plan]
     at_once = int((np.searchsorted(needed, lasts) - np.searchsorted(needed, firsts)).max()) + 1
     video.locate(needed, short_side=preprocessing.short_side, at_once=at_once)
-    pictures = zip(needed.tolist(), video.each(needed, short_side=preprocessing.short_side), strict=True)
+    decoded = zip(needed.tolist(), video.each(needed, short_side=preprocessing.short_side), strict=True)
     held: dict[int, np.ndarray] = {}
     newest = -1
-    for part, indices, first, last in zip(parts, plan, firsts, lasts, strict=True):
+    for indices, first, last in zip(plan, firsts, lasts, strict=True):
         held = {number: picture for number, picture in held.items() if number >= first}
         while newest < last:
-            newest, picture = next(pictures)
+            newest, picture = next(decoded)
             held[newest] = picture
         chosen = np.stack([held[number] for number in indices.ravel().tolist()])
-        yield Scored(part, score(model, chosen.reshape(*indices.shape, *chosen.shape[1:])))
+        yield chosen.reshape(*indices.shape, *chosen.shape[1:])
 
 
 class Sweep:
@@ -102,11 +117,11 @@ class Sweep:
             self.damage = error
 
 
-def score(model: Classifier, pictures: np.ndarray) -> np.ndarray:
+def score(model: Classifier, shown: np.ndarray) -> np.ndarray:
     """The score of every class, float64 (classes,), in a window's clips of frames, uint8 (clips, T, H, W, 3)."""
-    views = views_of(pictures, model.preprocessing, model.views[1])
+    views = views_of(shown, model.preprocessing, model.views[1])
     return checked(score_views(model.logits, views, model.scoring), model.classes)
 
 
-def _frames(frames: range, fps: float, model: Classifier) -> np.ndarray:
-    return frames.start + test_indices(len(frames), fps, model.preprocessing.sampling, model.views[0])
+def _frames(frames: range, fps: float, sampling: ClipSampling, clips: int) -> np.ndarray:
+    return frames.start + test_indices(len(frames), fps, sampling, clips)

@@ -1,0 +1,1 @@
+"""How others ask it: a server whose videos come from anyone."""

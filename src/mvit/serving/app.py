@@ -1,0 +1,232 @@
+"""What is answered to which address: Starlette's routes, in front of them what holds for all of them."""
+
+import asyncio
+import json
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any, BinaryIO
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mvit.serving import openapi
+from mvit.serving.bounds import ANSWER_SECONDS
+from mvit.serving.questions import Question, asked
+from mvit.serving.refusal import Refusal
+from mvit.serving.service import Service
+from mvit.serving.uploads import Gone, received
+
+PAGE = {"/": "index.html", "/page.js": "page.js", "/page.css": "page.css", "/icon.svg": "icon.svg"}
+TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
+LINES = "application/x-ndjson"
+HEADERS = {
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+    "media-src 'self' blob:; connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "permissions-policy": "camera=(self), microphone=()",
+    "cache-control": "no-cache",
+}
+SENTENCES = {404: "there is nothing at this address", 405: "this address does not answer to this method"}
+LEFT = "the connection was closed before the answer was there"
+FAULT = "a fault of the server, which its log tells of"
+
+
+def application(service: Service) -> ASGIApp:
+    """The application of a service."""
+
+    def error(status: int, sentence: str, headers: dict[str, str] | None = None) -> Response:
+        return _json({"error": sentence}, status, headers)
+
+    async def refused(request: Request, why: Exception) -> Response:
+        assert isinstance(why, Refusal)
+        return error(why.status, why.sentence, why.headers)
+
+    async def known(request: Request, why: Exception) -> Response:
+        assert isinstance(why, HTTPException)
+        return error(why.status_code, SENTENCES.get(why.status_code, "this cannot be done"), dict(why.headers or {}))
+
+    async def fault(request: Request, why: Exception) -> Response:
+        return error(500, FAULT)
+
+    async def health(request: Request) -> Response:
+        status = "stopping" if service.stopping else "ok"
+        answer = {"status": status, "queue": service.queue, "capacity": service.bounds.queue}
+        return _json(answer, 503 if service.stopping else 200)
+
+    async def model(request: Request) -> Response:
+        return _json(service.facts)
+
+    async def metrics(request: Request) -> Response:
+        text = service.metrics.text(
+            mvit_queue=service.queue,
+            mvit_queue_capacity=service.bounds.queue,
+            mvit_batches_total=service.batcher.batches,
+            mvit_clips_total=service.batcher.clips,
+            mvit_decoders_replaced_total=service.decoder.replaced,
+        )
+        return PlainTextResponse(text, media_type="text/plain; version=0.0.4")
+
+    async def described(request: Request) -> Response:
+        return _json(openapi.description(service.facts))
+
+    routes = [
+        *(Route(path, _file(name)) for path, name in PAGE.items()),
+        Route("/model", model),
+        Route("/health", health),
+        Route("/metrics", metrics),
+        Route("/openapi.json", described),
+        Route("/predict", _Whole(service, ("views", "top"), service.predict), methods=["POST"]),
+        Route("/explain", _Whole(service, ("target",), service.explain), methods=["POST"]),
+        Route("/segments", _Streamed(service, ("window", "stride", "top"), service.segments), methods=["POST"]),
+    ]
+    handlers: Any = {Refusal: refused, HTTPException: known, Exception: fault}
+    app = Starlette(routes=routes, exception_handlers=handlers)
+    app.router.redirect_slashes = False
+    return _Guard(app, service, {route.path for route in routes})
+
+
+def _json(answer: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """Strict JSON: Starlette's own refuses what is no number, too."""
+    return JSONResponse(answer, status, headers)
+
+
+def _file(name: str) -> Callable[[Request], Awaitable[Response]]:
+    content = files("mvit.serving") / "web" / name
+
+    async def answer(request: Request) -> Response:
+        if not content.is_file():
+            raise HTTPException(404)
+        return Response(content.read_bytes(), media_type=TYPES[name.rpartition(".")[2]])
+
+    return answer
+
+
+@dataclass
+class _Whole:
+    """An address that takes a video and gives one answer."""
+
+    service: Service
+    offered: tuple[str, ...]
+    answer: Callable[[BinaryIO, Question], Coroutine[Any, Any, dict[str, Any]]]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        question = asked(request.query_params.multi_items(), self.offered)
+        try:
+            with self.service.place():
+                async with received(receive, request.headers, self.service.bounds) as video:
+                    answer = await _while_there(receive, self.answer(video, question))
+        except Gone:
+            raise Refusal(400, LEFT) from None
+        await _json(answer)(scope, receive, send)
+
+
+@dataclass
+class _Streamed:
+    """An address that takes a video and gives a line after the other."""
+
+    service: Service
+    offered: tuple[str, ...]
+    answer: Callable[[BinaryIO, Question], AsyncIterator[dict[str, Any]]]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        question = asked(request.query_params.multi_items(), self.offered)
+        begun = False
+
+        async def told(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            with self.service.place():
+                async with received(receive, request.headers, self.service.bounds) as video:
+                    await _while_there(receive, self._stream(self.answer(video, question), told))
+        except Gone:
+            if not begun:
+                raise Refusal(400, LEFT) from None
+
+    async def _stream(self, lines: Any, send: Send) -> None:
+        try:
+            line: Any = await anext(lines)  # what cannot be begun is refused with its status
+            headers = [(b"content-type", LINES.encode())]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            try:
+                while line is not None:
+                    await send({"type": "http.response.body", "body": _line(line), "more_body": True})
+                    line = await anext(lines, None)
+            except Refusal as why:
+                await send({"type": "http.response.body", "body": _line({"error": why.sentence}), "more_body": True})
+            except Exception:
+                traceback.print_exc()
+                await send({"type": "http.response.body", "body": _line({"error": FAULT}), "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            await lines.aclose()
+
+
+def _line(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+async def _while_there(receive: Receive, work: Coroutine[Any, Any, Any]) -> Any:
+    """What comes of work, which is given up where nobody waits for it any more: then raises ``Gone``."""
+
+    async def left() -> None:
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+    working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(left())
+    try:
+        await asyncio.wait({working, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise Gone
+        return working.result()
+    finally:
+        for task in (working, leaving):
+            task.cancel()
+        await asyncio.gather(working, leaving, return_exceptions=True)
+
+
+@dataclass
+class _Guard:
+    """In front of everything: headers, counts, and an end to those who take nothing of their answer."""
+
+    app: ASGIApp
+    service: Service
+    paths: set[str]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        status = "gone"
+
+        async def guarded(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = str(message["status"])
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    *((name.encode(), value.encode()) for name, value in HEADERS.items()),
+                ]
+            try:
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    await send(message)
+            except TimeoutError:
+                raise Gone from None
+
+        try:
+            await self.app(scope, receive, guarded)
+        except Gone:
+            status = "gone"
+        except Exception:
+            traceback.print_exc()
+        finally:
+            path = scope.get("path", "")
+            self.service.metrics.answered(path if path in self.paths else "other", status)

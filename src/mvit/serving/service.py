@@ -1,0 +1,186 @@
+"""From the bytes of a video to an answer: decoded by a process of its own, computed together with others'."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from mvit import __version__
+from mvit.data.resources import available_cores
+from mvit.data.sampling import Part
+from mvit.data.views import describe
+from mvit.deploy.described import Described
+from mvit.deploy.segments import Hysteresis, segments
+from mvit.deploy.windows import Scored, Windowing
+from mvit.evaluation.scoring import NotFiniteError, by_name, checked_logits
+from mvit.serving.batching import Batcher
+from mvit.serving.bounds import MOST_WINDOWS, Bounds
+from mvit.serving.decoder import Decoder, Decoding
+from mvit.serving.metrics import Metrics
+from mvit.serving.questions import Question
+from mvit.serving.refusal import Refusal
+from mvit.serving.wire import Facts, Order
+
+Explain = Callable[[np.ndarray, str | None], Any]
+"""Of views (1, 3, T, H, W) and a class, or None for the one it takes for: what ``explanation.heat`` gives."""
+
+
+class Service:
+    """A model and all that is at work for it."""
+
+    def __init__(
+        self, model: Described, name: str, bounds: Bounds, decoder: Decoder, explain: Explain | None = None
+    ) -> None:
+        self.model, self.name, self.bounds, self.decoder = model, name, bounds, decoder
+        self._explain = explain
+        self.metrics, self.batcher = Metrics(), Batcher(model.logits)
+        decoders = min(max(available_cores(), 2), 8)
+        self._decoders = asyncio.Semaphore(decoders)
+        self._streams = asyncio.Semaphore(decoders - 1)  # long videos leave one for all others
+        self.queue = 0
+        """Requests that are received, wait or are worked on."""
+        self.stopping = False
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the model is, and what may be asked of it."""
+        clip = self.model.preprocessing
+        return {
+            "name": self.name,
+            "classes": list(self.model.classes),
+            "protocol": self.model.protocol,
+            "clip": [clip.sampling.frames, clip.crop, clip.crop],
+            "explains": self._explain is not None,
+            "multi_label": self.model.scoring.multi_label,
+            "limits": self.bounds.to_dict(),
+            "version": __version__,
+        }
+
+    @contextlib.contextmanager
+    def place(self) -> Iterator[None]:
+        """One of the places in the queue; raises ``Refusal`` where there is none."""
+        if self.stopping:
+            raise Refusal(503, "the server is about to end: send it again later")
+        if self.queue >= self.bounds.queue:
+            raise Refusal(503, f"all {self.bounds.queue} places are taken: send it again later")
+        self.queue += 1
+        try:
+            yield
+        finally:
+            self.queue -= 1
+
+    async def predict(self, video: BinaryIO, question: Question) -> dict[str, Any]:
+        """The scores of a video, as evaluation has them with as many views."""
+        began = time.monotonic()
+        clips, crops = question.views or self.model.views
+        async with self._decoding(video, self._order(clips, crops)) as decoding:
+            await decoding.facts()
+            scores, computing = await self._scores(decoding)
+        waited = time.monotonic() - began - decoding.seconds - computing
+        self.metrics.took(waiting=waited, decoding=decoding.seconds, computing=computing)
+        return {
+            "scores": self._named(scores, question.top),
+            "views": clips * crops,
+            "protocol": describe(self.model.preprocessing, clips, crops, self.model.scoring.aggregate),
+            "seconds_waited": round(max(waited, 0.0), 4),
+            "seconds_decoding": round(decoding.seconds, 4),
+            "seconds_computing": round(computing, 4),
+        }
+
+    async def segments(self, video: BinaryIO, question: Question) -> AsyncIterator[dict[str, Any]]:
+        """The scores of each window of a video as soon as they are known, and last its segments."""
+        windowing = question.windowing
+        async with self._streams, self._decoding(video, self._order(*self.model.views, windowing)) as decoding:
+            facts = await decoding.facts()
+            windows: list[Scored] = []
+            for part in _windows(facts, windowing):
+                scores, computing = await self._scores(decoding)
+                self.metrics.took(computing=computing)
+                windows.append(Scored(part, scores))
+                yield {**_seconds(part), "scores": self._named(scores, question.top)}
+        several = self.model.scoring.multi_label
+        found = sorted(
+            segments(windows, self.model.classes, Hysteresis(), multi_label=several), key=lambda s: (s.start, s.end)
+        )
+        yield {
+            "segments": [
+                {"start": round(s.start, 3), "end": round(s.end, 3), "label": s.label, "score": s.score} for s in found
+            ],
+            "duration": round(facts.duration_seconds, 3),
+        }
+
+    async def explain(self, video: BinaryIO, question: Question) -> dict[str, Any]:
+        """Where in the clip in a video's middle a class's score comes from."""
+        if self._explain is None:
+            raise Refusal(404, "this model is not one that can be explained: serve the run folder of an MViT")
+        explain = self._explain
+        if question.target is not None and question.target not in self.model.classes:
+            raise Refusal(404, "the model has no class of the name that target gives: /model lists them")
+        async with self._decoding(video, self._order(1, 1)) as decoding:
+            facts = await decoding.facts()
+            views = np.concatenate([piece async for piece in decoding.views()])
+        heat = (await self.batcher.alone(lambda: explain(views, question.target))).value
+        if not np.isfinite(heat.values).all() or not facts.times:
+            raise Refusal(422, "the model's answer to it is no number: it is damaged, or made to do so")
+        frames = len(heat.values)
+        moments = (np.arange(frames) + 0.5) * len(facts.times) / frames - 0.5  # each token's middle, in frames
+        return {
+            "label": heat.label,
+            "times": np.interp(moments, np.arange(len(facts.times)), facts.times).round(3).tolist(),
+            "maps": heat.values.astype(np.float64).round(4).tolist(),
+            "kind": heat.kind,
+            "crop": [round(share, 5) for share in facts.crop],
+        }
+
+    # ---- what these share ------------------------------------------------------------------------------------------
+
+    def _order(self, clips: int, crops: int, windowing: Windowing | None = None) -> Order:
+        return Order(
+            preprocessing=self.model.preprocessing,
+            clips=clips,
+            crops=crops,
+            windowing=windowing,
+            most_windows=MOST_WINDOWS,
+            file_bytes=self.bounds.bytes,
+            pixels=self.bounds.pixels,
+            frames=self.bounds.frames,
+            seconds=self.bounds.seconds,
+        )
+
+    @contextlib.asynccontextmanager
+    async def _decoding(self, video: BinaryIO, order: Order) -> AsyncIterator[Decoding]:
+        async with self._decoders, self.decoder.decoding(video, order) as decoding:
+            yield decoding
+
+    async def _scores(self, decoding: Decoding) -> tuple[np.ndarray, float]:
+        """The scores of the next views, and seconds of computing."""
+        rows, computing = [], 0.0
+        async for views in decoding.views():
+            computed = await self.batcher.logits(views)
+            rows.append(computed.value)
+            computing += computed.seconds_computing
+        logits = np.concatenate(rows)
+        try:
+            return self.model.scoring.scores(checked_logits(logits, len(logits))), computing
+        except NotFiniteError:
+            raise Refusal(422, "the model's scores of it are no numbers: it is damaged, or made to do so") from None
+
+    def _named(self, scores: np.ndarray, top: int | None) -> dict[str, float]:
+        named = by_name(scores, self.model.classes)
+        return dict(list(named.items())[:top])
+
+
+def _windows(facts: Facts, windowing: Windowing) -> list[Part]:
+    if facts.duration_seconds <= 0:
+        raise Refusal(422, "this cannot be read as a video: it does not say when its frames are shown")
+    if windowing.at_most(facts.duration_seconds) > MOST_WINDOWS:
+        raise Refusal(422, f"it has more than {MOST_WINDOWS:,} windows: give a longer stride")
+    return windowing.over(facts.duration_seconds)
+
+
+def _seconds(part: Part) -> dict[str, float]:
+    assert part.end is not None
+    return {"start": round(part.start, 3), "end": round(part.end, 3)}

@@ -1,0 +1,61 @@
+"""Exported files are served as runs are, and without torch."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from linear import CLASSES, DESCRIPTION, PREPROCESSING, linear, write_linear
+from mvit.data import video
+from mvit.data.views import read_views
+from mvit.deploy.described import METADATA
+from mvit.evaluation.scoring import SINGLE, by_name, score_views
+from served import Served
+
+WITHOUT_TORCH = """
+class Hidden:
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] in ("torch", "torchvision"):
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Hidden())
+"""
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    frames = np.random.default_rng(3).integers(0, 255, (4, 12, 10, 3), dtype=np.uint8)
+    video.write(path, frames.repeat(4, 0).repeat(4, 1).repeat(5, 2))
+    return path
+
+
+def written(kind: str, library, folder: Path) -> Path:
+    path = write_linear(library("onnx", "export"), folder / "linear.onnx", "batch")
+    library("onnxruntime", "export")
+    if kind == "openvino":
+        openvino = library("openvino", "export")
+        model = openvino.Core().read_model(path)
+        model.set_rt_info(json.dumps(DESCRIPTION), [METADATA])
+        path = path.with_suffix(".xml")
+        openvino.save_model(model, path, compress_to_fp16=False)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["onnx", "openvino"])
+def test_it_is_served_without_torch(kind, library, clip, tmp_path):
+    library("granian", "serve")
+    with Served(written(kind, library, tmp_path), before=WITHOUT_TORCH) as served:
+        facts = served.ask("GET", "/model").json
+        assert (facts["name"], facts["classes"], facts["explains"]) == ("linear", CLASSES, False)
+        answer = served.ask("POST", "/predict", clip.read_bytes())
+        expected = by_name(score_views(linear, read_views(clip, PREPROCESSING, clips=2), SINGLE), CLASSES)
+        assert list(answer.json["scores"]) == list(expected)
+        np.testing.assert_allclose([*answer.json["scores"].values()], [*expected.values()], atol=1e-5)
+        assert "segments" in served.ask("POST", "/segments", clip.read_bytes()).lines[-1]
+        refused = served.ask("POST", "/explain", clip.read_bytes())
+        assert (refused.status, refused.json) == (
+            404,
+            {"error": "this model is not one that can be explained: serve the run folder of an MViT"},
+        )
+        assert served.end()[0] == 0
