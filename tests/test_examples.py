@@ -2,12 +2,16 @@
 
 import importlib.util
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import faults
 import numpy as np
 import pytest
 
+import exports
+import mvit
 from mvit.data import video
 from mvit.model.presets import get_config, list_models
 
@@ -111,6 +115,32 @@ def test_training_on_ray(library, tmp_path):
     example("train_on_ray")(str(videos), str(run), "2", *recipe)
     assert json.loads((run / "run.json").read_text(encoding="utf-8"))["processes"] == 2
     assert faults.digests(run) == faults.undisturbed(videos, tmp_path / "undisturbed", 2, "ddp")
+
+
+ASK_GRADIO = """
+import json, runpy, sys
+example, run, *files = sys.argv[1:]
+page = runpy.run_path(example)["main"](run)  # as example("gradio_app"), in a process that Gradio may warn in
+for file in files:
+    try:
+        print(json.dumps(page.fn(file)))
+    except Exception as error:
+        print(error)
+"""
+
+
+def test_a_page_by_gradio(tmp_path):
+    path = EXAMPLES / "gradio_app.py"
+    compile(path.read_text(encoding="utf-8"), path, "exec")
+    if importlib.util.find_spec("gradio") is None:
+        pytest.skip("Gradio is no dependency: pip install gradio")
+    run, videos = exports.write_run(tmp_path / "run"), exports.write_videos(tmp_path / "videos", each=1)
+    (tmp_path / "noise.mp4").write_bytes(b"noise")
+    files = [videos / "up" / "0.mp4", tmp_path / "noise.mp4"]
+    command = [sys.executable, "-c", ASK_GRADIO, path, run, *files]
+    scores, refused = subprocess.check_output(command, text=True).splitlines()[-2:]
+    assert json.loads(scores) == pytest.approx(mvit.load(run).predict(files[0]))
+    assert "the video cannot be read" in refused
 
 
 def test_count_what_if(capsys):

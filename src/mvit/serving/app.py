@@ -22,7 +22,8 @@ from mvit.serving.refusal import Refusal
 from mvit.serving.service import Service
 from mvit.serving.uploads import Gone, received
 
-PAGE = {"/": "index.html", "/page.js": "page.js", "/page.css": "page.css", "/icon.svg": "icon.svg"}
+WEB = files("mvit.serving") / "web"
+PAGE = {"/" if file.name == "index.html" else f"/{file.name}": file.name for file in WEB.iterdir()}
 TYPES = {"html": "text/html", "js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
 LINES = "application/x-ndjson"
 HEADERS = {
@@ -98,7 +99,7 @@ def _json(answer: Any, status: int = 200, headers: dict[str, str] | None = None)
 
 
 def _file(name: str) -> Callable[[Request], Awaitable[Response]]:
-    content = files("mvit.serving") / "web" / name
+    content = WEB / name
 
     async def answer(request: Request) -> Response:
         if not content.is_file():
