@@ -1,12 +1,10 @@
 """A real browser for tests of the served page: what it shows, and whatever it complains of or asks other hosts for."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = [
     *("--no-sandbox", "--disable-gpu", "--disable-background-networking"),
     "--use-fake-device-for-media-stream=fps=5",  # a busy machine has time for
@@ -21,14 +19,14 @@ MILLISECONDS = 60_000
 
 
 @contextmanager
-def launcher() -> Iterator[Callable[..., Any]]:
-    """What starts Chromium under Playwright, with these flags and more; whatever was started ends with it."""
+def launcher(chromium: str) -> Iterator[Callable[..., Any]]:
+    """What starts a Chromium under Playwright, with these flags and more; whatever was started ends with it."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright, ExitStack() as ending:
 
         def launch(*flags: str) -> Any:
-            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *flags])
+            browser = playwright.chromium.launch(executable_path=chromium, args=[*FLAGS, *flags])
             ending.callback(browser.close)
             return browser
 

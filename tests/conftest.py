@@ -78,3 +78,15 @@ def library() -> Callable[[str, str], ModuleType]:
             pytest.skip(reason)
 
     return imported
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Where a Chromium is, to look at pages with; without one the test is skipped."""
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if found is None:
+        reason = "needs a Chromium to look at the page"
+        if os.environ.get("MVIT_REQUIRE_BROWSER") == "1":
+            pytest.fail(f"{reason}, and MVIT_REQUIRE_BROWSER=1 forbids skipping")
+        pytest.skip(reason)
+    return found

@@ -5,7 +5,6 @@ import html
 import json
 import math
 import re
-import shutil
 import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,7 +16,6 @@ from mvit.analysis.report import report
 
 CLASSES = ("grab", "expand", "swipe_left", "swipe_right", "swipe_up", "swipe_down", "tap", "shake")
 HOSTILE = ("<script>alert(1)</script>", '"><img src=http://example.org/x onerror=alert(1)>', "a & b", "left\u202eright")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 class Page(HTMLParser):
@@ -294,13 +292,12 @@ def test_what_is_no_run_is_refused(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium to look at the page")
-def test_a_browser_shows_the_page_and_takes_names_as_text(make_run, tmp_path):
+def test_a_browser_shows_the_page_and_takes_names_as_text(make_run, chromium, tmp_path):
     run = make_run(tmp_path / "run", [*HOSTILE, "tap"], videos=3, skill=1.0)
     out = report([run], run / "report.html")
     flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
     offline = ["--host-resolver-rules=MAP * ~NOTFOUND", "--window-size=1000,800"]
-    command = [CHROMIUM, *flags, *offline, f"--screenshot={tmp_path / 'page.png'}", "--dump-dom", out.as_uri()]
+    command = [chromium, *flags, *offline, f"--screenshot={tmp_path / 'page.png'}", "--dump-dom", out.as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)
     seen = Page(done.stdout)
     assert [tag for tag, _ in seen.elements].count("svg") == 4 + 2 + 1 + 5 + 3
@@ -317,14 +314,13 @@ MEASURE = """<script>onload = () => {
 }</script>"""
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium to look at the page")
-def test_plots_can_be_read_on_a_phone_and_printed_without_empty_pages(make_run, tmp_path):
+def test_plots_can_be_read_on_a_phone_and_printed_without_empty_pages(make_run, chromium, tmp_path):
     """Wide plots go sideways in their frames, the page does not; the panels of a figure may part between pages."""
     run = make_run(tmp_path / "run", ["open", "close"], skill=1.5)
     text = report([run], run / "report.html").read_text(encoding="utf-8")
     text = re.sub("<meta http-equiv[^>]*>", "", text).replace("</body>", f"{MEASURE}</body>")
     (tmp_path / "measured.html").write_text(text, encoding="utf-8")
-    flags = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
+    flags = [chromium, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'profile'}"]
     address = (tmp_path / "measured.html").as_uri()
     narrow = [*flags, "--window-size=500,800", "--dump-dom", address]
     found = subprocess.run(narrow, capture_output=True, text=True, timeout=100, check=True).stdout

@@ -42,12 +42,10 @@ def server(library, run) -> Iterator[Served]:
 
 
 @pytest.fixture(scope="module")
-def launch(library) -> Iterator[Callable[..., Any]]:
+def launch(library, chromium) -> Iterator[Callable[..., Any]]:
     """Starts a browser; not for the session, since Playwright has asyncio running for as long."""
-    if browsing.CHROMIUM is None:
-        pytest.skip("needs a Chromium to look at the page")
     library("playwright.sync_api", "peers")
-    with browsing.launcher() as started:
+    with browsing.launcher(chromium) as started:
         yield started
 
 
