@@ -144,7 +144,12 @@ def _vtt(found: Sequence[Segment], about: dict[str, Any]) -> str:
 
 
 def _line(segment: Segment) -> str:
-    return f"{' '.join(segment.label.split())} {segment.score:.0%}"
+    return worded(segment.label, segment.score)
+
+
+def worded(label: str, score: float) -> str:
+    """A class with its score, on one line."""
+    return f"{' '.join(label.split())} {score:.0%}"
 
 
 def _escaped(text: str) -> str:
@@ -176,6 +181,14 @@ def about(model: Classifier, video: Path, windowing: Windowing, hysteresis: Hyst
 
 def _finest(windowing: Windowing) -> str:
     return f"by the stride of {windowing.stride_seconds:g} s"
+
+
+def require_writable(paths: Sequence[Path]) -> None:
+    """Raise ``ValueError`` for a file whose ending says nothing, ``OSError`` for a place where no file can be."""
+    for path in paths:
+        if path.suffix.lower() not in WRITERS:
+            raise ValueError(f"{path} ends in none of {', '.join(WRITERS)}: the ending says what is written")
+        files.require_writable(path)
 
 
 def write(found: Sequence[Segment], path: Path, about: dict[str, Any]) -> None:

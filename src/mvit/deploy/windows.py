@@ -13,6 +13,9 @@ from mvit.deploy.answers import Classifier
 from mvit.evaluation.evaluate import checked
 from mvit.evaluation.scoring import score_views
 
+MOST_WINDOWS = 2**19
+"""Of one video: three days at a stride of half a second."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Windowing:
@@ -34,10 +37,17 @@ class Windowing:
         return f"windows of {self.window_seconds:g} s every {self.stride_seconds:g} s"
 
     def over(self, duration_seconds: float) -> list[Part]:
-        """The windows of a video; where the last does not end with it, one more that does; of a short one all of it."""
+        """The windows of a video; where the last does not end with it, one more that does; of a short one all of it.
+
+        Raises ValueError for more than ``MOST_WINDOWS``.
+        """
         left = duration_seconds - self.window_seconds
         if left <= ROUNDING:
             return [Part(0, duration_seconds)]
+        if left / self.stride_seconds > MOST_WINDOWS:
+            raise ValueError(
+                f"{duration_seconds:,.0f} s in {self} are more than {MOST_WINDOWS:,} windows: give a longer --stride"
+            )
         starts = [n * self.stride_seconds for n in range(self._whole(left))]
         if left - starts[-1] > ROUNDING:
             starts.append(left)
