@@ -14,7 +14,7 @@ from mvit import cli
 from mvit.data.views import read_views
 from mvit.deploy import graph, onnx_file
 from mvit.deploy.described import METADATA
-from mvit.deploy.export import export
+from mvit.deploy.export import SUFFIXES, export
 from mvit.deploy.predictor import load
 
 ROOT = Path(__file__).parents[2]
@@ -85,6 +85,23 @@ def test_onnx_holds_what_it_needs_and_nothing_of_this_machine(onnx, run):
     assert json.loads(said) == json.loads((run / "model.json").read_text())
     for path in {str(ROOT), sys.prefix, str(Path(torch.__file__).parent)}:
         assert path.encode() not in onnx.read_bytes()
+
+
+@pytest.mark.parametrize("to", ["onnx", "openvino", "torch"])
+def test_a_file_of_a_fixed_batch_takes_so_many_clips_and_no_other_number(to, needed, run, videos, clips, tmp_path):
+    path = tmp_path / f"model{SUFFIXES[to]}"
+    assert "on 10 clips in batches of 4: " in export(run, to, path, batch=4, data=videos)
+    if to == "torch":
+        module = torch.export.load(path).module()
+        assert module(torch.from_numpy(clips[:4])).shape == (4, len(exports.CLASSES))
+        with pytest.raises(Exception, match="4"):
+            module(torch.from_numpy(clips[:2]))
+        return
+    found, model = mvit.load(path), load(run, device="cpu")
+    taken = found.session.get_inputs()[0].shape if to == "onnx" else list(found.compiled.input(0).shape)
+    assert taken == [4, 3, 4, 32, 32]
+    assert differences(model, path, clips) < 1e-5
+    says_the_same(model, path, videos, 1e-3)
 
 
 def test_openvino_says_what_the_run_says_in_any_batch(needed, run, videos, clips, tmp_path):
@@ -167,6 +184,8 @@ def test_what_is_off_leaves_nothing_behind(int8, said, needed, run, tmp_path, mo
         ({"to": "tflite"}, "--to is 'tflite': expected one of onnx, openvino, torch"),
         ({"to": "openvino", "int8": True}, "--int8 is written as ONNX, not as openvino"),
         ({"to": "onnx", "out": Path("model.xml")}, "ends in .onnx"),
+        ({"to": "onnx", "batch": 0}, "--batch is 0: it is 1 or more"),
+        ({"to": "transformers", "batch": 2}, "transformers takes any number"),
         ({"to": "onnx", "out": Path(__file__).with_name("taken.onnx")}, "does not say which videos it held out"),
     ],
 )

@@ -1,6 +1,6 @@
 """A model as a graph that other programs run: traced by torch.export, and written as that, ONNX or OpenVINO's form.
 
-Traced on two clips: with one, torch takes the batch for a constant, and what comes of it takes one clip for ever.
+Traced on two clips, where any number is to be taken: with one, torch takes the batch for a constant.
 """
 
 import io
@@ -29,22 +29,23 @@ MODEL_JSON = "model.json"
 
 
 @torch.no_grad()
-def traced(model: Model, preprocessing: Preprocessing) -> ExportedProgram:
-    """The program of a model on the processor, for any number of clips of the size that it is evaluated at.
+def traced(model: Model, preprocessing: Preprocessing, batch: int | None = None) -> ExportedProgram:
+    """The program of a model on the processor, for clips of the size that it is evaluated at: any number, or a batch.
 
     Raises ``ValueError`` for another library's model that cannot be traced so.
     """
-    clips = torch.zeros(2, 3, preprocessing.sampling.frames, preprocessing.crop, preprocessing.crop)
+    clips = torch.zeros(batch or 2, 3, preprocessing.sampling.frames, preprocessing.crop, preprocessing.crop)
+    lengths = None if batch else ({0: Dim("batch", min=1)},)
     try:
         with quiet():
-            program = torch.export.export(model, (clips,), dynamic_shapes=({0: Dim("batch", min=1)},), strict=False)
+            program = torch.export.export(model, (clips,), dynamic_shapes=lengths, strict=False)
     except Exception as why:
         if not isinstance(model, Baseline):
             raise
         name = model.config.baseline
         raise ValueError(
-            f"{name} by {LIBRARIES[name]} cannot be exported: torch.export finds no program of it for any number of "
-            f"clips ({(str(why).strip().splitlines() or [type(why).__name__])[0]})"
+            f"{name} by {LIBRARIES[name]} cannot be exported: torch.export finds no program of it for "
+            f"{batch or 'any number of'} clips ({(str(why).strip().splitlines() or [type(why).__name__])[0]})"
         ) from why
     for part in program.graph_module.modules():
         for node in part.graph.nodes if isinstance(part, torch.fx.GraphModule) else ():
@@ -76,7 +77,9 @@ def write_onnx(program: ExportedProgram, description: str, path: Path) -> None:
         del node.metadata_props[:]  # how each came about, of no use to who runs it
     (clips,), (logits,) = proto.graph.input, proto.graph.output
     for entry in (clips, logits):
-        entry.type.tensor_type.shape.dim[0].dim_param = "batch"
+        length = entry.type.tensor_type.shape.dim[0]
+        if not length.HasField("dim_value"):
+            length.dim_param = "batch"
     onnx.helper.set_model_props(proto, {METADATA: description})
     path.write_bytes(proto.SerializeToString())
 
