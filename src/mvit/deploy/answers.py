@@ -15,7 +15,7 @@ from mvit.data.opening import why
 from mvit.data.samples import Sample
 from mvit.data.video import UnreadableVideo
 from mvit.data.views import Preprocessing, describe, read_views
-from mvit.evaluation.evaluate import decoded
+from mvit.evaluation.evaluate import checked, decoded
 from mvit.evaluation.scoring import Scoring, by_name, checked_logits
 from mvit.evaluation.statistics import t_quantile
 
@@ -124,8 +124,8 @@ def _logits(model: Classifier, clips: np.ndarray) -> np.ndarray:
 
 
 def _answer(model: Classifier, sample: Sample, logits: np.ndarray) -> Answer:
-    scores = by_name(model.scoring.scores(logits), model.classes)
-    return Answer(video=sample.id, scores=scores, views=len(logits))
+    scores = checked(model.scoring.scores(logits), model.classes)
+    return Answer(video=sample.id, scores=by_name(scores, model.classes), views=len(logits))
 
 
 # ---- as many views as it takes -------------------------------------------------------------------------------------

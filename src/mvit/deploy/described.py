@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 import numpy as np
 
 from mvit.data.views import Preprocessing, describe
-from mvit.evaluation.evaluate import score_video
+from mvit.evaluation.evaluate import checked, score_video
 from mvit.evaluation.scoring import SINGLE, AfterStem, Scoring, by_name
 
 METADATA = "mvit"
@@ -62,7 +62,7 @@ class Described(ABC):
         decoded, ``FileNotFoundError``.
         """
         scores = score_video(self.logits, Path(video), self.preprocessing, *self.views, self.scoring)
-        return by_name(scores, self.classes)
+        return by_name(checked(scores, self.classes), self.classes)
 
 
 def described(description: dict[str, Any], where: str, remedy: str) -> Description:
