@@ -1,6 +1,7 @@
 """Exported files say what the run says that they are from, by themselves; what is off is not written."""
 
 import json
+import resource
 import sys
 from pathlib import Path
 
@@ -176,6 +177,19 @@ def test_what_is_off_leaves_nothing_behind(int8, said, needed, run, tmp_path, mo
     with pytest.raises(ValueError, match=f"nothing was written: .*{said}"):
         export(run, "onnx", tmp_path / "out" / "model.onnx", int8=int8)
     assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize("to", ["onnx", "openvino", "torch"])
+def test_a_full_disk_is_said_of_the_file_and_nothing_is_left(to, needed, run, tmp_path):
+    path = tmp_path / to / f"model{SUFFIXES[to]}"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises(OSError, match=r"File too large: .*model\."):
+            export(run, to, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(path.parent.iterdir())
 
 
 @pytest.mark.parametrize(

@@ -56,8 +56,9 @@ def traced(model: Model, preprocessing: Preprocessing, batch: int | None = None)
 
 def write_program(program: ExportedProgram, description: str, path: Path) -> None:
     """Write a program of torch.export with a description inside, under ``MODEL_JSON``."""
-    with path.open("wb") as file:
-        torch.export.save(program, file, extra_files={MODEL_JSON: description})
+    whole = io.BytesIO()  # a writer of torch that finds the disk full takes the process down
+    torch.export.save(program, whole, extra_files={MODEL_JSON: description})
+    path.write_bytes(whole.getbuffer())
 
 
 def write_onnx(program: ExportedProgram, description: str, path: Path) -> None:
