@@ -150,6 +150,8 @@ def test_fetch_says_what_it_takes(refused, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "classes.txt").write_bytes("déjà vu".encode("latin-1"))
     assert "no UTF-8" in refused("fetch", "mvit_b_16x4", "k400", "--classes", "classes.txt")
+    (tmp_path / "twice.txt").write_text("crane\nbox\ncrane\n")
+    assert "'crane' more than once" in refused("fetch", "mvit_b_16x4", "k400", "--classes", "twice.txt")
     assert "none are published for mvit_s_16x4" in refused("fetch", "mvit_s_16x4", "classes.txt")
     assert "k400" in refused("fetch", "mvit_b_16x4", "classes.txt")
 

@@ -179,6 +179,13 @@ def test_what_is_off_leaves_nothing_behind(int8, said, needed, run, tmp_path, mo
     assert not list((tmp_path / "out").iterdir())
 
 
+def test_a_model_that_no_onnx_file_holds_is_refused(needed, run, tmp_path, monkeypatch):
+    monkeypatch.setattr(graph, "MOST_BYTES", 1000)
+    with pytest.raises(ValueError, match=r"GB of weights, and an ONNX file holds .* export it --to torch"):
+        export(run, "onnx", tmp_path / "out" / "model.onnx")
+    assert not list((tmp_path / "out").iterdir())
+
+
 @pytest.mark.parametrize("to", ["onnx", "openvino", "torch"])
 def test_a_full_disk_is_said_of_the_file_and_nothing_is_left(to, needed, run, tmp_path):
     path = tmp_path / to / f"model{SUFFIXES[to]}"

@@ -113,6 +113,11 @@ def test_a_torchvision_model_exported_by_torch_is_probed_alike(model, videos, li
         ("[]", "is no JSON object"),
         ({"classes": CLASSES}, "has no 'preprocessing': export it again"),
         (DESCRIPTION | {"views": [0, 1]}, "asks for 0x1 views"),
+        (
+            DESCRIPTION | {"classes": ["open", "shut", "open"]},
+            "classes are names, each another one, not .*'open', 'shut'",
+        ),
+        (DESCRIPTION | {"classes": [1, 2, 3]}, r"classes are names, each another one, not '\(1, 2, 3\)'"),
         (DESCRIPTION | {"classes": CLASSES[:2]}, r"gives \['batch', 3\], but its metadata names 2 classes"),
         (DESCRIPTION | {"preprocessing": PREPROCESSING.to_dict() | {"crop": 24}}, r"clips are \[3, 8, 24, 24\]"),
     ],

@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 
 import numpy as np
 
+from mvit.data.samples import printable
 from mvit.data.views import Preprocessing, describe
 from mvit.evaluation.evaluate import checked, score_video
 from mvit.evaluation.scoring import SINGLE, AfterStem, Scoring, by_name
@@ -79,6 +80,8 @@ def described(description: dict[str, Any], where: str, remedy: str) -> Descripti
         raise ValueError(f"{where} has no {missing}: {remedy}") from missing
     except (TypeError, ValueError) as why:
         raise ValueError(f"{where} is damaged: {why}") from why
+    if not all(isinstance(name, str) for name in classes) or len(set(classes)) < len(classes) or not classes:
+        raise ValueError(f"{where} is damaged: classes are names, each another one, not {printable(str(classes))}")
     if min(clips, crops) < 1:
         raise ValueError(f"{where} is damaged: it asks for {clips}x{crops} views")
     return {"classes": classes, "preprocessing": preprocessing, "views": (clips, crops), "scoring": scoring}

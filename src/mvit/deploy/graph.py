@@ -24,6 +24,8 @@ from mvit.weights.build import Model
 
 OPSET = 20
 """Of ONNX: the first with GELU as one operator, read by ONNX Runtime from 1.17 on and OpenVINO from 2024."""
+MOST_BYTES = 2**31
+"""Of ONNX: a message of protobuf is no larger."""
 MODEL_JSON = "model.json"
 """The name of the description inside a program of torch.export."""
 
@@ -68,6 +70,11 @@ def write_onnx(program: ExportedProgram, description: str, path: Path) -> None:
         import onnxscript  # noqa: F401 (the exporter of torch needs it)
     except ImportError as missing:
         raise ValueError(f"to write ONNX files, onnx and onnxscript are needed: {EXTRA}") from missing
+    if (size := sum(tensor.nbytes for tensor in program.state_dict.values())) > MOST_BYTES:
+        raise ValueError(
+            f"the model has {size / 1e9:.1f} GB of weights, and an ONNX file holds {MOST_BYTES / 1e9:.1f} GB at most: "
+            "export it --to torch"
+        )
     with quiet():
         found = torch.onnx.export(
             program, input_names=["clips"], output_names=["logits"], opset_version=OPSET, dynamo=True, verbose=False
