@@ -47,12 +47,13 @@ def lock(file: IO[bytes], path: Path) -> None:
     """Hold an open file until it is closed; raises ``ValueError`` where another process does."""
     if fcntl is None:
         return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise ValueError(
-            f"{path} is in use by another process: wait for it to end, or name another file with --out"
-        ) from None
+    with files.blaming(path):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(
+                f"{path} is in use by another process: wait for it to end, or name another file with --out"
+            ) from None
 
 
 def _taken(path: Path) -> int:
