@@ -292,10 +292,15 @@ def test_the_command_exports_and_files_are_compared_and_have_a_folder_of_their_o
     assert not (run / "result.json").exists()
 
 
-def test_data_of_other_classes_and_what_a_file_cannot_do_are_refused(onnx, tmp_path, capsys):
+def test_data_of_other_classes_and_what_a_file_cannot_do_are_refused(onnx, run, tmp_path, capsys):
     other = exports.write_videos(tmp_path / "other", each=1, classes=["down", "left"])
     for words, said in (
-        (["evaluate", str(onnx), str(other)], "down"),
+        (["evaluate", str(onnx), str(other)], "'down', which the model lacks"),
+        (["probe", str(onnx), str(other)], "'down', which the model lacks"),
+        (
+            ["compare", str(run), str(onnx), str(other), "--out", str(tmp_path / "both")],
+            "'down', which the model lacks",
+        ),
         (["explain", str(onnx), str(other / "left" / "0.mp4")], "is an exported file, which gives scores and no more"),
         (["export", str(onnx)], "is an exported file, which gives scores and no more"),
     ):
@@ -303,3 +308,4 @@ def test_data_of_other_classes_and_what_a_file_cannot_do_are_refused(onnx, tmp_p
         error = capsys.readouterr().err.strip()
         assert said in error
         assert len(error.splitlines()) == 1
+    assert not (tmp_path / "both").exists()
