@@ -14,7 +14,8 @@ from typing import Any
 from mvit import files
 from mvit.data.samples import Sample
 from mvit.data.sampling import Part
-from mvit.deploy.answers import Answer, Classifier, answers
+from mvit.deploy.answers import Answer, answers
+from mvit.deploy.described import Described
 from mvit.deploy.opened import load
 from mvit.deploy.told import LINES, arrow, remaining, require_unicode
 from mvit.distributed.lock import locked
@@ -73,7 +74,7 @@ def _done_before(folder: Path, facts: Mapping[str, str]) -> set[str]:
     return done
 
 
-def here(job: Job, model: Classifier, samples: Sequence[Sample]) -> Iterator[Answer]:
+def here(job: Job, model: Described, samples: Sequence[Sample]) -> Iterator[Answer]:
     """Answer all in this process, and give the answers of each part once it is written."""
     for part in _parts(samples):
         yield from _write(job, model, part)
@@ -124,7 +125,7 @@ def _unpacked(packed: Sequence[Any]) -> Sample:
     return Sample(Path(path), (), part=Part(*part) if part else None)
 
 
-def _write(job: Job, model: Classifier, samples: Sequence[Sample]) -> list[Answer]:
+def _write(job: Job, model: Described, samples: Sequence[Sample]) -> list[Answer]:
     """Answer one part, write it, and give the answers."""
     pyarrow = arrow()
     from pyarrow import parquet

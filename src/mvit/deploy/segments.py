@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from mvit import files
-from mvit.deploy.answers import Classifier, protocol
+from mvit.deploy.answers import protocol
+from mvit.deploy.described import Described
 from mvit.deploy.windows import Scored, Sweep, Windowing
 
 
@@ -165,7 +166,7 @@ WRITERS: dict[str, Callable[[Sequence[Segment], dict[str, Any]], str]] = {
 """By the ending of the file."""
 
 
-def about(model: Classifier, video: Path, windowing: Windowing, hysteresis: Hysteresis, sweep: Sweep) -> dict[str, Any]:
+def about(model: Described, video: Path, windowing: Windowing, hysteresis: Hysteresis, sweep: Sweep) -> dict[str, Any]:
     """How segments came to be, as JSON holds it beside them."""
     return {
         "video": str(video),

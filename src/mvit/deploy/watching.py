@@ -10,7 +10,7 @@ from threading import Condition, Event, Thread
 import numpy as np
 
 from mvit.data.sampling import ROUNDING, Part, test_indices
-from mvit.deploy.answers import Classifier
+from mvit.deploy.described import Described
 from mvit.deploy.segments import worded
 from mvit.deploy.sources import Frame, Source
 from mvit.deploy.windows import Windowing, score
@@ -131,7 +131,7 @@ class Watch:
 
     def __init__(
         self,
-        model: Classifier,
+        model: Described,
         source: Source,
         windowing: Windowing,
         say: Callable[[str], None],
