@@ -1,5 +1,6 @@
-"""A run of a small model with its split, for what is exported of it."""
+"""Small videos, and a run of a small model with its split, for what is exported of it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,23 @@ CLASSES = ["left", "right", "up"]
 PREPROCESSING = Preprocessing(sampling=ClipSampling(frames=4, spacing=2), short_side=36, crop=32)
 
 
-def write_videos(folder: Path, each: int = 4, classes: list[str] = CLASSES) -> Path:
-    rng = np.random.default_rng(0)
+def write_videos(
+    folder: Path,
+    each: int = 4,
+    classes: Sequence[str] = CLASSES,
+    *,
+    seed: int = 0,
+    noise: tuple[int, int, int] = (3, 12, 10),
+    repeats: tuple[int, int, int] = (6, 4, 5),
+) -> Path:
+    """A folder of classes: noise of (T, H, W), each value so often in time, height and width."""
+    rng = np.random.default_rng(seed)
     for name in classes:
         (folder / name).mkdir(parents=True)
         for n in range(each):
-            frames = rng.integers(0, 255, (3, 12, 10, 3), dtype=np.uint8).repeat(6, 0).repeat(4, 1).repeat(5, 2)
+            frames = rng.integers(0, 255, (*noise, 3), dtype=np.uint8)
+            for axis, times in enumerate(repeats):
+                frames = frames.repeat(times, axis)
             video.write(folder / name / f"{n}.mp4", frames)
     return folder
 

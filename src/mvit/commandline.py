@@ -5,6 +5,7 @@ a word, or two where several commands share the first: ``mvit bench model``.
 """
 
 import inspect
+import io
 import itertools
 import os
 import re
@@ -26,6 +27,8 @@ Commands = Mapping[str, Command]
 
 def main(commands: Commands, args: Sequence[str]) -> int:
     """Run a command line and return its exit code, errors of the user's told in a sentence; faults of ours raise."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # names of files may be any bytes, and stay as they are
     try:
         code = run(commands, args)
         sys.stdout.flush()
@@ -120,7 +123,9 @@ def progress_bar(doing: str) -> Iterator[Callable[[int, int], None]]:
     from rich.progress import Progress
 
     console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+    # What is printed beside the bar would go to the bar's terminal, also where it belongs into a file or a pipe.
+    shown = sys.stdout.isatty()
+    with Progress(console=console, transient=True, redirect_stdout=shown, disable=not console.is_terminal) as bar:
         task = bar.add_task(doing, total=None)
         yield lambda done, of: bar.update(task, completed=done, total=of)
 

@@ -1,8 +1,10 @@
 """Files written whole or not at all, and what the system says against it told with the name of the file."""
 
+import errno
 import os
 import re
 import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +34,18 @@ def replacing(path: Path) -> Iterator[Path]:
 def left_by_a_kill(path: Path) -> bool:
     """Whether a file is one that `replacing` had begun."""
     return path.name.startswith(".mvit-") and path.suffix == ".tmp"
+
+
+def require_writable(path: Path) -> None:
+    """Make the folder of a file that long work will end in; raises ``OSError`` naming it where no file can be there."""
+    with blaming(path):
+        if path.parent.exists() and not path.parent.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
 
 
 def write_text(path: Path, text: str) -> None:

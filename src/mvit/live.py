@@ -7,6 +7,9 @@ from typing import Any
 from mvit import commandline
 from mvit.commandline import DONE, USERS_INPUT, progress_bar
 
+FPS = 25
+"""Of an overlay, as far as its encoder asks, where the source does not say."""
+
 
 def segment(
     run: Path,
@@ -41,11 +44,9 @@ def segment(
 
     windowing = Windowing(window_seconds=commandline.seconds(window), stride_seconds=commandline.seconds(stride))
     hysteresis = segmenting.Hysteresis(enter=enter, leave=leave)
-    for path in out:
-        if path.suffix.lower() not in segmenting.WRITERS:
-            raise ValueError(f"{path} ends in none of {', '.join(segmenting.WRITERS)}: the ending says what is written")
     _require_new(overlay, video)
     with Video(video) as opened:  # what cannot be read is refused before torch is imported
+        segmenting.require_writable(out)
         model = load(run)
         sweep = Sweep(model, opened, windowing)
         with progress_bar("classifying windows") as progress:
@@ -66,7 +67,8 @@ def segment(
             from mvit.deploy.overlay import draw
 
             draw(opened, overlay, segmenting.captions(found), sweep.end_seconds)
-    print(f"{video}: {len(found)} segments in {segmenting.clock(sweep.end_seconds)}, {about['protocol']}")
+    count = f"{len(found):,} segment{'s' if len(found) != 1 else ''}"
+    print(f"{video}: {count} in {segmenting.clock(sweep.end_seconds)}, {about['protocol']}")
     print(f"This is windowed classification: {about['note']}.")
     written = [*out, *([overlay] if overlay else [])]
     if written:
@@ -78,7 +80,16 @@ def segment(
     return DONE
 
 
-def watch(run: Path, source: str, /, *, window: str = "2s", stride: str = "0.5s", json: bool = False) -> int:
+def watch(
+    run: Path,
+    source: str,
+    /,
+    *,
+    window: str = "2s",
+    stride: str = "0.5s",
+    json: bool = False,
+    overlay: Path | None = None,
+) -> int:
     """Name what a camera, an RTSP or HTTP stream, or a file played in real time shows now, window by window.
 
     This is windowed classification, not detection of when something begins. Where the model does not keep up, old
@@ -90,7 +101,9 @@ def watch(run: Path, source: str, /, *, window: str = "2s", stride: str = "0.5s"
         window: seconds that are classified at once, as if they were a video by themselves
         stride: seconds from the beginning of one window to that of the next
         json: print an object a line, with the scores of all classes; the last one is the summary
+        overlay: MP4 of the frames that came, each with the label that was known when it came; whole also after Ctrl-C
     """
+    from contextlib import closing, nullcontext
     from json import dumps
 
     from mvit.data.live import shown
@@ -105,9 +118,15 @@ def watch(run: Path, source: str, /, *, window: str = "2s", stride: str = "0.5s"
         print(f"mvit: {sentence}", file=sys.stderr, flush=True)
 
     windowing = Windowing(window_seconds=commandline.seconds(window), stride_seconds=commandline.seconds(stride))
+    _require_new(overlay, Path(source))
     feed = opened(source, say)  # what cannot be watched is refused before torch is imported
     model = load(run)
-    watched = Watch(model, feed, windowing, say)
+    drawn = None
+    if overlay is not None:
+        from mvit.deploy.overlay import Overlay
+
+        drawn = Overlay(overlay, feed.fps or FPS, keep=(KeyboardInterrupt, ValueError))
+    watched = Watch(model, feed, windowing, say, draw=drawn.add if drawn else None)
     say(f"watching {shown(source)} in {windowing}: windowed classification, each window by itself")
 
     def summed_up() -> None:
@@ -120,10 +139,12 @@ def watch(run: Path, source: str, /, *, window: str = "2s", stride: str = "0.5s"
             f"dropped, {facts['damaged']:,} damaged; {facts['reconnects']:,} reconnections; latency "
             f"{facts['latency_seconds_mean']:.2f} s on average, {facts['latency_seconds_most']:.2f} s at most"
         )
+        if drawn and drawn.written:
+            say(f"wrote {overlay}")
 
     try:
-        with terminable(summed_up):
-            for one in watched:
+        with terminable(summed_up), drawn or nullcontext(), closing(iter(watched)) as labels:
+            for one in labels:
                 start, end = one.part.start, one.part.end or 0.0
                 if json:
                     scores = dict(zip(model.classes, map(float, one.scores), strict=True))
@@ -135,7 +156,7 @@ def watch(run: Path, source: str, /, *, window: str = "2s", stride: str = "0.5s"
                     print(f"{line}  (+{one.latency_seconds:.2f} s)", flush=True)
     except TerminatedError:
         return DONE  # as it was asked to
-    except (KeyboardInterrupt, ValueError):
+    except (KeyboardInterrupt, ValueError, OSError):
         summed_up()
         raise
     summed_up()

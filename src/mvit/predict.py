@@ -3,11 +3,14 @@
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from mvit.commandline import DONE, USERS_INPUT, numbers, progress_bar
 
-AUTO = "auto"
+if TYPE_CHECKING:
+    from mvit.deploy.answers import Answer
+
+AUTO: Literal["auto"] = "auto"
 BATCH = 8
 
 
@@ -50,57 +53,80 @@ def predict(
 
     if top < 1 or batch < 1:
         raise ValueError(f"--top is {top} and --batch {batch}: both are 1 or more")
-    if (forms := json + csv + (out is not None)) > 1:
-        raise ValueError(f"--json, --csv and --out are {forms} forms of the same: choose one")
-    if fast and views:
-        raise ValueError(f"--fast is --views 1x1, but --views is {views}: choose one")
     if not videos:
         raise ValueError("predict needs at least one video: mvit predict RUN VIDEO...")
-    words = "1x1" if fast else views
-    asked = numbers(words, "clips x crops, such as 5x1, nor auto", 2) if words and words != AUTO else None
-    lines = out is not None and out.suffix == told.LINES
-    if (parts := out is not None and not lines) and out.suffix:
-        raise ValueError(f"{out} ends in {out.suffix}: --out is NAME{told.LINES}, or a folder for Parquet")
-    if parts and words == AUTO:
-        raise ValueError(f"--views auto answers one video after the other: give --out NAME{told.LINES}")
-    if ray and not parts:
-        raise ValueError("--ray answers very many videos into a folder of Parquet: give --out FOLDER")
+    asked = _views(views, fast)
+    parts = _into_parts(out, asked, json=json, csv=csv, ray=ray)
     model = load(run)
-    how = None if words == AUTO else asked or model.views
+    how = None if asked == AUTO else asked or model.views
     samples = gather(videos, images=model.preprocessing.sampling.frames == 1)
     facts = {"model": str(run), "activation": model.scoring.activation, "protocol": protocol(model, how)}
-    if out is not None and how is not None and parts:
-        facts["classes"] = dumps(model.classes, ensure_ascii=False)
-        todo = told.remaining(samples, bulk.done_before(out, facts))
-        out.mkdir(parents=True, exist_ok=True)
-        job = bulk.Job(model=run.resolve(), folder=out.resolve(), views=how, batch=batch, facts=facts)
-        every = bulk.on_ray(job, todo) if ray else bulk.here(job, todo, model)
-        found = (answer for part in every for answer in part)
-    else:
-        todo = told.remaining(samples, told.done_before(out, facts) if out else set())
-        found = settled_answers(model, todo, batch=batch) if how is None else answers(model, todo, how, batch=batch)
-    failed = 0
+
+    def show(answer: "Answer") -> None:
+        if json:
+            print(told.as_json(answer, facts), flush=True)
+        elif csv:
+            print(told.as_csv(answer, model.classes), flush=True)
+        elif answer.error is None:
+            print(told.as_text(answer, top, several=model.scoring.multi_label), flush=True)
+
+    todo, tell, failed = samples, show, 0
     with ExitStack() as stack:
-        progress = stack.enter_context(progress_bar("predicting")) if len(todo) > 1 else None
-        file = stack.enter_context(out.open("a", encoding="utf-8", errors="surrogateescape")) if out and lines else None
+        if parts and out is not None and how is not None:
+            facts["classes"] = dumps(model.classes, ensure_ascii=False)
+            job = bulk.Job(model=run.resolve(), folder=out.resolve(), views=how, batch=batch, facts=facts)
+            todo, tell = stack.enter_context(bulk.undone(job, samples)), _written_already
+            found = bulk.on_ray(job, todo) if ray else bulk.here(job, model, todo)
+        else:
+            if out is not None:
+                todo, tell = stack.enter_context(told.into_lines(out, samples, facts))
+            found = settled_answers(model, todo, batch=batch) if how is None else answers(model, todo, how, batch=batch)
         if csv:
             print(told.csv_header(model.classes))
+        # Where answers come one by one on a terminal, they are what moves on.
+        bar = len(todo) > 1 and (out is not None or not sys.stdout.isatty())
+        progress = stack.enter_context(progress_bar("predicting")) if bar else None
         for number, answer in enumerate(found, start=1):
             failed += _told(answer.video, answer.error)
-            if json or file:
-                print(told.as_json(answer, facts), file=file, flush=True)
-            elif csv:
-                print(told.as_csv(answer, model.classes))
-            elif out is None and answer.error is None:
-                print(told.as_text(answer, top, several=model.scoring.multi_label))
+            tell(answer)
             if progress is not None:
                 progress(number, len(todo))
     if failed and len(todo) > 1:
         print(f"mvit: {failed:,} of {len(todo):,} videos could not be read", file=sys.stderr)
     if out:
-        before = len(samples) - len(todo)
+        before = len({sample.id for sample in samples}) - len(todo)
         print(f"Wrote {len(todo):,} answers to {out}" + (f", where {before:,} stood" if before else ""))
     return USERS_INPUT if failed and failed == len(todo) else DONE
+
+
+def _views(views: str | None, fast: bool) -> tuple[int, int] | Literal["auto"] | None:
+    """The views that are asked for: so many, as many as it takes, or, None, the run's own."""
+    if fast and views:
+        raise ValueError(f"--fast is --views 1x1, but --views is {views}: choose one")
+    if views == AUTO:
+        return AUTO
+    words = "1x1" if fast else views
+    return numbers(words, "clips x crops, such as 5x1, nor auto", 2) if words else None
+
+
+def _into_parts(out: Path | None, asked: object, *, json: bool, csv: bool, ray: bool) -> bool:
+    """Whether answers go into a folder of Parquet, after a look whether what is asked for goes together."""
+    from mvit.deploy import told
+
+    if (forms := json + csv + (out is not None)) > 1:
+        raise ValueError(f"--json, --csv and --out are {forms} forms of the same: choose one")
+    parts = out is not None and out.suffix != told.LINES
+    if parts and out is not None and out.suffix:
+        raise ValueError(f"{out} ends in {out.suffix}: --out is NAME{told.LINES}, or a folder for Parquet")
+    if parts and asked == AUTO:
+        raise ValueError(f"--views auto answers one video after the other: give --out NAME{told.LINES}")
+    if ray and not parts:
+        raise ValueError("--ray answers very many videos into a folder of Parquet: give --out FOLDER")
+    return parts
+
+
+def _written_already(answer: "Answer") -> None:
+    """With the others of its part."""
 
 
 def embed(
@@ -132,11 +158,11 @@ def embed(
         raise ValueError(f"--batch is {batch}: it is 1 or more")
     if not videos:
         raise ValueError("embed needs at least one video: mvit embed RUN VIDEO... --out FILE")
-    if of != "dense":
-        embedding.require_form(out)
     model = load(run)
     how = numbers(views, "clips x crops, such as 5x1", 2) if views else model.views
     samples = gather(videos, images=model.preprocessing.sampling.frames == 1)
+    if of != "dense":
+        embedding.require_writable(out, samples)
     vectors, failed = embedding.Vectors(), 0
     with progress_bar("embedding") as progress:
         if of == "dense":

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -152,11 +153,14 @@ def _headline(result: Path) -> str | None:
 
 
 def classes_in(file: Path) -> tuple[str, ...]:
-    """The class names of a text file with one a line; raises ``ValueError`` for one that is no UTF-8."""
+    """The class names of a text file with one a line; raises ``ValueError`` for no UTF-8 and for a name twice."""
     try:
-        return tuple(line for line in file.read_text(encoding="utf-8").splitlines() if line)
+        names = tuple(line for line in file.read_text(encoding="utf-8").splitlines() if line)
     except UnicodeDecodeError as why:
         raise ValueError(f"{file} is no UTF-8 text ({why}): expected a class name a line") from why
+    if twice := next((name for name, count in Counter(names).items() if count > 1), None):
+        raise ValueError(f"{file} names {twice!r} more than once: scores are told by class name, so each needs its own")
+    return names
 
 
 def from_published(preset: str, name: str, folder: Path, classes: Sequence[str] = ()) -> Published:

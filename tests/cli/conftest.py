@@ -2,26 +2,26 @@
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import pytest
 
+import exports
 from mvit import cli
-from mvit.data import video
 
 PROGRAM = [sys.executable, "-c", "import sys; from mvit.cli import main; sys.exit(main())"]
 SMALL = ("--model", "mvit_test_4x32", "train.epochs=1", "train.batch=4", "train.workers=0", "data.spacing=2")
 
 
-def _write_videos(root: Path, classes=("jump_left", "jump_right", "wait"), each: int = 6) -> Path:
-    rng = np.random.default_rng(7)
-    for name in classes:
-        (root / name).mkdir(parents=True)
-        for n in range(each):
-            frames = rng.integers(0, 255, (2, 6, 8, 3), dtype=np.uint8).repeat(5, 0).repeat(6, 1).repeat(6, 2)
-            video.write(root / name / f"{n}.mp4", frames)
-    return root
+_write_videos = partial(
+    exports.write_videos,
+    each=6,
+    classes=("jump_left", "jump_right", "wait"),
+    seed=7,
+    noise=(2, 6, 8),
+    repeats=(5, 6, 6),
+)
 
 
 @pytest.fixture

@@ -92,6 +92,35 @@ def test_a_truncated_model(refused, run, videos, tmp_path):
         assert "cut short" in refused(*command)
 
 
+def test_a_run_whose_training_was_interrupted(refused, run, videos, tmp_path):
+    stopped, clip = tmp_path / "stopped", videos / "wait" / "0.mp4"
+    shutil.copytree(run, stopped)
+    for name in ("model.safetensors", "model.json", "result.json", "scores.csv", "report.html"):
+        (stopped / name).unlink()
+    told = f"mvit: {stopped} holds no model yet: its training has not ended; go on with it by mvit train DATA --out "
+    for command in (["predict", stopped, clip], ["evaluate", stopped, videos], ["export", stopped], ["info", stopped]):
+        assert refused(*command).startswith(told)
+
+
+def test_a_run_of_before_is_used_and_what_it_does_not_say_is_said(run, videos, refused, mvit, tmp_path):
+    old, clip = tmp_path / "old", videos / "wait" / "0.mp4"
+    shutil.copytree(run, old)
+    for name in ("result.json", "scores.csv", "report.html", "run.json"):
+        (old / name).unlink()
+    said = json.loads((old / "model.json").read_text())
+
+    def write(without: str) -> None:
+        (old / "model.json").write_text(json.dumps({name: said[name] for name in said if name != without}))
+
+    _, due, _ = mvit("predict", run, clip, "--csv")
+    for newer in ("multi_label", "aggregate", "protocol"):
+        write(newer)
+        assert mvit("predict", old, clip, "--csv") == (0, due, "")
+    for needed in ("classes", "preprocessing", "views"):
+        write(needed)
+        assert f"has no '{needed}': train it again" in refused("predict", old, clip)
+
+
 def test_no_run(refused, videos, tmp_path):
     for command in ("evaluate", "probe", "predict"):
         assert str(tmp_path) in refused(command, tmp_path, videos)
@@ -121,6 +150,8 @@ def test_fetch_says_what_it_takes(refused, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "classes.txt").write_bytes("déjà vu".encode("latin-1"))
     assert "no UTF-8" in refused("fetch", "mvit_b_16x4", "k400", "--classes", "classes.txt")
+    (tmp_path / "twice.txt").write_text("crane\nbox\ncrane\n")
+    assert "'crane' more than once" in refused("fetch", "mvit_b_16x4", "k400", "--classes", "twice.txt")
     assert "none are published for mvit_s_16x4" in refused("fetch", "mvit_s_16x4", "classes.txt")
     assert "k400" in refused("fetch", "mvit_b_16x4", "classes.txt")
 

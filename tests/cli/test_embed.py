@@ -105,3 +105,7 @@ def test_dense_features_are_a_file_a_video(run, predictor, videos, mvit, refused
 def test_what_cannot_be_written_is_refused_before_anything_is_computed(run, videos, refused, tmp_path):
     assert ".npy or .parquet" in refused("embed", run, videos, "--out", tmp_path / "all.txt")
     assert "at least one video" in refused("embed", run, "--out", tmp_path / "all.npy")
+    (tmp_path / "file").touch()
+    assert "file/all.npy: Not a directory" in refused("embed", run, videos, "--out", tmp_path / "file" / "all.npy")
+    dense = ("embed", run, videos, "--of", "dense", "--out", tmp_path / "file" / "dense")
+    assert "file/dense: Not a directory" in refused(*dense)

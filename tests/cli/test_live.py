@@ -68,6 +68,10 @@ def test_segment_refuses_in_a_sentence(run, film, refused, tmp_path):
     assert "does not end in .mp4" in refused("segment", run, film, "--overlay", tmp_path / "a.avi")
     assert "is no folder" in refused("segment", run, film, "--overlay", tmp_path / "no" / "a.mp4")
     assert "no file" in refused("segment", run, tmp_path / "nowhere.mp4")
+    (tmp_path / "file").touch()
+    assert "file/found.csv: Not a directory" in refused("segment", run, film, "--out", tmp_path / "file" / "found.csv")
+    (tmp_path / "found.csv").mkdir()
+    assert "found.csv: Is a directory" in refused("segment", run, film, "--out", tmp_path / "found.csv")
 
 
 def test_watch_prints_an_object_a_line_and_the_summary_last(run, film, mvit):
@@ -96,14 +100,15 @@ def test_watch_refuses_in_a_sentence(run, film, mvit, refused, tmp_path):
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
-def test_a_watch_that_is_stopped_says_what_it_saw(sent, code, run, film, tmp_path):
+def test_a_watch_that_is_stopped_says_what_it_saw_and_has_drawn_it(sent, code, run, film, tmp_path):
     frames = video.read(film)
     video.write(film, np.concatenate([frames] * 20), fps=10)
     begin = (
         "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "  # a background job ignores it
     )
     begin += "from mvit.cli import main; sys.exit(main())"
-    command = [sys.executable, "-c", begin, "watch", str(run), str(film), *SHORT]
+    drawn = tmp_path / "drawn.mp4"
+    command = [sys.executable, "-c", begin, "watch", str(run), str(film), *SHORT, "--overlay", str(drawn)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         assert child.stdout.readline().startswith("00:00:00.000  00:00:01.000")
@@ -111,4 +116,9 @@ def test_a_watch_that_is_stopped_says_what_it_saw(sent, code, run, film, tmp_pat
         _, err = child.communicate(timeout=60)
     assert child.returncode == code, err
     assert "windows labelled" in err
+    assert f"mvit: wrote {drawn}\n" in err
     assert "Traceback" not in err
+    with Video(drawn) as opened:
+        assert 10 <= opened.frames < 600
+        assert opened.read([opened.frames - 1])[0, -20:].min() < 60, "the label's strip"
+    assert not list(tmp_path.glob(".mvit-*"))

@@ -3,10 +3,16 @@
 import csv
 import io
 import json
+import os
+import pty
+import resource
+import subprocess
+import sys
 
 import pytest
 
 from mvit.deploy import bulk
+from mvit.distributed.lock import lock, locked
 
 
 def answers(out: str) -> dict[str, dict]:
@@ -94,6 +100,121 @@ def test_a_file_of_answers_is_gone_on_with(run, videos, mvit, tmp_path, refused)
     (tmp_path / "letter.jsonl").write_text("Dear all\n")
     assert "something else than predictions" in refused("predict", run, videos, "--out", tmp_path / "letter.jsonl")
     assert (tmp_path / "letter.jsonl").read_text() == "Dear all\n"
+
+
+def test_a_bar_on_the_terminal_leaves_the_answers_in_their_file(run, videos, tmp_path):
+    table = tmp_path / "answers.csv"
+    ours, terminal = pty.openpty()
+    words = [sys.executable, "-m", "mvit", "predict", str(run), str(videos / "wait"), "--csv"]
+    with table.open("wb") as file, subprocess.Popen(words, stdout=file, stderr=terminal, stdin=terminal) as child:
+        os.close(terminal)
+        shown = b""
+        while part := _read(ours):
+            shown += part
+    os.close(ours)
+    assert child.returncode == 0, shown
+    assert b"predicting" in shown
+    assert b"wait/0.mp4" not in shown
+    with table.open() as file:
+        assert [row["video"] for row in csv.DictReader(file)] == sorted(map(str, videos.glob("wait/*.mp4")))
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 1 << 16)
+    except OSError:  # what Linux says of a terminal that nobody writes to any more
+        return b""
+
+
+def test_names_of_files_may_be_any_bytes(run, videos, mvit, refused, tmp_path, library):
+    odd = tmp_path / os.fsdecode(b"caf\xe9.mp4")
+    odd.write_bytes((videos / "wait" / "0.mp4").read_bytes())
+    words = [sys.executable, "-m", "mvit", "predict", str(run), os.fspath(odd), "--json"]
+    done = subprocess.run(words, capture_output=True, timeout=110)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert os.fsencode(odd) in done.stdout
+    file = tmp_path / "answers.jsonl"
+    assert mvit("predict", run, odd, "--out", file)[0] == 0
+    assert file.read_bytes() == done.stdout
+    assert mvit("predict", run, odd, "--out", file)[:2] == (0, f"Wrote 0 answers to {file}, where 1 stood\n")
+    library("pyarrow", "scale")
+    for words in (
+        ("predict", run, odd, "--out", tmp_path / "parts"),
+        ("embed", run, odd, "--out", tmp_path / "a.parquet"),
+    ):
+        assert "is no UTF-8, as Parquet wants it" in refused(*words)
+    assert not (tmp_path / "parts").exists()
+
+
+def test_a_file_holds_each_video_once(run, videos, mvit, tmp_path):
+    file, clip = tmp_path / "deep" / "answers.jsonl", videos / "wait" / "0.mp4"
+    code, out, _ = mvit("predict", run, clip, videos / "wait", clip, "--out", file)
+    assert (code, out) == (0, f"Wrote 6 answers to {file}\n")
+    assert len(answers(file.read_text())) == len(file.read_text().splitlines()) == 6
+
+
+def test_two_at_once_do_not_write_into_one(run, videos, refused, tmp_path, library):
+    file = tmp_path / "answers.jsonl"
+    with file.open("ab") as held:
+        lock(held, file)
+        assert f"{file} is in use by another process" in refused("predict", run, videos, "--out", file)
+    assert file.read_bytes() == b""
+    library("pyarrow", "scale")
+    with locked(tmp_path / "parts", bulk.LOCK):
+        assert f"parts is in use by process {os.getpid()}" in refused(
+            "predict", run, videos, "--out", tmp_path / "parts"
+        )
+    (tmp_path / "letter").write_text("Dear all")
+    assert "is a file: --out is a folder for Parquet" in refused("predict", run, videos, "--out", tmp_path / "letter")
+
+
+def test_a_full_disk_is_said_of_the_file_and_what_was_written_stands(run, videos, mvit, refused, tmp_path):
+    file = tmp_path / "answers.jsonl"
+    words = ("predict", run, videos / "wait", "--batch", "1", "--out", file)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        assert refused(*words) == f"mvit: {file}: File too large"
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    before = file.read_bytes()
+    assert len(before) == 1000
+    kept = before.count(b"\n")
+    assert 2 <= kept <= 5
+    assert mvit(*words)[:2] == (0, f"Wrote {6 - kept} answers to {file}, where {kept} stood\n")
+    assert file.read_bytes().startswith(before)
+    (tmp_path / "table").write_text("")
+    below = tmp_path / "table" / "answers.jsonl"
+    assert refused("predict", run, videos / "wait", "--out", below).startswith(f"mvit: {below}: ")
+
+
+STOPPED = """
+import signal, sys
+from mvit import cli
+from mvit.deploy import answers
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
+read = answers.decoded
+def slowly(samples, *how):
+    for number, found in enumerate(read(samples, *how)):
+        if number == 4:
+            signal.raise_signal(signal.SIGINT)
+        yield found
+answers.decoded = slowly
+sys.exit(cli.main(sys.argv[1:]))
+"""
+
+
+def test_an_interrupted_file_has_what_was_answered_and_goes_on(run, videos, mvit, tmp_path):
+    file = tmp_path / "answers.jsonl"
+    words = ["predict", str(run), str(videos), "--batch", "1", "--out", str(file)]
+    stopped = subprocess.run([sys.executable, "-c", STOPPED, *words], capture_output=True, text=True, timeout=110)
+    assert (stopped.returncode, stopped.stderr) == (130, "mvit: interrupted\n")
+    before = file.read_text()
+    assert before.endswith("\n")
+    assert len(answers(before)) == 4
+    assert mvit(*words)[:2] == (0, f"Wrote 14 answers to {file}, where 4 stood\n")
+    assert file.read_text().startswith(before)
+    assert len(file.read_text().splitlines()) == 18
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,13 @@ def test_folders_give_what_is_in_them_and_below(tree):
         gather([tree / "none"], images=True)
 
 
+def test_a_link_that_leads_back_up_is_not_followed(tree):
+    (tree / "a" / "deep" / "up").symlink_to(tree / "a", target_is_directory=True)
+    (tree / "b" / "other").symlink_to(tree / "a" / "deep", target_is_directory=True)
+    assert names(tree, gather([tree / "a"], images=False)) == ["a/deep/1.avi"]
+    assert "b/other/1.avi" in names(tree, gather([tree / "b"], images=False))
+
+
 def test_patterns_give_what_fits(tree):
     assert names(tree, gather([tree / "b" / "*.mp4"], images=False)) == ["b/2.mp4"]
     assert names(tree, gather([tree / "**" / "*.avi"], images=False)) == ["a/deep/1.avi"]

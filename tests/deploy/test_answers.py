@@ -14,6 +14,7 @@ from mvit.data.samples import Sample
 from mvit.data.sampling import ClipSampling
 from mvit.data.views import Preprocessing
 from mvit.deploy.answers import SPREAD, answers, protocol, settled, settled_answers
+from mvit.deploy.described import Described
 from mvit.evaluation.evaluate import score_video
 from mvit.evaluation.scoring import SINGLE, Scoring
 
@@ -52,6 +53,23 @@ def samples(tmp_path_factory) -> list[Sample]:
     (folder / "bad.mp4").write_text("not a video")
     names = ["0", "1", "bad", "2", "dark", "gone", "3", "4", "5"]
     return [Sample(folder / f"{name}.mp4", ()) for name in names]
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfThree(Described):
+    """Three logits, whatever its classes are."""
+
+    def logits(self, clips: np.ndarray) -> np.ndarray:
+        return np.zeros((len(clips), 3), np.float32)
+
+
+@pytest.mark.parametrize("classes", [("bright", "dark"), ("bright", "dark", "grey", "red")])
+def test_scores_of_other_classes_than_a_model_names_are_refused(classes, samples):
+    model, said = OfThree(classes=classes, preprocessing=SMALL, views=(1, 1)), f"3 scores, but there are {len(classes)}"
+    with pytest.raises(ValueError, match=said):
+        list(answers(model, samples))
+    with pytest.raises(ValueError, match=said):
+        model.predict(samples[0].path)
 
 
 @pytest.mark.parametrize("batch", [1, 2, 5, 100])

@@ -1,6 +1,7 @@
 """Exported files say what the run says that they are from, by themselves; what is off is not written."""
 
 import json
+import resource
 import sys
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from mvit import cli
 from mvit.data.views import read_views
 from mvit.deploy import graph, onnx_file
 from mvit.deploy.described import METADATA
-from mvit.deploy.export import export
+from mvit.deploy.export import SUFFIXES, export
 from mvit.deploy.predictor import load
 
 ROOT = Path(__file__).parents[2]
@@ -85,6 +86,23 @@ def test_onnx_holds_what_it_needs_and_nothing_of_this_machine(onnx, run):
     assert json.loads(said) == json.loads((run / "model.json").read_text())
     for path in {str(ROOT), sys.prefix, str(Path(torch.__file__).parent)}:
         assert path.encode() not in onnx.read_bytes()
+
+
+@pytest.mark.parametrize("to", ["onnx", "openvino", "torch"])
+def test_a_file_of_a_fixed_batch_takes_so_many_clips_and_no_other_number(to, needed, run, videos, clips, tmp_path):
+    path = tmp_path / f"model{SUFFIXES[to]}"
+    assert "on 10 clips in batches of 4: " in export(run, to, path, batch=4, data=videos)
+    if to == "torch":
+        module = torch.export.load(path).module()
+        assert module(torch.from_numpy(clips[:4])).shape == (4, len(exports.CLASSES))
+        with pytest.raises(Exception, match="4"):
+            module(torch.from_numpy(clips[:2]))
+        return
+    found, model = mvit.load(path), load(run, device="cpu")
+    taken = found.session.get_inputs()[0].shape if to == "onnx" else list(found.compiled.input(0).shape)
+    assert taken == [4, 3, 4, 32, 32]
+    assert differences(model, path, clips) < 1e-5
+    says_the_same(model, path, videos, 1e-3)
 
 
 def test_openvino_says_what_the_run_says_in_any_batch(needed, run, videos, clips, tmp_path):
@@ -161,12 +179,34 @@ def test_what_is_off_leaves_nothing_behind(int8, said, needed, run, tmp_path, mo
     assert not list((tmp_path / "out").iterdir())
 
 
+def test_a_model_that_no_onnx_file_holds_is_refused(needed, run, tmp_path, monkeypatch):
+    monkeypatch.setattr(graph, "MOST_BYTES", 1000)
+    with pytest.raises(ValueError, match=r"GB of weights, and an ONNX file holds .* export it --to torch"):
+        export(run, "onnx", tmp_path / "out" / "model.onnx")
+    assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize("to", ["onnx", "openvino", "torch"])
+def test_a_full_disk_is_said_of_the_file_and_nothing_is_left(to, needed, run, tmp_path):
+    path = tmp_path / to / f"model{SUFFIXES[to]}"
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises(OSError, match=r"File too large: .*model\."):
+            export(run, to, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not list(path.parent.iterdir())
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
         ({"to": "tflite"}, "--to is 'tflite': expected one of onnx, openvino, torch"),
         ({"to": "openvino", "int8": True}, "--int8 is written as ONNX, not as openvino"),
         ({"to": "onnx", "out": Path("model.xml")}, "ends in .onnx"),
+        ({"to": "onnx", "batch": 0}, "--batch is 0: it is 1 or more"),
+        ({"to": "transformers", "batch": 2}, "transformers takes any number"),
         ({"to": "onnx", "out": Path(__file__).with_name("taken.onnx")}, "does not say which videos it held out"),
     ],
 )
@@ -252,10 +292,15 @@ def test_the_command_exports_and_files_are_compared_and_have_a_folder_of_their_o
     assert not (run / "result.json").exists()
 
 
-def test_data_of_other_classes_and_what_a_file_cannot_do_are_refused(onnx, tmp_path, capsys):
+def test_data_of_other_classes_and_what_a_file_cannot_do_are_refused(onnx, run, tmp_path, capsys):
     other = exports.write_videos(tmp_path / "other", each=1, classes=["down", "left"])
     for words, said in (
-        (["evaluate", str(onnx), str(other)], "down"),
+        (["evaluate", str(onnx), str(other)], "'down', which the model lacks"),
+        (["probe", str(onnx), str(other)], "'down', which the model lacks"),
+        (
+            ["compare", str(run), str(onnx), str(other), "--out", str(tmp_path / "both")],
+            "'down', which the model lacks",
+        ),
         (["explain", str(onnx), str(other / "left" / "0.mp4")], "is an exported file, which gives scores and no more"),
         (["export", str(onnx)], "is an exported file, which gives scores and no more"),
     ):
@@ -263,3 +308,4 @@ def test_data_of_other_classes_and_what_a_file_cannot_do_are_refused(onnx, tmp_p
         error = capsys.readouterr().err.strip()
         assert said in error
         assert len(error.splitlines()) == 1
+    assert not (tmp_path / "both").exists()

@@ -69,6 +69,13 @@ def test_windows_that_would_leave_gaps_or_are_none_are_refused(window, stride):
         Windowing(window_seconds=window, stride_seconds=stride)
 
 
+def test_a_video_that_says_it_lasts_for_years_is_refused():
+    every = Windowing(window_seconds=2, stride_seconds=0.5)
+    with pytest.raises(ValueError, match=r"60,000,000 s in windows of 2 s every 0\.5 s are more than 524,288 windows"):
+        every.over(6e7)
+    assert len(every.over(24 * 3600)) == 2 * 24 * 3600 - 3
+
+
 @pytest.mark.parametrize("preprocessing", [SEGMENTS, DENSE], ids=["segments", "dense"])
 def test_a_window_is_scored_as_a_file_cut_to_it(preprocessing, film, tmp_path):
     model = Brightness(preprocessing, views=(2, 3))

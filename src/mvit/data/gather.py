@@ -40,11 +40,13 @@ def _gathered(path: Path, images: bool) -> Iterator[Sample]:
         yield Sample(path, ())
 
 
-def _inside(folder: Path, images: bool) -> Iterator[Path]:
+def _inside(folder: Path, images: bool, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
+    if (real := folder.resolve()) in above:  # a link that leads back up
+        return
     here = listed(folder)
     if here.is_video():
         yield folder
         return
     yield from (folder / name for name in here.media if images or Path(name).suffix.lower() in VIDEO_EXTENSIONS)
     for name in here.folders:
-        yield from _inside(folder / name, images)
+        yield from _inside(folder / name, images, above | {real})

@@ -19,7 +19,7 @@ AGREE = 0.98
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """What was found; times are of one clip, taken turn by turn."""
+    """What was found; times are of the smallest batch, taken turn by turn."""
 
     clips: int
     batches: tuple[int, ...]
@@ -44,31 +44,32 @@ class Agreement:
     def __str__(self) -> str:
         *others, last = map(str, self.batches)
         batches = f"{', '.join(others)} and {last}" if others else last
+        timed = "one clip takes" if (size := min(self.batches)) == 1 else f"{size} clips take"
         return (
             f"on {self.clips} clips in batches of {batches}: largest difference {self.largest_difference:.1e} of the "
-            f"largest logit, the same first class on {self.agreeing} of {self.clips} ({self.share:.1%}); one clip "
-            f"takes {self.file_milliseconds:.1f} ms, the model {self.model_milliseconds:.1f} ms (median of ratios "
+            f"largest logit, the same first class on {self.agreeing} of {self.clips} ({self.share:.1%}); "
+            f"{timed} {self.file_milliseconds:.1f} ms, the model {self.model_milliseconds:.1f} ms (median of ratios "
             f"{self.ratio:.2f})"
         )
 
 
 def compare(model: Predict, file: Predict, clips: np.ndarray, batches: Sequence[int] = BATCHES) -> Agreement:
-    """What a file says of clips (N, 3, T, H, W) in batches of each size, beside a model that sees them one by one."""
-    once = clips[:1]
-    model(once), file(once)  # both have something to set up
+    """What a file says of clips (N, 3, T, H, W) in batches of each size, beside a model that sees the smallest ones."""
+    smallest = min(batches)
+    model(clips[:smallest]), file(clips[:smallest])  # both have something to set up
     expected, answers, times = [], [], []
-    for number, clip in enumerate(np.split(clips, len(clips))):
+    for number, piece in enumerate(_pieces(clips, smallest)):
         both = [(model, expected), (file, answers)]
         taken = {}
         for predict, kept in both if number % 2 else both[::-1]:
             begun = time.perf_counter()
-            kept.append(checked_logits(predict(clip), 1))
+            kept.append(checked_logits(predict(piece), len(piece)))
             taken[predict is file] = time.perf_counter() - begun
         times.append((taken[False], taken[True]))
     due = np.concatenate(expected)
     largest, agrees = 0.0, np.ones(len(clips), dtype=bool)
     for size in batches:
-        found = np.concatenate(answers) if size == 1 else _in_batches(file, clips, size)
+        found = np.concatenate(answers) if size == smallest else _in_batches(file, clips, size)
         largest = max(largest, float(np.abs(found - due).max()))
         agrees &= found.argmax(axis=1) == due.argmax(axis=1)
     return Agreement(
@@ -83,8 +84,11 @@ def compare(model: Predict, file: Predict, clips: np.ndarray, batches: Sequence[
 
 
 def _in_batches(predict: Predict, clips: np.ndarray, size: int) -> np.ndarray:
-    pieces = [clips[first : first + size] for first in range(0, len(clips), size)]
-    return np.concatenate([checked_logits(predict(piece), len(piece)) for piece in pieces])
+    return np.concatenate([checked_logits(predict(piece), len(piece)) for piece in _pieces(clips, size)])
+
+
+def _pieces(clips: np.ndarray, size: int) -> list[np.ndarray]:
+    return [clips[first : first + size] for first in range(0, len(clips), size)]
 
 
 def require(found: Agreement, *, int8: bool) -> None:

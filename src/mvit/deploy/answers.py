@@ -1,22 +1,23 @@
 """What a model says of many videos: decoded ahead, computed in batches across videos, each failure its video's own.
 
-It needs no torch: of a model only what ``Classifier`` names.
+It needs no torch: of a model only what ``Described`` names.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
 from mvit.data.opening import why
 from mvit.data.samples import Sample
 from mvit.data.video import UnreadableVideo
-from mvit.data.views import Preprocessing, describe, read_views
-from mvit.evaluation.evaluate import decoded
-from mvit.evaluation.scoring import Scoring, by_name, checked_logits
+from mvit.data.views import describe, read_views
+from mvit.deploy.described import Described
+from mvit.evaluation.evaluate import checked, decoded
+from mvit.evaluation.scoring import by_name, checked_logits
 from mvit.evaluation.statistics import t_quantile
 
 BATCH = 8
@@ -28,34 +29,6 @@ Compute = Callable[[np.ndarray], np.ndarray]
 """Of clips (N, 3, T, H, W): a row each."""
 Asker = TypeVar("Asker")
 """Whatever views are of."""
-
-
-class Classifier(Protocol):
-    """A model of any origin with what it needs to look at a video."""
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Their names, in the order of its outputs."""
-        ...
-
-    @property
-    def preprocessing(self) -> Preprocessing:
-        """From a video to clips."""
-        ...
-
-    @property
-    def views(self) -> tuple[int, int]:
-        """Clips and crops taken of a video."""
-        ...
-
-    @property
-    def scoring(self) -> Scoring:
-        """From logits to scores."""
-        ...
-
-    def logits(self, clips: np.ndarray) -> np.ndarray:
-        """Of clips (N, 3, T, H, W): (N, classes)."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +45,7 @@ class Answer:
 
 
 def answers(
-    model: Classifier, samples: Iterable[Sample], views: tuple[int, int] | None = None, *, batch: int = BATCH
+    model: Described, samples: Iterable[Sample], views: tuple[int, int] | None = None, *, batch: int = BATCH
 ) -> Iterator[Answer]:
     """What a model says of each video, in the order given; as evaluation has it with as many clips x crops.
 
@@ -119,19 +92,19 @@ def _in_pieces(compute: Compute, clips: np.ndarray, batch: int) -> np.ndarray:
     return np.concatenate([compute(clips[first : first + batch]) for first in range(0, len(clips), batch)])
 
 
-def _logits(model: Classifier, clips: np.ndarray) -> np.ndarray:
+def _logits(model: Described, clips: np.ndarray) -> np.ndarray:
     return checked_logits(model.logits(clips), len(clips))
 
 
-def _answer(model: Classifier, sample: Sample, logits: np.ndarray) -> Answer:
-    scores = by_name(model.scoring.scores(logits), model.classes)
-    return Answer(video=sample.id, scores=scores, views=len(logits))
+def _answer(model: Described, sample: Sample, logits: np.ndarray) -> Answer:
+    scores = checked(model.scoring.scores(logits), model.classes)
+    return Answer(video=sample.id, scores=by_name(scores, model.classes), views=len(logits))
 
 
 # ---- as many views as it takes -------------------------------------------------------------------------------------
 
 
-def settled_answers(model: Classifier, samples: Iterable[Sample], *, batch: int = BATCH) -> Iterator[Answer]:
+def settled_answers(model: Described, samples: Iterable[Sample], *, batch: int = BATCH) -> Iterator[Answer]:
     """The same with as few clips of each video as settle its first class (``settled``), 2 to 10 of 10 spread over it.
 
     Crops are the model's. Raises ``ValueError`` for a model whose scores are not means of softmax.
@@ -145,7 +118,7 @@ def settled_answers(model: Classifier, samples: Iterable[Sample], *, batch: int 
     return _settled_answers(model, samples, batch)
 
 
-def _settled_answers(model: Classifier, samples: Iterable[Sample], batch: int) -> Iterator[Answer]:
+def _settled_answers(model: Described, samples: Iterable[Sample], batch: int) -> Iterator[Answer]:
     for sample, found in decoded(samples, model.preprocessing, len(SPREAD), model.views[1], SPREAD[:2]):
         if isinstance(found, str):
             yield Answer(video=sample.id, error=found)
@@ -156,7 +129,7 @@ def _settled_answers(model: Classifier, samples: Iterable[Sample], batch: int) -
             yield Answer(video=sample.id, error=why(error))
 
 
-def _until_settled(model: Classifier, sample: Sample, clips: np.ndarray, batch: int) -> np.ndarray:
+def _until_settled(model: Described, sample: Sample, clips: np.ndarray, batch: int) -> np.ndarray:
     """The logits of a video's first two clips, and of each further one that it takes."""
     crops, compute = model.views[1], partial(_logits, model)
     logits = _in_pieces(compute, clips, batch)
@@ -169,7 +142,7 @@ def _until_settled(model: Classifier, sample: Sample, clips: np.ndarray, batch: 
     return logits
 
 
-def _by_clip(model: Classifier, logits: np.ndarray, crops: int) -> np.ndarray:
+def _by_clip(model: Described, logits: np.ndarray, crops: int) -> np.ndarray:
     return np.stack([model.scoring.scores(piece) for piece in np.split(logits, len(logits) // crops)])
 
 
@@ -188,7 +161,7 @@ def settled(scores: np.ndarray) -> bool:
     return bool((leads.mean(axis=0) > wide * leads.std(axis=0, ddof=1)).all())
 
 
-def protocol(model: Classifier, views: tuple[int, int] | None) -> str:
+def protocol(model: Described, views: tuple[int, int] | None) -> str:
     """How videos are looked at, in words; None: by as many views as it takes."""
     if views is None:
         words = describe(model.preprocessing, len(SPREAD), model.views[1], model.scoring.aggregate)

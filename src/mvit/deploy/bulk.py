@@ -6,6 +6,7 @@ What a part holds is done and is not asked again, so the same command goes on wh
 import json
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,16 @@ from typing import Any
 from mvit import files
 from mvit.data.samples import Sample
 from mvit.data.sampling import Part
-from mvit.deploy.answers import Answer, Classifier, answers
+from mvit.deploy.answers import Answer, answers
+from mvit.deploy.described import Described
 from mvit.deploy.opened import load
-from mvit.deploy.told import arrow
+from mvit.deploy.told import LINES, arrow, remaining, require_unicode
+from mvit.distributed.lock import locked
 
 PART = 200
 """Videos of a part: what a kill costs at most, in each process."""
+LOCK = ".mvit-lock"
+"""Holds the folder; readers of Parquet pass over names that begin so."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,16 +38,28 @@ class Job:
     """What answers are of, told in every part: those of another model or protocol do not go into one folder."""
 
 
-def done_before(folder: Path, facts: Mapping[str, str]) -> set[str]:
-    """The videos whose answers lie in a folder's parts, none if there is no folder.
+@contextmanager
+def undone(job: Job, samples: Sequence[Sample]) -> Iterator[list[Sample]]:
+    """Those whose answers do not lie in the folder's parts yet; while it is entered, nobody else may write there.
 
-    Raises ``ValueError`` for a file that is no part, and for parts of another model or protocol.
+    Raises ``ValueError`` for a file that is no part, for parts of another model or protocol, where another process
+    holds the folder, and for a video whose name Parquet cannot hold.
     """
     arrow()
+    require_unicode(samples)
+    if job.folder.exists() and not job.folder.is_dir():
+        raise ValueError(f"{job.folder} is a file: --out is a folder for Parquet, or NAME{LINES}")
+    with locked(job.folder, LOCK):
+        yield remaining(samples, _done_before(job.folder, job.facts))
+
+
+def _done_before(folder: Path, facts: Mapping[str, str]) -> set[str]:
     from pyarrow import ArrowInvalid, parquet
 
     done: set[str] = set()
-    for path in sorted(folder.iterdir()) if folder.exists() else ():
+    for path in sorted(folder.iterdir()):
+        if path.name == LOCK:
+            continue
         if files.left_by_a_kill(path):
             path.unlink()
             continue
@@ -57,13 +74,13 @@ def done_before(folder: Path, facts: Mapping[str, str]) -> set[str]:
     return done
 
 
-def here(job: Job, samples: Sequence[Sample], model: Classifier) -> Iterator[list[Answer]]:
+def here(job: Job, model: Described, samples: Sequence[Sample]) -> Iterator[Answer]:
     """Answer all in this process, and give the answers of each part once it is written."""
     for part in _parts(samples):
-        yield _write(job, model, part)
+        yield from _write(job, model, part)
 
 
-def on_ray(job: Job, samples: Sequence[Sample]) -> Iterator[list[Answer]]:
+def on_ray(job: Job, samples: Sequence[Sample]) -> Iterator[Answer]:
     """The same by as many processes as the cluster has processors, or GPUs where it has any, in any order.
 
     Every machine of it must find model, videos and folder at the same paths.
@@ -79,7 +96,7 @@ def on_ray(job: Job, samples: Sequence[Sample]) -> Iterator[list[Answer]]:
         _Worker, fn_constructor_args=(job,), concurrency=workers, num_cpus=1, num_gpus=1 if gpus else 0
     )
     for line in found.iter_rows():
-        yield [Answer(video=Path(video), error=error) for video, error in json.loads(line["said"])]
+        yield from (Answer(video=Path(video), error=error) for video, error in json.loads(line["said"]))
 
 
 class _Worker:
@@ -108,7 +125,7 @@ def _unpacked(packed: Sequence[Any]) -> Sample:
     return Sample(Path(path), (), part=Part(*part) if part else None)
 
 
-def _write(job: Job, model: Classifier, samples: Sequence[Sample]) -> list[Answer]:
+def _write(job: Job, model: Described, samples: Sequence[Sample]) -> list[Answer]:
     """Answer one part, write it, and give the answers."""
     pyarrow = arrow()
     from pyarrow import parquet

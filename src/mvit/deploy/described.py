@@ -2,14 +2,16 @@
 
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
 
 import numpy as np
 
+from mvit.data.samples import printable
 from mvit.data.views import Preprocessing, describe
-from mvit.evaluation.evaluate import score_video
+from mvit.evaluation.evaluate import checked, score_video
 from mvit.evaluation.scoring import SINGLE, AfterStem, Scoring, by_name
 
 METADATA = "mvit"
@@ -61,7 +63,7 @@ class Described(ABC):
         decoded, ``FileNotFoundError``.
         """
         scores = score_video(self.logits, Path(video), self.preprocessing, *self.views, self.scoring)
-        return by_name(scores, self.classes)
+        return by_name(checked(scores, self.classes), self.classes)
 
 
 def described(description: dict[str, Any], where: str, remedy: str) -> Description:
@@ -78,6 +80,8 @@ def described(description: dict[str, Any], where: str, remedy: str) -> Descripti
         raise ValueError(f"{where} has no {missing}: {remedy}") from missing
     except (TypeError, ValueError) as why:
         raise ValueError(f"{where} is damaged: {why}") from why
+    if not all(isinstance(name, str) for name in classes) or len(set(classes)) < len(classes) or not classes:
+        raise ValueError(f"{where} is damaged: classes are names, each another one, not {printable(str(classes))}")
     if min(clips, crops) < 1:
         raise ValueError(f"{where} is damaged: it asks for {clips}x{crops} views")
     return {"classes": classes, "preprocessing": preprocessing, "views": (clips, crops), "scoring": scoring}
@@ -86,8 +90,8 @@ def described(description: dict[str, Any], where: str, remedy: str) -> Descripti
 def from_metadata(text: str | None, path: Path, takes: list[list[Any]], gives: list[list[Any]]) -> Description:
     """What an exported file says, after a look at the shapes of what it takes and gives; no number: any length.
 
-    It takes clips (N, 3, T, H, W) of one or any N and gives logits (N, classes). Raises ``ValueError`` where it does
-    not, or does not say how it is to be used.
+    It takes clips (N, 3, T, H, W) of any N, or of one N, and gives logits (N, classes). Raises ``ValueError`` where it
+    does not, or does not say how it is to be used.
     """
     where = f"the metadata {METADATA!r} of {path}"
     if text is None:
@@ -103,23 +107,35 @@ def from_metadata(text: str | None, path: Path, takes: list[list[Any]], gives: l
         raise ValueError(f"{where} is no JSON object: {AGAIN}")
     found = described(content, where, AGAIN)
     frames, size = found["preprocessing"].sampling.frames, found["preprocessing"].crop
-    clips = [1, 3, frames, size, size]
-    if len(takes) != 1 or not _fits(takes[0], clips):
+    batch = takes[0][0] if takes and takes[0] else None
+    clips = [batch, 3, frames, size, size]
+    if len(takes) != 1 or batch == 0 or not _fits(takes[0], clips):
         raise ValueError(
-            f"{path} takes {_shapes(takes)}, but by its metadata clips are {clips[1:]}, one or any number at once: "
-            "export it so"
+            f"{path} takes {_shapes(takes)}, but by its metadata clips are {clips[1:]}, any number at once or always "
+            "as many: export it so"
         )
     classes = len(found["classes"])
-    if len(gives) != 1 or not _fits(gives[0], [1, classes]):
+    if len(gives) != 1 or not _fits(gives[0], [batch, classes]):
         raise ValueError(f"{path} gives {_shapes(gives)}, but its metadata names {classes} classes: {AGAIN}")
     return found
+
+
+def in_fixed_batches(compute: Callable[[np.ndarray], np.ndarray], clips: np.ndarray, batch: object) -> np.ndarray:
+    """What is computed of clips (N, 3, T, H, W) by what takes so many at once and no other number; no number: any.
+
+    What is lacking in the last batch is filled up with copies, of which nothing comes back.
+    """
+    if not isinstance(batch, int):
+        return compute(clips)
+    full = np.concatenate([clips, np.repeat(clips[-1:], -len(clips) % batch, axis=0)])
+    return np.concatenate([compute(piece) for piece in np.split(full, len(full) // batch)])[: len(clips)]
 
 
 def _shapes(shapes: list[list[Any]]) -> str:
     return " and ".join(map(str, shapes))
 
 
-def _fits(shape: list[Any], due: list[int]) -> bool:
+def _fits(shape: list[Any], due: list[Any]) -> bool:
     """Whether a shape, in which a length that is not fixed is no number, takes what is due."""
     return len(shape) == len(due) and all(
         length == wanted or not isinstance(length, int) for length, wanted in zip(shape, due, strict=True)

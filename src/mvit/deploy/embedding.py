@@ -11,7 +11,7 @@ from mvit import files
 from mvit.data.samples import Sample
 from mvit.deploy.answers import BATCH, in_batches
 from mvit.deploy.predictor import Predictor
-from mvit.deploy.told import arrow, row
+from mvit.deploy.told import arrow, require_unicode, row
 from mvit.evaluation.evaluate import decoded
 
 Of = Literal["video", "clip"]
@@ -45,12 +45,17 @@ def collect(sample: Sample, vectors: np.ndarray, of: Of, crops: int, into: Vecto
     into.clips += list(range(len(rows))) if of == "clip" else [None]
 
 
-def require_form(path: Path) -> None:
-    """Raise ``ValueError`` for a file of no known form, and where a library is missing that it needs."""
+def require_writable(path: Path, samples: Sequence[Sample]) -> None:
+    """Raise before the work what would stop the writing after it: no known form, a library that is missing, a name.
+
+    ``ValueError``, or ``OSError`` for a place where no file can be.
+    """
     if path.suffix not in FORMS:
         raise ValueError(f"{path} is no file of vectors: end its name in {' or '.join(FORMS)}")
     if path.suffix == ".parquet":
         arrow()
+        require_unicode(samples)
+    files.require_writable(path)
 
 
 def write(vectors: Vectors, path: Path, facts: dict[str, str]) -> list[Path]:
@@ -59,7 +64,6 @@ def write(vectors: Vectors, path: Path, facts: dict[str, str]) -> list[Path]:
     NAME.parquet has a row each with ``video``, ``clip`` and ``vector``, and the facts in the metadata of its schema.
     """
     matrix = np.stack(vectors.rows).astype(np.float32)
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".parquet":
         _write_parquet(matrix, vectors, path, facts)
         return [path]
@@ -99,7 +103,8 @@ def write_dense(
     """
     if folder.exists() and any(folder.iterdir()):
         raise ValueError(f"{folder} is not empty: name another folder with --out")
-    folder.mkdir(parents=True, exist_ok=True)
+    with files.blaming(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     clips, crops = views or predictor.views
     videos = decoded(samples, predictor.preprocessing, clips, crops)
     for number, (sample, found) in enumerate(videos):

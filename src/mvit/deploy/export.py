@@ -14,7 +14,8 @@ from mvit import files
 from mvit.data.dataset import Sample, find_all
 from mvit.data.views import Preprocessing
 from mvit.deploy import graph, onnx_file, openvino_file, transformers_folder
-from mvit.deploy.agreement import compare, require
+from mvit.deploy.agreement import BATCHES, compare, require
+from mvit.deploy.described import in_fixed_batches
 from mvit.deploy.int8 import quantise
 from mvit.deploy.predictor import Predictor, load
 from mvit.evaluation.evaluate import decoded
@@ -41,17 +42,30 @@ class Clips:
     what: str
 
 
-def export(run: Path, to: str, out: Path | None = None, *, int8: bool = False, data: Path | None = None) -> str:
+def export(
+    run: Path,
+    to: str,
+    out: Path | None = None,
+    *,
+    int8: bool = False,
+    data: Path | None = None,
+    batch: int | None = None,
+) -> str:
     """Write a run's model to ``out``, or into the run folder, and say in a few lines what it was found to be.
 
-    ``to`` is one of ``SUFFIXES``. The clips are of the videos that the run held out, or of ``data``. Raises
-    ``ValueError`` for what cannot be, and for a file that is off: float32 by more than 1e-4 of the largest logit, int8
-    by more than 2 % of the first classes. Nothing is left behind then.
+    ``to`` is one of ``SUFFIXES``. The file takes any number of clips at once, or ``batch`` and no other. The clips are
+    of the videos that the run held out, or of ``data``. Raises ``ValueError`` for what cannot be, and for a file that
+    is off: float32 by more than 1e-4 of the largest logit, int8 by more than 2 % of the first classes. Nothing is left
+    behind then.
     """
+    if batch is not None and batch < 1:
+        raise ValueError(f"--batch is {batch}: it is 1 or more, or left out for any number of clips")
     if to not in SUFFIXES:
         raise ValueError(f"--to is {to!r}: expected one of {', '.join(SUFFIXES)}")
     if int8 and to != "onnx":
         raise ValueError(f"--int8 is written as ONNX, not as {to}: leave --to out, or --int8")
+    if batch is not None and to == "transformers":
+        raise ValueError("--batch is of a file for a runtime, and transformers takes any number: leave it out")
     predictor = load(run, device="cpu")
     home = run if run.is_dir() else run.parent
     path = out or home / (f"model{'-int8' if int8 else ''}{SUFFIXES[to]}" if SUFFIXES[to] else to)
@@ -61,18 +75,17 @@ def export(run: Path, to: str, out: Path | None = None, *, int8: bool = False, d
     for one in _files_of(path):
         if one.exists():
             raise FileExistsError(f"{one} exists already: name another file with --out")
-    clips = clips_for(run, predictor, int8=int8, data=data)
-    with files.blaming(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".mvit-export-", dir=path.parent) as temporary:
+    clips = clips_for(run, predictor, int8=int8, data=data, least=batch or 0)
+    files.require_writable(path)
+    with files.blaming(path), TemporaryDirectory(prefix=".mvit-export-", dir=path.parent) as temporary:
         written = Path(temporary) / path.name
         if to == "transformers":
             expected, predict = transformers_folder.log_scores(predictor), transformers_folder.write(run, written)
         else:
-            program = graph.traced(predictor.model, predictor.preprocessing)
+            program = graph.traced(predictor.model, predictor.preprocessing, batch)
             description = json.dumps(describe(run), ensure_ascii=False)
-            expected, predict = predictor.logits, _WRITERS[to](program, description, written, clips.calibration)
-        found = compare(expected, predict, clips.judged)
+            expected, predict = predictor.logits, _WRITERS[to](program, description, written, clips.calibration, batch)
+        found = compare(expected, predict, clips.judged, (batch,) if batch else BATCHES)
         require(found, int8=int8)
         del predict  # before its file moves, which some systems forbid for one that is in use
         parts = list(written.iterdir()) if written.is_dir() else _files_of(written)
@@ -85,12 +98,12 @@ def export(run: Path, to: str, out: Path | None = None, *, int8: bool = False, d
     return f"{path} ({size / 1e6:.1f} MB) gives what the model gives, {clips.what}:\n{found}"
 
 
-def clips_for(run: Path, predictor: Predictor, *, int8: bool, data: Path | None) -> Clips:
+def clips_for(run: Path, predictor: Predictor, *, int8: bool, data: Path | None, least: int = 0) -> Clips:
     """Clips of a run's held-out videos, with ranges for int8 from those it learned from, or both of ``data``.
 
-    Raises ``ValueError`` where there are too few that can be read.
+    There are ``least`` or more where there are as many videos. Raises ``ValueError`` where too few can be read.
     """
-    want, ranges = CLIPS[int8], CALIBRATION if int8 else 0
+    want, ranges = max(CLIPS[int8], least), CALIBRATION if int8 else 0
     if data is not None:
         samples = _mixed(find_all(data, predictor.classes, several=predictor.scoring.multi_label))
         share = min(ranges, len(samples) // 2)
@@ -132,14 +145,18 @@ def _read(samples: Sequence[Sample], preprocessing: Preprocessing, want: int) ->
     return np.concatenate(kept) if kept else np.empty(0, np.float32), reasons[:2][-1]
 
 
-def _onnx(program: ExportedProgram, description: str, path: Path, calibration: np.ndarray) -> Predict:
+def _onnx(
+    program: ExportedProgram, description: str, path: Path, calibration: np.ndarray, batch: int | None
+) -> Predict:
     graph.write_onnx(program, description, path)
     if len(calibration):
-        quantise(path, path, calibration)
+        quantise(path, path, calibration, batch or 1)
     return onnx_file.load(path, threads=torch.get_num_threads()).logits
 
 
-def _openvino(program: ExportedProgram, description: str, path: Path, calibration: np.ndarray) -> Predict:
+def _openvino(
+    program: ExportedProgram, description: str, path: Path, calibration: np.ndarray, batch: int | None
+) -> Predict:
     openvino_file.library()  # before the long way there
     source = path.with_suffix(".onnx")
     graph.write_onnx(program, description, source)
@@ -148,18 +165,20 @@ def _openvino(program: ExportedProgram, description: str, path: Path, calibratio
     return openvino_file.load(path, threads=torch.get_num_threads()).logits
 
 
-def _torch(program: ExportedProgram, description: str, path: Path, calibration: np.ndarray) -> Predict:
+def _torch(
+    program: ExportedProgram, description: str, path: Path, calibration: np.ndarray, batch: int | None
+) -> Predict:
     graph.write_program(program, description, path)
     module = graph.opened(path)
 
     @torch.inference_mode()
     def predict(clips: np.ndarray) -> np.ndarray:
-        return module(torch.from_numpy(clips)).numpy()
+        return in_fixed_batches(lambda piece: module(torch.from_numpy(piece)).numpy(), clips, batch)
 
     return predict
 
 
-_WRITERS: dict[str, Callable[[ExportedProgram, str, Path, np.ndarray], Predict]] = {
+_WRITERS: dict[str, Callable[[ExportedProgram, str, Path, np.ndarray, int | None], Predict]] = {
     "onnx": _onnx,
     "openvino": _openvino,
     "torch": _torch,

@@ -1,6 +1,6 @@
 """A model as a graph that other programs run: traced by torch.export, and written as that, ONNX or OpenVINO's form.
 
-Traced on two clips: with one, torch takes the batch for a constant, and what comes of it takes one clip for ever.
+Traced on two clips, where any number is to be taken: with one, torch takes the batch for a constant.
 """
 
 import io
@@ -24,27 +24,30 @@ from mvit.weights.build import Model
 
 OPSET = 20
 """Of ONNX: the first with GELU as one operator, read by ONNX Runtime from 1.17 on and OpenVINO from 2024."""
+MOST_BYTES = 2**31
+"""Of ONNX: a message of protobuf is no larger."""
 MODEL_JSON = "model.json"
 """The name of the description inside a program of torch.export."""
 
 
 @torch.no_grad()
-def traced(model: Model, preprocessing: Preprocessing) -> ExportedProgram:
-    """The program of a model on the processor, for any number of clips of the size that it is evaluated at.
+def traced(model: Model, preprocessing: Preprocessing, batch: int | None = None) -> ExportedProgram:
+    """The program of a model on the processor, for clips of the size that it is evaluated at: any number, or a batch.
 
     Raises ``ValueError`` for another library's model that cannot be traced so.
     """
-    clips = torch.zeros(2, 3, preprocessing.sampling.frames, preprocessing.crop, preprocessing.crop)
+    clips = torch.zeros(batch or 2, 3, preprocessing.sampling.frames, preprocessing.crop, preprocessing.crop)
+    lengths = None if batch else ({0: Dim("batch", min=1)},)
     try:
         with quiet():
-            program = torch.export.export(model, (clips,), dynamic_shapes=({0: Dim("batch", min=1)},), strict=False)
+            program = torch.export.export(model, (clips,), dynamic_shapes=lengths, strict=False)
     except Exception as why:
         if not isinstance(model, Baseline):
             raise
         name = model.config.baseline
         raise ValueError(
-            f"{name} by {LIBRARIES[name]} cannot be exported: torch.export finds no program of it for any number of "
-            f"clips ({(str(why).strip().splitlines() or [type(why).__name__])[0]})"
+            f"{name} by {LIBRARIES[name]} cannot be exported: torch.export finds no program of it for "
+            f"{batch or 'any number of'} clips ({(str(why).strip().splitlines() or [type(why).__name__])[0]})"
         ) from why
     for part in program.graph_module.modules():
         for node in part.graph.nodes if isinstance(part, torch.fx.GraphModule) else ():
@@ -55,8 +58,9 @@ def traced(model: Model, preprocessing: Preprocessing) -> ExportedProgram:
 
 def write_program(program: ExportedProgram, description: str, path: Path) -> None:
     """Write a program of torch.export with a description inside, under ``MODEL_JSON``."""
-    with path.open("wb") as file:
-        torch.export.save(program, file, extra_files={MODEL_JSON: description})
+    whole = io.BytesIO()  # a writer of torch that finds the disk full takes the process down
+    torch.export.save(program, whole, extra_files={MODEL_JSON: description})
+    path.write_bytes(whole.getbuffer())
 
 
 def write_onnx(program: ExportedProgram, description: str, path: Path) -> None:
@@ -66,6 +70,11 @@ def write_onnx(program: ExportedProgram, description: str, path: Path) -> None:
         import onnxscript  # noqa: F401 (the exporter of torch needs it)
     except ImportError as missing:
         raise ValueError(f"to write ONNX files, onnx and onnxscript are needed: {EXTRA}") from missing
+    if (size := sum(tensor.nbytes for tensor in program.state_dict.values())) > MOST_BYTES:
+        raise ValueError(
+            f"the model has {size / 1e9:.1f} GB of weights, and an ONNX file holds {MOST_BYTES / 1e9:.1f} GB at most: "
+            "export it --to torch"
+        )
     with quiet():
         found = torch.onnx.export(
             program, input_names=["clips"], output_names=["logits"], opset_version=OPSET, dynamo=True, verbose=False
@@ -76,7 +85,9 @@ def write_onnx(program: ExportedProgram, description: str, path: Path) -> None:
         del node.metadata_props[:]  # how each came about, of no use to who runs it
     (clips,), (logits,) = proto.graph.input, proto.graph.output
     for entry in (clips, logits):
-        entry.type.tensor_type.shape.dim[0].dim_param = "batch"
+        length = entry.type.tensor_type.shape.dim[0]
+        if not length.HasField("dim_value"):
+            length.dim_param = "batch"
     onnx.helper.set_model_props(proto, {METADATA: description})
     path.write_bytes(proto.SerializeToString())
 

@@ -17,10 +17,10 @@ OPERATORS = ("MatMul", "Gemm", "Conv")
 
 
 class _Clips:
-    """Clips one by one, as ONNX Runtime asks for what it calibrates by."""
+    """Clips one by one, as ONNX Runtime asks for what it calibrates by, each as often as a batch takes."""
 
-    def __init__(self, clips: np.ndarray) -> None:
-        self.clips = clips
+    def __init__(self, clips: np.ndarray, batch: int) -> None:
+        self.clips, self.batch = clips, batch
         self.set_range(0, len(clips))
 
     def __len__(self) -> int:
@@ -31,14 +31,15 @@ class _Clips:
 
     def get_next(self) -> dict[str, Any] | None:
         place = next(self.left, None)
-        return None if place is None else {"clips": self.clips[place : place + 1]}
+        return None if place is None else {"clips": self.clips[[place] * self.batch]}
 
 
-def quantise(source: Path, target: Path, clips: np.ndarray) -> None:
+def quantise(source: Path, target: Path, clips: np.ndarray, batch: int = 1) -> None:
     """Write an ONNX file again with int8 weights and activations, whose ranges come from clips (N, 3, T, H, W).
 
-    Weights have a scale for each channel and seven of the eight bits: processors without VNNI would saturate, and
-    others give other scores. Ranges leave out the outermost 0.001 % of what an activation was.
+    The file takes ``batch`` clips at once, if not any number. Weights have a scale for each channel and seven of the
+    eight bits: processors without VNNI would saturate, and others give other scores. Ranges leave out the outermost
+    0.001 % of what an activation was.
     """
     try:
         import onnx
@@ -53,7 +54,7 @@ def quantise(source: Path, target: Path, clips: np.ndarray) -> None:
         quantization.quantize_static(
             prepared,
             target,
-            _Clips(clips),
+            _Clips(clips, batch),
             op_types_to_quantize=list(OPERATORS),
             per_channel=True,
             reduce_range=True,

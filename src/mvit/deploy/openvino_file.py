@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from mvit.data.resources import available_cores
-from mvit.deploy.described import METADATA, Described, from_metadata
+from mvit.deploy.described import METADATA, Described, from_metadata, in_fixed_batches
 from mvit.deploy.onnx_file import EXTRA
 
 
@@ -16,10 +16,15 @@ class OpenVinoClassifier(Described):
     """A file of OpenVINO, ready to score videos; made by ``load``."""
 
     compiled: Any
+    path: Path
 
     def logits(self, clips: np.ndarray) -> np.ndarray:
-        """Logits (N, classes) of normalised float32 clips (N, 3, T, H, W)."""
-        return self.compiled(np.ascontiguousarray(clips))[0]
+        """Logits (N, classes) of normalised float32 clips (N, 3, T, H, W), as many at once as the file takes."""
+        batch = _lengths(self.compiled.input(0))[0]
+        try:
+            return in_fixed_batches(lambda piece: self.compiled(np.ascontiguousarray(piece))[0], clips, batch)
+        except RuntimeError as why:
+            raise ValueError(f"{self.path} cannot be computed by OpenVINO: {_reason(why)}") from why
 
 
 def load(path: Path, *, threads: int | None = None) -> OpenVinoClassifier:
@@ -39,10 +44,13 @@ def load(path: Path, *, threads: int | None = None) -> OpenVinoClassifier:
         takes, gives = ([_lengths(port) for port in ports] for ports in (model.inputs, model.outputs))
         said = from_metadata(text, path, takes, gives)
         hints = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": threads or available_cores()}
-        return OpenVinoClassifier(compiled=core.compile_model(model, "CPU", hints), **said)
+        return OpenVinoClassifier(compiled=core.compile_model(model, "CPU", hints), path=path, **said)
     except RuntimeError as why:
-        first = str(why).strip().splitlines()[-1]
-        raise ValueError(f"{path} is no model that OpenVINO reads: {first}") from why
+        raise ValueError(f"{path} is no model that OpenVINO reads: {_reason(why)}") from why
+
+
+def _reason(why: RuntimeError) -> str:
+    return (str(why).strip().splitlines() or [type(why).__name__])[-1]
 
 
 def library() -> Any:

@@ -1,6 +1,7 @@
 """A video with what a model said of it written into the pictures, as an MP4 of any length."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -39,44 +40,63 @@ def captioned(picture: np.ndarray, caption: str) -> np.ndarray:
     return np.asarray(page)
 
 
+def enlarged(picture: np.ndarray) -> np.ndarray:
+    """A picture in which words can be read, as it is where it is large enough."""
+    height, width = picture.shape[:2]
+    short = min(height, width)
+    if (side := drawn_side(short)) <= short:
+        return picture
+    page = Image.fromarray(np.ascontiguousarray(picture))
+    return np.asarray(page.resize((width * side // short, height * side // short), Image.Resampling.BILINEAR))
+
+
 class Overlay:
     """An MP4 that pictures with a caption are added to; a context manager, which leaves no file where it fails.
 
-    Pictures keep their times. There is no sound.
+    Errors of the kinds in ``keep`` are no failure of the file: it ends there, whole. Pictures keep their times. There
+    is no sound, and no file without a picture.
     """
 
-    def __init__(self, out: Path, fps: float) -> None:
-        self._replacing = files.replacing(out)
-        self._rate = Fraction(fps).limit_denominator(1001)
+    def __init__(self, out: Path, fps: float, keep: tuple[type[BaseException], ...] = ()) -> None:
+        self._out, self._keep = out, keep
+        self._rate = max(Fraction(fps).limit_denominator(1001), Fraction(1))  # the encoder's idea; times say when
+        self._open = ExitStack()
         self._container: Any = None
         self._stream: Any = None
+        self._last = -1
+        self.written = False
+        """Whether the file is there, whole."""
 
     def add(self, seconds: float, picture: np.ndarray, caption: str) -> None:
         """A picture, uint8 (H, W, 3), shown from `seconds` on, which is later than the one before."""
-        page = captioned(picture, caption)
+        page = captioned(enlarged(picture), caption)
         if self._stream is None:
-            self._stream = self._container.add_stream("libx264", rate=self._rate, options={"preset": "veryfast"})
-            self._stream.height, self._stream.width = page.shape[:2]
-            self._stream.pix_fmt = "yuv420p"
-            self._stream.codec_context.time_base = Fraction(1, _TICKS)
+            self._stream = self._begin(*page.shape[:2])
         frame = av.VideoFrame.from_ndarray(page, format="rgb24")
-        frame.pts, frame.time_base = round(seconds * _TICKS), Fraction(1, _TICKS)
+        self._last = max(round(seconds * _TICKS), self._last + 1)
+        frame.pts, frame.time_base = self._last, Fraction(1, _TICKS)
         self._container.mux(self._stream.encode(frame))
 
+    def _begin(self, height: int, width: int) -> Any:
+        part = self._open.enter_context(files.replacing(self._out))
+        self._container = self._open.enter_context(av.open(str(part), "w", format="mp4"))
+        stream = self._container.add_stream("libx264", rate=self._rate, options={"preset": "veryfast"})
+        stream.height, stream.width, stream.pix_fmt = height, width, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, _TICKS)
+        self._open.callback(lambda: self._container.mux(stream.encode(None)))
+        return stream
+
     def __enter__(self) -> Self:
-        part = self._replacing.__enter__()
-        self._container = av.open(str(part), "w", format="mp4")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            if self._stream is not None:
-                self._container.mux(self._stream.encode(None))
-            self._container.close()
-        finally:
-            self._replacing.__exit__(kind, error, trace)
+        if error is None or isinstance(error, self._keep):
+            self._open.close()
+            self.written = self._stream is not None
+        else:
+            self._open.__exit__(kind, error, trace)
 
 
 def draw(video: Video, out: Path, caption: Callable[[float], str], until: float | None = None) -> None:

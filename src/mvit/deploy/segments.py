@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from mvit import files
-from mvit.deploy.answers import Classifier, protocol
+from mvit.deploy.answers import protocol
+from mvit.deploy.described import Described
 from mvit.deploy.windows import Scored, Sweep, Windowing
 
 
@@ -144,7 +145,12 @@ def _vtt(found: Sequence[Segment], about: dict[str, Any]) -> str:
 
 
 def _line(segment: Segment) -> str:
-    return f"{' '.join(segment.label.split())} {segment.score:.0%}"
+    return worded(segment.label, segment.score)
+
+
+def worded(label: str, score: float) -> str:
+    """A class with its score, on one line."""
+    return f"{' '.join(label.split())} {score:.0%}"
 
 
 def _escaped(text: str) -> str:
@@ -160,7 +166,7 @@ WRITERS: dict[str, Callable[[Sequence[Segment], dict[str, Any]], str]] = {
 """By the ending of the file."""
 
 
-def about(model: Classifier, video: Path, windowing: Windowing, hysteresis: Hysteresis, sweep: Sweep) -> dict[str, Any]:
+def about(model: Described, video: Path, windowing: Windowing, hysteresis: Hysteresis, sweep: Sweep) -> dict[str, Any]:
     """How segments came to be, as JSON holds it beside them."""
     return {
         "video": str(video),
@@ -176,6 +182,14 @@ def about(model: Classifier, video: Path, windowing: Windowing, hysteresis: Hyst
 
 def _finest(windowing: Windowing) -> str:
     return f"by the stride of {windowing.stride_seconds:g} s"
+
+
+def require_writable(paths: Sequence[Path]) -> None:
+    """Raise ``ValueError`` for a file whose ending says nothing, ``OSError`` for a place where no file can be."""
+    for path in paths:
+        if path.suffix.lower() not in WRITERS:
+            raise ValueError(f"{path} ends in none of {', '.join(WRITERS)}: the ending says what is written")
+        files.require_writable(path)
 
 
 def write(found: Sequence[Segment], path: Path, about: dict[str, Any]) -> None:

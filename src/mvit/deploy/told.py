@@ -3,13 +3,16 @@
 import csv
 import io
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from mvit import files
 from mvit.data.samples import Sample
 from mvit.deploy.answers import Answer
+from mvit.distributed.lock import lock
 
 HEADER = ("video", "predicted", "views", "error")
 LINES = ".jsonl"
@@ -48,20 +51,39 @@ def row(cells: Sequence[object]) -> str:
     return line.getvalue()
 
 
-def done_before(file: Path, facts: Mapping[str, Any]) -> set[str]:
-    """The videos that a file of ``as_json`` lines has an answer to, none if it is not there.
+@contextmanager
+def into_lines(
+    file: Path, samples: Sequence[Sample], facts: Mapping[str, Any]
+) -> Iterator[tuple[list[Sample], Callable[[Answer], None]]]:
+    """What has no line yet in a file of ``as_json``, and what to call with each answer; nobody else may write there.
 
     A last line that was cut short is taken off it. Raises ``ValueError`` for a file of something else, or of another
-    model or protocol.
+    model or protocol, and where another process holds it.
     """
-    if not file.is_file():
+    files.require_writable(file)
+    with files.blaming(file):
+        lines = file.open("ab", buffering=0)  # what the disk has no room for is said at once, and not again at the end
+    with lines:
+        lock(lines, file)
+
+        def write(answer: Answer) -> None:
+            left = memoryview(f"{as_json(answer, facts)}\n".encode("utf-8", "surrogateescape"))
+            with files.blaming(file):
+                while left:
+                    left = left[lines.write(left) :]
+
+        yield remaining(samples, _done_before(file, facts)), write
+
+
+def _done_before(file: Path, facts: Mapping[str, Any]) -> set[str]:
+    if not file.is_file():  # a pipe, say
         return set()
     text = file.read_bytes()
     whole = text[: text.rfind(b"\n") + 1]
     done = set()
     for number, line in enumerate(whole.splitlines(), start=1):
         try:
-            said = json.loads(line)
+            said = json.loads(line.decode("utf-8", "surrogateescape"))  # names of files may be any bytes
             done.add(said["video"])
         except (ValueError, KeyError, TypeError) as why:
             raise ValueError(
@@ -80,8 +102,20 @@ def done_before(file: Path, facts: Mapping[str, Any]) -> set[str]:
 
 
 def remaining(samples: Sequence[Sample], done: Collection[str]) -> list[Sample]:
-    """Those whose answers are not there yet."""
-    return [sample for sample in samples if str(sample.id) not in done]
+    """Those whose answers are not there yet, each once."""
+    once = {str(sample.id): sample for sample in samples}
+    return [sample for name, sample in once.items() if name not in done]
+
+
+def require_unicode(samples: Sequence[Sample]) -> None:
+    """Raise ``ValueError`` for a video whose name Parquet cannot hold."""
+    for sample in samples:
+        try:
+            str(sample.id).encode()
+        except UnicodeEncodeError as why:
+            raise ValueError(
+                f"the name {str(sample.id)!r} is no UTF-8, as Parquet wants it: rename the file, or write another form"
+            ) from why
 
 
 def arrow() -> Any:

@@ -3,14 +3,15 @@
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from threading import Condition, Event, Thread
 
 import numpy as np
 
 from mvit.data.sampling import ROUNDING, Part, test_indices
-from mvit.deploy.answers import Classifier
+from mvit.deploy.described import Described
+from mvit.deploy.segments import worded
 from mvit.deploy.sources import Frame, Source
 from mvit.deploy.windows import Windowing, score
 
@@ -124,18 +125,21 @@ class Label:
 class Watch:
     """The labels of a source's windows, as they come; iterated over once.
 
-    A thread decodes; whoever iterates classifies. `say` is told what the user should know.
+    A thread decodes; whoever iterates classifies. `say` is told what the user should know. `draw` is given every frame
+    that comes, by that thread: its seconds, its picture, and the label that is known by then, or nothing.
     """
 
     def __init__(
         self,
-        model: Classifier,
+        model: Described,
         source: Source,
         windowing: Windowing,
         say: Callable[[str], None],
         clock: Callable[[], float] = time.monotonic,
+        draw: Callable[[float, np.ndarray, str], None] | None = None,
     ) -> None:
         self._model, self._source, self._windowing, self._say, self._clock = model, source, windowing, say, clock
+        self._draw, self._caption = draw, ""
         self._buffer = Buffer(windowing)
         self._changed, self._stop = Condition(), Event()
         self._over = False
@@ -143,7 +147,7 @@ class Watch:
         self._latency_sum = self._latency_most = 0.0
         self.labelled, self.end_seconds = 0, 0.0
 
-    def __iter__(self) -> Iterator[Label]:
+    def __iter__(self) -> Generator[Label]:
         """Raises what the source does, once the windows before are labelled, and ValueError as `Buffer.add` does."""
         self._warm_up()
         thread = Thread(target=self._feed, name="decode", daemon=True)
@@ -200,6 +204,8 @@ class Watch:
                 with self._changed:
                     self._buffer.add(frame)
                     self._changed.notify()
+                if self._draw is not None:
+                    self._draw(frame.seconds, frame.picture, self._caption)
         except Exception as error:
             self._error = error
         finally:
@@ -219,7 +225,7 @@ class Watch:
         self.end_seconds = cut.part.end or 0.0
         self._latency_sum += latency
         self._latency_most = max(self._latency_most, latency)
-        return Label(
+        found = Label(
             part=cut.part,
             label=self._model.classes[top],
             score=float(scores[top]),
@@ -227,3 +233,5 @@ class Watch:
             latency_seconds=latency,
             skipped=skipped,
         )
+        self._caption = worded(found.label, found.score)
+        return found

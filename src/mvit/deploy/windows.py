@@ -9,9 +9,12 @@ import numpy as np
 from mvit.data.sampling import ROUNDING, ClipSampling, Part, test_indices
 from mvit.data.video import UnreadableVideo, Video
 from mvit.data.views import Preprocessing, views_of
-from mvit.deploy.answers import Classifier
+from mvit.deploy.described import Described
 from mvit.evaluation.evaluate import checked
 from mvit.evaluation.scoring import score_views
+
+MOST_WINDOWS = 2**19
+"""Of one video: three days at a stride of half a second."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +37,17 @@ class Windowing:
         return f"windows of {self.window_seconds:g} s every {self.stride_seconds:g} s"
 
     def over(self, duration_seconds: float) -> list[Part]:
-        """The windows of a video; where the last does not end with it, one more that does; of a short one all of it."""
+        """The windows of a video; where the last does not end with it, one more that does; of a short one all of it.
+
+        Raises ValueError for more than ``MOST_WINDOWS``.
+        """
         left = duration_seconds - self.window_seconds
         if left <= ROUNDING:
             return [Part(0, duration_seconds)]
+        if self.at_most(duration_seconds) > MOST_WINDOWS:
+            raise ValueError(
+                f"{duration_seconds:,.0f} s in {self} are more than {MOST_WINDOWS:,} windows: give a longer --stride"
+            )
         starts = [n * self.stride_seconds for n in range(self._whole(left))]
         if left - starts[-1] > ROUNDING:
             starts.append(left)
@@ -59,7 +69,7 @@ class Scored:
     scores: np.ndarray
 
 
-def scored(model: Classifier, video: Video, parts: Sequence[Part]) -> Iterator[Scored]:
+def scored(model: Described, video: Video, parts: Sequence[Part]) -> Iterator[Scored]:
     """Each window of a video with its scores: those that a prediction of a file cut to it gives.
 
     Raises what `pictures` does.
@@ -96,7 +106,7 @@ def pictures(video: Video, parts: Sequence[Part], preprocessing: Preprocessing, 
 class Sweep:
     """The windows of a video from its beginning to its end, or to where its data are damaged."""
 
-    def __init__(self, model: Classifier, video: Video, windowing: Windowing) -> None:
+    def __init__(self, model: Described, video: Video, windowing: Windowing) -> None:
         self.parts = windowing.over(video.duration_seconds)
         self.done, self.end_seconds = 0, 0.0
         """Windows that came so far, and the end of the last."""
@@ -117,7 +127,7 @@ class Sweep:
             self.damage = error
 
 
-def score(model: Classifier, shown: np.ndarray) -> np.ndarray:
+def score(model: Described, shown: np.ndarray) -> np.ndarray:
     """The score of every class, float64 (classes,), in a window's clips of frames, uint8 (clips, T, H, W, 3)."""
     views = views_of(shown, model.preprocessing, model.views[1])
     return checked(score_views(model.logits, views, model.scoring), model.classes)

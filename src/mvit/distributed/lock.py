@@ -1,4 +1,4 @@
-"""One process at a time in a run folder: a lock that the system takes from whoever holds it when that process ends."""
+"""One process at a time in a folder or a file: a lock that the system takes from its holder when that process ends."""
 
 import json
 import os
@@ -6,24 +6,25 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
 
 from mvit import files
 
 try:
     import fcntl
-except ImportError:  # Windows has none, and no run folder is locked there
+except ImportError:  # Windows has none, and nothing is locked there
     fcntl = None
 
 LOCK = "lock"
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold a run folder, which is made for it if need be, and gone again if nothing else came into it.
+def locked(folder: Path, name: str = LOCK) -> Iterator[None]:
+    """Hold a folder by a file in it; it is made for it if need be, and gone again if nothing else came into it.
 
     Raises ``ValueError`` that names the process which holds it.
     """
-    path = folder / LOCK
+    path = folder / name
     if fcntl is None:
         yield
         return
@@ -40,6 +41,19 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(handle)
         if made and folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
+
+
+def lock(file: IO[bytes], path: Path) -> None:
+    """Hold an open file until it is closed; raises ``ValueError`` where another process does."""
+    if fcntl is None:
+        return
+    with files.blaming(path):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(
+                f"{path} is in use by another process: wait for it to end, or name another file with --out"
+            ) from None
 
 
 def _taken(path: Path) -> int:
