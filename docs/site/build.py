@@ -38,11 +38,18 @@ def lay_out(pages: Path) -> None:
             path.unlink()
     for path in pages.rglob("*.md"):
         text = path.read_text(encoding="utf-8")
-        linked = re.sub(r"(\]\((?:[^)]*examples/|(?!https?:)[^)/]*)[^)/]+\.(?:py|sh))\)", r"\1.md)", text)
-        path.write_text(linked, encoding="utf-8")
+        for link in set(re.findall(r"\]\(([^):#]+)\)", text)):
+            if (path.parent / f"{link}.md").exists():
+                text = text.replace(f"]({link})", f"]({link}.md)")
+        # In a table a bar in code is escaped, which Zensical's Markdown shows as it is written, and others do not.
+        path.write_text(re.sub(r"`([^`\n]*\\\|[^`\n]*)`", _code, text), encoding="utf-8")
     (pages / "reference").mkdir()
     (pages / "reference/commands.md").write_text(reference.commands(), encoding="utf-8")
     (pages / "reference/api.md").write_text(reference.api(), encoding="utf-8")
+
+
+def _code(span: re.Match[str]) -> str:
+    return "<code>" + reference.cell(span[1].replace("\\|", "|")) + "</code>"
 
 
 def main(out: Path) -> int:

@@ -1,6 +1,7 @@
 """The reference of the site, written from the code: what each command's help says, and the public names of Python."""
 
 import ast
+import html
 import io
 import os
 import re
@@ -74,6 +75,11 @@ user's are `ValueError`, in one sentence; the page of [errors](../docs/errors.md
 """
 
 
+def cell(text: str) -> str:
+    """Text in a table as HTML, where a bar is a bar."""
+    return html.escape(text, quote=False).replace("|", "&#124;")
+
+
 def commands() -> str:
     """A page with the help of every command: its usage as it is printed, its arguments and options as tables."""
     columns = os.environ.get("COLUMNS")
@@ -98,9 +104,9 @@ def _help(name: str) -> str:
         elif re.fullmatch(r" -+", lines[min(number + 1, len(lines) - 1)]):
             text += [f"| {line.strip()} | |", "|---|---|"]
         elif entry := re.fullmatch(r"  (\S.*?)(?:  +(.*))?", line):
-            text += [f"| `{entry[1]}` | {entry[2] or ''} |"]
+            text += [f'| <code class="option">{cell(entry[1])}</code> | {cell(entry[2] or "")} |']
         elif line.startswith("    "):
-            text[-1] = f"{text[-1].removesuffix('|')}{line.strip()} |"
+            text[-1] = f"{text[-1].removesuffix('|')}{cell(line.strip())} |"
         elif not re.fullmatch(r" -+", line):
             text += [line]
     return "\n".join(text) + "\n"
