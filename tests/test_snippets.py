@@ -47,6 +47,14 @@ NOT_RUN = {
     "mvit export RUN --int8": "takes a minute: tests/deploy/test_export.py writes all forms",
     "mvit export RUN --to openvino": "as the line above",
     "mvit export RUN --to torch": "as the line above",
+    **dict.fromkeys(
+        (
+            "mvit push RUN OWNER/NAME --dry-run --licence apache-2.0",
+            "mvit push RUN OWNER/NAME --licence apache-2.0",
+            "mvit pull OWNER/NAME",
+        ),
+        "asks a hub: tests/sharing is one",
+    ),
     "mvit watch RUN /dev/video0": "needs a camera: tests/cli/test_live.py makes one",
     "mvit watch RUN rtsp://user:password@camera/stream --json": "needs a camera",
     "mvit fetch mvit_b_16x4 k400 --out k400": "downloads: tests/weights/test_published.py serves the file itself",
@@ -64,9 +72,19 @@ NOT_RUN = {
 }
 """Their words are still put to the command line, and settings to the recipe."""
 
-SLOW = {"export.md", "models.md", "trust.md"}
+SLOW = {"export.md", "models.md", "share.md", "trust.md"}
 """They export, write checkpoints of 150 MB, or measure speed and memory."""
 
+NEEDED = {
+    "export.md": {"export": ("onnx", "onnxscript", "onnxruntime")},
+    "share.md": {"baselines": ("transformers",)},
+}
+
+IN_PYTHON = {
+    "mvit_b_16x4": "mvit_test_4x32",
+    "PATH_OF_A_CHECKOUT": str(ROOT),
+    'FOLDER", trust': 'RUN/transformers", trust',
+}
 STANDS_FOR = {
     "VIDEO": "clip.mp4",
     "VIDEO...": "clip.mp4",
@@ -212,7 +230,7 @@ def world(tmp_path_factory) -> Path:
     deeper = "model.depths=[2,2] model.heads=[2,2] data.spacing=2 model.stride_kv=[[1,2,2],[1,1,1]]"
     train = ["train", f"{data}", "--out", f"{root / 'RUN'}", *SMALL, *deeper.split()]
     assert cli.main(train) == 0
-    for name in ("YOUR_FOLDER-1", "OTHER-1", "a-1"):
+    for name in ("YOUR_FOLDER-1", "OTHER-1", "a-1", "NAME"):
         shutil.copytree(root / "RUN", root / "runs" / name)
     return root
 
@@ -271,9 +289,9 @@ def run(words: list[str]) -> None:
     ],
 )
 def test_the_blocks_of_a_page_run(document: Path, world, tmp_path, monkeypatch, library, capsys):
-    if document.name == "export.md":
-        for module in ("onnx", "onnxscript", "onnxruntime"):
-            library(module, "export")
+    for extra, modules in NEEDED.get(document.name, {}).items():
+        for module in modules:
+            library(module, extra)
     here = tmp_path / "here"
     shutil.copytree(world, here)
     monkeypatch.chdir(here)
@@ -282,7 +300,9 @@ def test_the_blocks_of_a_page_run(document: Path, world, tmp_path, monkeypatch, 
     for block in blocks(document):
         where = f"{document.name}:{block.line}"
         if block.language == "python":
-            program = block.text if document.name in SLOW else block.text.replace("mvit_b_16x4", "mvit_test_4x32")
+            program = block.text
+            for name, stands_for in IN_PYTHON.items() if document.name != "models.md" else ():
+                program = program.replace(name, stands_for)
             code = compile(program, where, "exec")
             if ".cuda()" not in program:  # nobody has a GPU here
                 exec(code, names)
