@@ -41,6 +41,8 @@ NOT_RUN = {
     "mvit train DATA --model video_swin --recipe study": "builds another library's model: tests/training has it",
     "mvit train DATA --model timesformer --recipe study model.width=192 model.heads=[6]": "as the line above",
     "mvit ablate DATA --study positions pooling --seeds 5 --probe": "thirty runs: tests/studies has a few",
+    "mvit ablate DATA --study multiscale --only columnar": "as the line above",
+    "mvit ablate DATA --study multiscale --match time": "as the line above",
     "mvit ablate DATA --study factorial --recipe FILE --out runs/factorial data.frames=16": "as the line above",
     "mvit ablate DATA --study controls --pretrain OTHER --rates 5e-4 1e-3 2e-3": "as the line above",
     "mvit bench data DATA --recipe gestures --workers 4": "measures for a minute: tests/cli/test_bench.py is shorter",
