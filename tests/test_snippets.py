@@ -35,6 +35,14 @@ NOT_RUN = {
     "mvit predict RUN videos/ --out answers --ray": "starts a cluster: tests/cli/test_predict.py does",
     "mvit embed RUN videos/ --of clip --out all.parquet": "needs an extra: tests/cli/test_embed.py has it",
     "mvit train DATA --out RUN --tensorboard": "needs an extra: tests/training/test_events.py has it",
+    **dict.fromkeys(
+        (
+            "mvit serve runs/gestures-1",
+            "mvit serve model.onnx --port 9000",
+            "curl -H content-type: video/mp4 --data-binary @clip.mp4 http://127.0.0.1:8000/predict?top=5",
+        ),
+        "serves until it is stopped: tests/serving asks it",
+    ),
     "tensorboard --logdir RUN": "serves until it is stopped",
     "mvit train DATA --memory 16GB": "is for models that need as much: tests/training/test_memory.py plans it",
     "mvit train K400 --recipe kinetics_mvit_b_16x4": "takes days on eight GPUs",
@@ -73,6 +81,9 @@ NOT_RUN = {
     ),
 }
 """Their words are still put to the command line, and settings to the recipe."""
+
+NOT_HERE = (".cuda()", "http://127.0.0.1:8000")
+"""Python that names a GPU, or a server that somebody has started, is compiled and no more."""
 
 SLOW = {"export.md", "models.md", "share.md", "trust.md"}
 """They export, write checkpoints of 150 MB, or measure speed and memory."""
@@ -306,7 +317,7 @@ def test_the_blocks_of_a_page_run(document: Path, world, tmp_path, monkeypatch, 
             for name, stands_for in IN_PYTHON.items() if document.name != "models.md" else ():
                 program = program.replace(name, stands_for)
             code = compile(program, where, "exec")
-            if ".cuda()" not in program:  # nobody has a GPU here
+            if not any(there in program for there in NOT_HERE):
                 exec(code, names)
         elif block.language == "sh":
             for words in lines(block):
