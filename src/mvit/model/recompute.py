@@ -24,7 +24,8 @@ def autocast_of(device: str) -> AbstractContextManager[object]:
     if device not in AUTOCASTS:
         return nullcontext()
     dtype = torch.get_autocast_dtype(device)
-    return torch.autocast(device, dtype=dtype, enabled=torch.is_autocast_enabled(device))
+    # Without the cache: torch 2.10 finds weights there that were cast without gradients.
+    return torch.autocast(device, dtype=dtype, enabled=torch.is_autocast_enabled(device), cache_enabled=False)
 
 
 def checkpointed(function: Callable[[Tensor, Triple], Any], x: Tensor, grid: Triple) -> Any:
