@@ -65,8 +65,17 @@ NOT_RUN = {
         ),
         "asks a hub: tests/sharing is one",
     ),
+    **dict.fromkeys(
+        (
+            "mvit train gestures/train.csv --val gestures/val.csv --recipe gestures",
+            "mvit predict runs/train-1 VIDEO",
+            "mvit export runs/train-1",
+            "mvit predict runs/train-1/model.onnx VIDEO",
+        ),
+        "trains for an hour, on data that is not in the repository",
+    ),
     "mvit watch RUN /dev/video0": "needs a camera: tests/cli/test_live.py makes one",
-    "mvit watch RUN rtsp://user:password@camera/stream --json": "needs a camera",
+    "mvit watch RUN rtsp://user:password@camera/stream --json --overlay seen.mp4": "needs a camera",
     "mvit fetch mvit_b_16x4 k400 --out k400": "downloads: tests/weights/test_published.py serves the file itself",
     "mvit evaluate k400 KINETICS400/val": "is of what the line above downloads",
     "mvit train YOUR_FOLDER --model mvit_b_16x4 --weights k400": "downloads, and is for a GPU",
