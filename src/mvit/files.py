@@ -74,5 +74,5 @@ def _said_by_the_system(error: BaseException) -> tuple[int, str] | None:
         return None if error.errno is None else (error.errno, error.strerror or os.strerror(error.errno))
     if isinstance(error, RuntimeError) and error.__context__ is not None:
         return _said_by_the_system(error.__context__)
-    found = re.search(r"\(os error (\d+)\)", str(error))
+    found = re.search(r"(?:\(os error |Os \{ code: )(\d+)", str(error))  # the second is safetensors 0.5's
     return (int(found[1]), os.strerror(int(found[1]))) if found else None

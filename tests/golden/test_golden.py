@@ -21,6 +21,9 @@ Where torch has neither, it resizes uint8 pictures in floats and rounds some lev
 (ATEN_CPU_CAPABILITY=default). A learning rate that is larger by a
 thousandth moves the curve by 4.2e-4, seen from the third step on."""
 
+OLD_DRAWS = [-0.0089565, 0.6935495]
+"""What torch 2.10 draws by trunc_normal_, where weights start, at seed 0; -1.1258, -1.1524 where the file was made."""
+
 Run = tuple[dict[str, Any], Path]
 
 
@@ -37,6 +40,10 @@ def run(tmp_path_factory: pytest.TempPathFactory, videos: Path) -> Run:
 
 def test_the_curve_is_that_of_the_file(run: Run):
     golden = json.loads(curve.CURVE.read_text(encoding="utf-8"))
+    torch.manual_seed(0)
+    drawn = torch.nn.init.trunc_normal_(torch.empty(16))[:2].tolist()
+    if torch.torch_version.TorchVersion(torch.__version__) < "2.11" and drawn == pytest.approx(OLD_DRAWS, abs=1e-6):
+        pytest.skip(f"torch {torch.__version__} draws other numbers for weights to start from than the file's")
     tolerance = TOLERANCE if torch.backends.cpu.get_cpu_capability() in VECTORISED else TOLERANCE_ELSEWHERE
     distances = curve.distances(run[0], golden)
     assert max(distances) < tolerance, (

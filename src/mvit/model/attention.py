@@ -18,6 +18,7 @@ from mvit.model.config import BlockConfig, PoolConfig, Pooling, Triple
 from mvit.model.depthwise import depthwise_conv3d
 from mvit.model.kernels import serve
 from mvit.model.kernels.pooling import pool_and_norm
+from mvit.model.recompute import AUTOCASTS
 from mvit.model.relative import RelativePositions
 
 NORM_EPS = 1e-6
@@ -75,7 +76,7 @@ class TokenPool(nn.Module):
 
 def without_autocast(device: str) -> AbstractContextManager[object]:
     """What stands inside computes in the type of its tensors."""
-    return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
+    return torch.autocast(device, enabled=False) if device in AUTOCASTS else nullcontext()
 
 
 def split_class_token(x: Tensor, class_token: bool) -> tuple[Tensor | None, Tensor]:

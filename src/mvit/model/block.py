@@ -13,7 +13,7 @@ from mvit.model.attention import NORM_EPS, MultiscaleAttention, join_class_token
 from mvit.model.config import MLP_RATIO, BlockConfig, Triple
 from mvit.model.kernels import serve
 from mvit.model.kernels.norm import add_and_norm, norm
-from mvit.model.recompute import recomputed
+from mvit.model.recompute import AUTOCASTS, recomputed
 from mvit.model.windows import MergeConfig
 
 
@@ -42,7 +42,7 @@ class Norm(nn.LayerNorm):
 def _autocast_to(x: Tensor) -> torch.dtype | None:
     """What autocast, where it is on, has linear layers read in place of a tensor; float64 it leaves alone."""
     device = x.device.type
-    if x.dtype == torch.float64 or not torch.amp.is_autocast_available(device):
+    if x.dtype == torch.float64 or device not in AUTOCASTS:
         return None
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
 

@@ -15,13 +15,17 @@ from torch.utils.checkpoint import checkpoint
 
 from mvit.model.config import Triple
 
+AUTOCASTS = tuple(device for device in ("cpu", "cuda", "mps", "xpu") if torch.amp.is_autocast_available(device))
+"""Types of device that have an autocast: asked once, since torch 2.10 compiles no function that asks."""
+
 
 def autocast_of(device: str) -> AbstractContextManager[object]:
     """Autocast as it is set now for a type of device, to be entered again in the backward pass."""
-    if not torch.amp.is_autocast_available(device):
+    if device not in AUTOCASTS:
         return nullcontext()
     dtype = torch.get_autocast_dtype(device)
-    return torch.autocast(device, dtype=dtype, enabled=torch.is_autocast_enabled(device))
+    # Without the cache: torch 2.10 finds weights there that were cast without gradients.
+    return torch.autocast(device, dtype=dtype, enabled=torch.is_autocast_enabled(device), cache_enabled=False)
 
 
 def checkpointed(function: Callable[[Tensor, Triple], Any], x: Tensor, grid: Triple) -> Any:

@@ -88,10 +88,11 @@ def input_backward(
         at = (sample * pooled_tokens * heads + head)[:, None] * D + channel[None, :]
         mask = ((row < rows) & (token == 0))[:, None] & inside
         grad += tl.load(grad_pooled_ptr + at, mask=mask, other=0)
+    COLUMNS: tl.constexpr = KERNEL[2]  # Triton 3.6 takes no entry of a tuple for a constant
     for plane in range(KERNEL[0] * KERNEL[1]):
         t = place // W // H + PADDING[0] - plane // KERNEL[1]  # where the window begins, if it is one
         h = place // W % H + PADDING[1] - plane % KERNEL[1]
-        for column in tl.static_range(KERNEL[2]):
+        for column in tl.static_range(COLUMNS):
             w = place % W + PADDING[2] - column
             is_window = (t >= 0) & (h >= 0) & (w >= 0)
             is_window &= (t % STRIDE[0] == 0) & (h % STRIDE[1] == 0) & (w % STRIDE[2] == 0)
@@ -158,11 +159,12 @@ def _pooled(
     pooled = tl.zeros((ROWS, BLOCK), weight_ptr.dtype.element_ty)
     if CLASS:
         pooled += tl.load(start, mask=((row < rows) & (token == 0))[:, None] & inside, other=0).to(pooled.dtype)
+    COLUMNS: tl.constexpr = KERNEL[2]  # Triton 3.6 takes no entry of a tuple for a constant
     for plane in range(KERNEL[0] * KERNEL[1]):
         t = window // OW // OH * STRIDE[0] - PADDING[0] + plane // KERNEL[1]
         h = window // OW % OH * STRIDE[1] - PADDING[1] + plane % KERNEL[1]
         in_plane = in_grid & (t >= 0) & (t < T) & (h >= 0) & (h < H)
-        for column in tl.static_range(KERNEL[2]):
+        for column in tl.static_range(COLUMNS):
             w = window % OW * STRIDE[2] - PADDING[2] + column
             place = (CLASS + (t * H + h) * W + w).to(tl.int64)
             mask = (in_plane & (w >= 0) & (w < W))[:, None] & inside
