@@ -251,6 +251,10 @@ def test_no_code_and_no_pickle_is_fetched(hub, run, tmp_path):
         ({"widths": [2**22, 2**23]}, "does not fit the model that it seems to be"),
         ({"views": [10**6, 3]}, "asks for .* numbers of one video"),
         ({"views": "many"}, "is damaged"),
+        ({"views": [float("inf"), 1]}, "is damaged"),
+        ({"views": [1, 2]}, "crops 1 or 3"),
+        ({"widths": [2**31, 2**32]}, "no tensor can be as large"),
+        ({"clip": [10**30, 32, 32]}, "no tensor can be as large"),
         ({"preprocessing": {}}, "is damaged"),
         ({"format": 99}, "has format 99"),
     ],
@@ -262,6 +266,12 @@ def test_what_a_stranger_describes_is_looked_at(hub, run, tmp_path, changes, sai
     assert re.search(said, line), line
     assert ".mvit-pull" not in line
     assert {path.name for path in tmp_path.iterdir()} == {"run", "cache"}
+
+
+def test_a_description_that_nests_without_end(hub, run, tmp_path, capsys):
+    hub.put("them/model", strangers(hub, run) | {"model.json": b"[" * 10**6})
+    assert pulled(tmp_path / "it", repository="them/model") == 2
+    assert "them/model/model.json is not JSON" in capsys.readouterr().err
 
 
 def test_sizes_are_looked_at_before_anything_is_fetched(hub, run, tmp_path, capsys, monkeypatch):
