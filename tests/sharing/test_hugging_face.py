@@ -215,6 +215,23 @@ def test_a_model_that_is_not_whole_is_not_sent(hub, run, capsys):
     assert hub.requests == []
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("result.json", "{}"),
+        ("result.json", '{"a": ' + "[" * 100_000),
+        ("probe.json", "{}"),
+        ("run.json", '{"environment": 3}'),
+    ],
+    ids=["no result", "deep", "no probe", "no run"],
+)
+def test_files_that_others_wrote_are_no_fault(hub, run, name, content, capsys):
+    (run / name).write_text(content)
+    assert cli.main(["push", str(run), MINE, "--dry-run"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search("files that no command here wrote|is damaged", line), line
+
+
 @pytest.mark.parametrize("name", ["model", "a/b/c", "/x", "me/", "../up", "me/na me", "https://hub/me/x"])
 def test_names_that_are_none(hub, name, tmp_path, capsys):
     assert pulled(tmp_path / "no", repository=name) == 2
