@@ -100,6 +100,8 @@ def test_a_file_of_answers_is_gone_on_with(run, videos, mvit, tmp_path, refused)
     (tmp_path / "letter.jsonl").write_text("Dear all\n")
     assert "something else than predictions" in refused("predict", run, videos, "--out", tmp_path / "letter.jsonl")
     assert (tmp_path / "letter.jsonl").read_text() == "Dear all\n"
+    (tmp_path / "deep.jsonl").write_text("[" * 200_000 + "\n")
+    assert "something else than predictions" in refused("predict", run, videos, "--out", tmp_path / "deep.jsonl")
 
 
 def test_a_bar_on_the_terminal_leaves_the_answers_in_their_file(run, videos, tmp_path):
@@ -300,3 +302,8 @@ def test_ray_answers_the_same(run, videos, mvit, library, tmp_path, monkeypatch)
         assert found[video]["scores"] == pytest.approx(wanted["scores"], abs=1e-6)
     code, said, _ = mvit("predict", run, videos, bad, "--out", out, "--ray")
     assert (code, f"Wrote 0 answers to {out}, where 19 stood" in said) == (0, True)
+
+
+def test_more_classes_than_there_are_are_all(mvit, run, videos):
+    code, said, _ = mvit("predict", run, videos / "wait" / "0.mp4", "--top", 10**30)
+    assert (code, len(said.splitlines())) == (0, 4)

@@ -1,6 +1,7 @@
 """Views are the frames that sampling names, cropped and normalised, and nothing else."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -109,8 +110,13 @@ def test_preprocessing_goes_through_json_and_back():
 def test_impossible_views_are_refused(numbered_video):
     with pytest.raises(ValueError, match="crop must be between 1 and the short side of 64 pixels, got 65"):
         Preprocessing(sampling=ClipSampling(), short_side=64, crop=65)
-    with pytest.raises(ValueError, match="std above 0"):
-        Preprocessing(sampling=ClipSampling(), std=(0.2, 0.0, 0.2))
+    for std in (0.0, math.nan, math.inf):
+        with pytest.raises(ValueError, match="std above 0"):
+            Preprocessing(sampling=ClipSampling(), std=(0.2, std, 0.2))
+    with pytest.raises(ValueError, match="whole pixels"):
+        Preprocessing(sampling=ClipSampling(), short_side=math.inf)
+    with pytest.raises(ValueError, match="whole number"):
+        ClipSampling(frames=math.inf)
     path = numbered_video(5)
     with pytest.raises(ValueError, match=r"crops must be 1 .* or 3 .* got 2"):
         read_views(path, SMALL, crops=2)

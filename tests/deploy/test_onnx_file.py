@@ -112,7 +112,8 @@ def test_a_torchvision_model_exported_by_torch_is_probed_alike(model, videos, li
         ("{", "is no JSON"),
         ("[]", "is no JSON object"),
         ({"classes": CLASSES}, "has no 'preprocessing': export it again"),
-        (DESCRIPTION | {"views": [0, 1]}, "asks for 0x1 views"),
+        (DESCRIPTION | {"views": [0, 1]}, r"is damaged: views are clips and crops.* not \[0, 1\]"),
+        pytest.param("[" * 200_000, "is no JSON", id="deep"),
         (
             DESCRIPTION | {"classes": ["open", "shut", "open"]},
             "classes are names, each another one, not .*'open', 'shut'",

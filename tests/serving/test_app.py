@@ -1,28 +1,73 @@
 """What stands in front of every address."""
 
 import asyncio
+import contextlib
 from types import SimpleNamespace
 
+from mvit.serving.bounds import Bounds
 from mvit.serving.metrics import Metrics
 
 
-def test_who_takes_nothing_of_the_answer_is_left(library, monkeypatch):
+def test_who_takes_too_little_of_the_answer_is_left(library, monkeypatch, capsys):
     library("starlette", "serve")
     from mvit.serving import app
 
-    monkeypatch.setattr(app, "ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr(app, "ANSWER_GRACE_SECONDS", 0.05)
     metrics = Metrics()
+    begun = {"type": "http.response.start", "status": 200, "headers": []}
+    piece = {"type": "http.response.body", "body": b"x", "more_body": True}
 
     async def talk(scope, receive, send):
-        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send(begun)
+        for _ in range(1000):
+            await send(piece)
         raise AssertionError("somebody took it")
 
     async def take_nothing(message):
         await asyncio.Event().wait()
 
+    async def take_little(message):
+        await asyncio.sleep(0.01)
+
     guard = app._Guard(talk, SimpleNamespace(metrics=metrics), {"/segments"})
-    asyncio.run(guard({"path": "/segments"}, None, take_nothing))
+    for take in (take_nothing, take_little):
+        asyncio.run(guard({"path": "/segments"}, None, take))
+    assert 'mvit_requests_total{path="/segments",status="gone"} 2\n' in metrics.text()
+    assert capsys.readouterr().err == ""
+
+
+def test_a_stream_that_nobody_takes_any_more_is_no_fault(library, monkeypatch, capsys):
+    library("starlette", "serve")
+    from mvit.serving import app
+
+    monkeypatch.setattr(app, "ANSWER_GRACE_SECONDS", 0.05)
+    metrics, sent, closed = Metrics(), [], []
+
+    async def lines(video, question):
+        try:
+            while True:
+                yield {"start": 0.0}
+        finally:
+            closed.append(True)
+
+    service = SimpleNamespace(
+        metrics=metrics, bounds=Bounds(), segments=lines, predict=None, explain=None, place=contextlib.nullcontext
+    )
+    body = iter([{"type": "http.request", "body": b"a video"}])
+
+    async def receive():
+        return next(body, None) or await asyncio.Event().wait()
+
+    async def send(message):
+        sent.append(message)
+        if len(sent) == 3:
+            await asyncio.Event().wait()
+
+    scope = {"type": "http", "method": "POST", "path": "/segments", "query_string": b"", "headers": []}
+    asyncio.run(app.application(service)(scope, receive, send))
+    assert (len(sent), closed) == (3, [True])
     assert 'mvit_requests_total{path="/segments",status="gone"} 1\n' in metrics.text()
+    assert capsys.readouterr().err == ""
 
 
 def test_a_fault_is_told_to_the_log_and_not_to_who_asked(library, capsys):

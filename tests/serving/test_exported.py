@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -40,6 +41,16 @@ def written(kind: str, library, folder: Path) -> Path:
         path = path.with_suffix(".xml")
         openvino.save_model(model, path, compress_to_fp16=False)
     return path
+
+
+@pytest.mark.parametrize("classes", [CLASSES[:2], [*CLASSES, "ajar"]])
+def test_a_file_of_any_number_of_classes_gives_as_many_as_it_names(classes, library):
+    library("granian", "serve")
+    from mvit.serving import host
+
+    model = SimpleNamespace(classes=classes, preprocessing=PREPROCESSING, scoring=SINGLE, logits=linear)
+    with pytest.raises(ValueError, match=f"3 scores, but there are {len(classes)} classes"):
+        host._warm_up(model)
 
 
 @pytest.mark.parametrize("kind", ["onnx", "openvino"])

@@ -215,6 +215,23 @@ def test_a_model_that_is_not_whole_is_not_sent(hub, run, capsys):
     assert hub.requests == []
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("result.json", "{}"),
+        ("result.json", '{"a": ' + "[" * 100_000),
+        ("probe.json", "{}"),
+        ("run.json", '{"environment": 3}'),
+    ],
+    ids=["no result", "deep", "no probe", "no run"],
+)
+def test_files_that_others_wrote_are_no_fault(hub, run, name, content, capsys):
+    (run / name).write_text(content)
+    assert cli.main(["push", str(run), MINE, "--dry-run"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search("files that no command here wrote|is damaged", line), line
+
+
 @pytest.mark.parametrize("name", ["model", "a/b/c", "/x", "me/", "../up", "me/na me", "https://hub/me/x"])
 def test_names_that_are_none(hub, name, tmp_path, capsys):
     assert pulled(tmp_path / "no", repository=name) == 2
@@ -251,6 +268,10 @@ def test_no_code_and_no_pickle_is_fetched(hub, run, tmp_path):
         ({"widths": [2**22, 2**23]}, "does not fit the model that it seems to be"),
         ({"views": [10**6, 3]}, "asks for .* numbers of one video"),
         ({"views": "many"}, "is damaged"),
+        ({"views": [float("inf"), 1]}, "is damaged"),
+        ({"views": [1, 2]}, "crops 1 or 3"),
+        ({"widths": [2**31, 2**32]}, "no tensor can be as large"),
+        ({"clip": [10**30, 32, 32]}, "no tensor can be as large"),
         ({"preprocessing": {}}, "is damaged"),
         ({"format": 99}, "has format 99"),
     ],
@@ -262,6 +283,12 @@ def test_what_a_stranger_describes_is_looked_at(hub, run, tmp_path, changes, sai
     assert re.search(said, line), line
     assert ".mvit-pull" not in line
     assert {path.name for path in tmp_path.iterdir()} == {"run", "cache"}
+
+
+def test_a_description_that_nests_without_end(hub, run, tmp_path, capsys):
+    hub.put("them/model", strangers(hub, run) | {"model.json": b"[" * 10**6})
+    assert pulled(tmp_path / "it", repository="them/model") == 2
+    assert "them/model/model.json is not JSON" in capsys.readouterr().err
 
 
 def test_sizes_are_looked_at_before_anything_is_fetched(hub, run, tmp_path, capsys, monkeypatch):

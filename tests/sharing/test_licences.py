@@ -35,6 +35,12 @@ def test_published_weights_by_name(tmp_path):
     assert later.words.endswith("by way of 1 earlier run")
 
 
+def test_a_name_wins_over_a_folder_of_that_name_as_in_training(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run_from(tmp_path / "k400_torchvision", "")
+    assert origin_of(run_from(tmp_path / "run", "k400_torchvision", "mvit_b_16x4")).licence == "bsd-3-clause"
+
+
 def test_a_folder_of_published_weights(tmp_path):
     published = {"data": "Kinetics-400, 400 classes", "source": "someone", "licence": "Apache-2.0"}
     fetched = exports.write_run(tmp_path / "fetched", published=published)
@@ -57,8 +63,9 @@ def test_pulled_weights(tmp_path, licence):
 def test_what_nobody_knows(tmp_path):
     bare = exports.write_run(tmp_path / "bare")
     gone = run_from(tmp_path / "gone", str(tmp_path / "nowhere.pyth"))
+    beside = run_from(tmp_path / "beside", "base")
     circle = run_from(tmp_path / "circle", str(tmp_path / "circle"))
-    for run in (bare, gone, circle):
+    for run in (bare, gone, beside, circle):
         assert origin_of(run) == UNKNOWN
     with pytest.raises(ValueError, match="of which no licence is recorded, so nobody knows"):
         settled(UNKNOWN, None)
@@ -76,7 +83,13 @@ def test_what_is_inherited_cannot_be_stated_otherwise(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "content"), [("recipe.toml", "[model"), ("recipe.toml", "a = 1"), (PULLED_FILE, "[]")]
+    ("name", "content"),
+    [
+        ("recipe.toml", "[model"),
+        ("recipe.toml", "a = 1"),
+        (PULLED_FILE, "[]"),
+        (PULLED_FILE, '{"repository": "a/b", "commit": "c", "licence": 3}'),
+    ],
 )
 def test_damaged_files_are_named(tmp_path, name, content):
     run = run_from(tmp_path / "run", "")

@@ -113,3 +113,6 @@ def test_a_step_is_measured_over_the_references(plan, monkeypatch):
     assert costs.of_reference(sweep, "memory") == {"base": 1.0, "multiscale-columnar": 2.5}
     monkeypatch.setattr(costs, "footprint", lambda case: SimpleNamespace(total=1) if case.name == "base" else None)
     assert costs.of_reference(sweep, "memory")["multiscale-columnar"] == inf, "memory did not suffice"
+    monkeypatch.setattr(costs, "footprint", lambda case: None if case.name == "base" else SimpleNamespace(total=1))
+    with pytest.raises(ValueError, match="a step of base does not fit into the memory here"):
+        costs.of_reference(sweep, "memory")

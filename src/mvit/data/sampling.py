@@ -26,7 +26,7 @@ class ClipSampling:
     mode: Literal["dense", "segments"] = "dense"
 
     def __post_init__(self) -> None:
-        if self.frames < 1 or int(self.frames) != self.frames:
+        if self.frames < 1 or self.frames % 1:  # of infinity it is NaN, which counts
             raise ValueError(f"frames must be a whole number of at least 1, got {self.frames}")
         if not 0 < self.spacing < math.inf:
             raise ValueError(f"spacing must be a positive number of frames, got {self.spacing}")

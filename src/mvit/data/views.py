@@ -1,6 +1,7 @@
 """Test-time preprocessing, the only one: from a file to normalised clips, the same for evaluation and prediction."""
 
 import dataclasses
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,14 +26,15 @@ class Preprocessing:
     std: tuple[float, float, float] = (0.225, 0.225, 0.225)
 
     def __post_init__(self) -> None:
-        if int(self.crop) != self.crop or int(self.short_side) != self.short_side:
+        if self.crop % 1 or self.short_side % 1:  # of infinity it is NaN, which counts
             raise ValueError(f"crop and short_side are whole pixels, got {self.crop} and {self.short_side}")
         if not 1 <= self.crop <= self.short_side:
             raise ValueError(
                 f"the crop must be between 1 and the short side of {self.short_side} pixels, got {self.crop}; "
                 "set a smaller crop or a larger short_side"
             )
-        if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
+        finite = all(map(math.isfinite, (*self.mean, *self.std)))
+        if len(self.mean) != 3 or len(self.std) != 3 or not finite or min(self.std) <= 0:
             raise ValueError(f"mean and std need three numbers each, std above 0; got {self.mean} and {self.std}")
 
     def to_dict(self) -> dict[str, Any]:

@@ -74,7 +74,9 @@ def described(description: dict[str, Any], where: str, remedy: str) -> Descripti
     try:
         classes = tuple(description["classes"])
         preprocessing = Preprocessing.from_dict(description["preprocessing"])
-        clips, crops = map(int, description["views"])
+        clips, crops = description["views"]
+        if clips < 1 or clips % 1 or crops not in (1, 3):
+            raise ValueError(f"views are clips and crops, whole numbers, of crops 1 or 3, not {[clips, crops]}")
         scoring = Scoring.of(description)
     except KeyError as missing:
         raise ValueError(f"{where} has no {missing}: {remedy}") from missing
@@ -82,9 +84,7 @@ def described(description: dict[str, Any], where: str, remedy: str) -> Descripti
         raise ValueError(f"{where} is damaged: {why}") from why
     if not all(isinstance(name, str) for name in classes) or len(set(classes)) < len(classes) or not classes:
         raise ValueError(f"{where} is damaged: classes are names, each another one, not {printable(str(classes))}")
-    if min(clips, crops) < 1:
-        raise ValueError(f"{where} is damaged: it asks for {clips}x{crops} views")
-    return {"classes": classes, "preprocessing": preprocessing, "views": (clips, crops), "scoring": scoring}
+    return {"classes": classes, "preprocessing": preprocessing, "views": (int(clips), int(crops)), "scoring": scoring}
 
 
 def from_metadata(text: str | None, path: Path, takes: list[list[Any]], gives: list[list[Any]]) -> Description:
@@ -101,7 +101,7 @@ def from_metadata(text: str | None, path: Path, takes: list[list[Any]], gives: l
         )
     try:
         content = json.loads(text)
-    except ValueError as why:
+    except (ValueError, RecursionError) as why:
         raise ValueError(f"{where} is no JSON ({why}): {AGAIN}") from why
     if not isinstance(content, dict):
         raise ValueError(f"{where} is no JSON object: {AGAIN}")

@@ -5,7 +5,6 @@ import io
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ def as_text(answer: Answer, top: int, *, several: bool) -> str:
     """The video, and so many of its classes with their scores."""
     assert answer.scores is not None
     title = f"{answer.video}{'  (sigmoids: of several classes at once)' if several else ''}"
-    return "\n".join([title, *(f"  {score:6.1%}  {name}" for name, score in islice(answer.scores.items(), top))])
+    return "\n".join([title, *(f"  {score:6.1%}  {name}" for name, score in list(answer.scores.items())[:top])])
 
 
 def as_json(answer: Answer, facts: Mapping[str, Any]) -> str:
@@ -85,7 +84,7 @@ def _done_before(file: Path, facts: Mapping[str, Any]) -> set[str]:
         try:
             said = json.loads(line.decode("utf-8", "surrogateescape"))  # names of files may be any bytes
             done.add(said["video"])
-        except (ValueError, KeyError, TypeError) as why:
+        except (ValueError, KeyError, TypeError, RecursionError) as why:
             raise ValueError(
                 f"{file} holds something else than predictions (line {number}): name another file"
             ) from why

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mvit.serving import openapi
-from mvit.serving.bounds import ANSWER_SECONDS
+from mvit.serving.bounds import ANSWER_GRACE_SECONDS, BYTES_A_SECOND
 from mvit.serving.questions import Question, asked
 from mvit.serving.refusal import Refusal
 from mvit.serving.service import Service
@@ -152,8 +153,9 @@ class _Streamed:
                 async with received(receive, request.headers, self.service.bounds) as video:
                     await _while_there(receive, self._stream(self.answer(video, question), told))
         except Gone:
-            if not begun:
-                raise Refusal(400, LEFT) from None
+            if begun:
+                raise
+            raise Refusal(400, LEFT) from None
 
     async def _stream(self, lines: Any, send: Send) -> None:
         try:
@@ -166,6 +168,8 @@ class _Streamed:
                     line = await anext(lines, None)
             except Refusal as why:
                 await send({"type": "http.response.body", "body": _line({"error": why.sentence}), "more_body": True})
+            except Gone:
+                raise
             except Exception:
                 traceback.print_exc()
                 await send({"type": "http.response.body", "body": _line({"error": FAULT}), "more_body": True})
@@ -199,28 +203,31 @@ async def _while_there(receive: Receive, work: Coroutine[Any, Any, Any]) -> Any:
 
 @dataclass
 class _Guard:
-    """In front of everything: headers, counts, and an end to those who take nothing of their answer."""
+    """In front of everything: headers, counts, and an end to those who take their answer too slowly."""
 
     app: ASGIApp
     service: Service
     paths: set[str]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        status = "gone"
+        status, waited, taken = "gone", 0.0, 0
 
         async def guarded(message: Message) -> None:
-            nonlocal status
+            nonlocal status, waited, taken
             if message["type"] == "http.response.start":
                 status = str(message["status"])
                 message["headers"] = [
                     *message.get("headers", ()),
                     *((name.encode(), value.encode()) for name, value in HEADERS.items()),
                 ]
+            taken += len(message.get("body", b""))
+            began = time.monotonic()
             try:
-                async with asyncio.timeout(ANSWER_SECONDS):
+                async with asyncio.timeout(max(ANSWER_GRACE_SECONDS + taken / BYTES_A_SECOND - waited, 0)):
                     await send(message)
             except TimeoutError:
                 raise Gone from None
+            waited += time.monotonic() - began
 
         try:
             await self.app(scope, receive, guarded)

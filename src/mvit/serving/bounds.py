@@ -46,10 +46,10 @@ HEADER_BYTES = 2**14
 HEADER_SECONDS = 5
 """In which a request's header must be there; also how long a connection may say nothing between two requests."""
 BODY_GRACE_SECONDS = 10.0
-BODY_BYTES_A_SECOND = 2**16
-"""At least, on average, once the grace is over: what is slower holds a place that others wait for."""
-ANSWER_SECONDS = 30.0
-"""In which whoever asked takes a piece of the answer."""
+ANSWER_GRACE_SECONDS = 30.0
+"""That the server waits in all for an answer to be taken."""
+BYTES_A_SECOND = 2**16
+"""Of a body or an answer, at least, on average, once the grace is over: what is slower holds a place."""
 CONNECTIONS = 512
 STOP_SECONDS = 30.0
 """For what is being worked on when the server is told to end."""

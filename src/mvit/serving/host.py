@@ -15,6 +15,7 @@ from granian.server.embed import Server
 
 from mvit.deploy.described import EXPORTED, Described
 from mvit.deploy.opened import load
+from mvit.evaluation.evaluate import checked
 from mvit.evaluation.scoring import checked_logits
 from mvit.serving.app import application
 from mvit.serving.bounds import CONNECTIONS, HEADER_BYTES, HEADER_SECONDS, STOP_SECONDS, Bounds
@@ -65,9 +66,13 @@ def _require_names(classes: tuple[str, ...]) -> None:
 
 
 def _warm_up(model: Described) -> None:
-    """Have the model do once what it does the first time; raises ``ValueError`` where it gives no numbers."""
+    """Have the model do once what it does the first time.
+
+    Raises ``ValueError`` where it gives no numbers, or not one for each class.
+    """
     frames, crop = model.preprocessing.sampling.frames, model.preprocessing.crop
-    checked_logits(model.logits(np.zeros((1, 3, frames, crop, crop), np.float32)), 1)
+    logits = checked_logits(model.logits(np.zeros((1, 3, frames, crop, crop), np.float32)), 1)
+    checked(model.scoring.scores(logits), model.classes)
 
 
 def _name(model: Path) -> str:

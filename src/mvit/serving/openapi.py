@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from mvit.serving.bounds import BODY_BYTES_A_SECOND
+from mvit.serving.bounds import BYTES_A_SECOND
 from mvit.serving.questions import SECONDS, TOP, VIEWS
 
 _NUMBER = {"type": "number"}
@@ -24,7 +24,7 @@ _ERROR = _object(error={"type": "string", "description": "one sentence for peopl
 _REFUSALS = {
     "400": "the question or the body is none",
     "404": "there is no such thing here",
-    "408": f"the body came more slowly than {BODY_BYTES_A_SECOND:,} bytes a second",
+    "408": f"the body came more slowly than {BYTES_A_SECOND:,} bytes a second",
     "413": "the body is larger than is allowed",
     "415": "the body is not said to be a video or image",
     "422": "it cannot be read as a video or image within the limits",

@@ -52,7 +52,7 @@ def asked(fields: Iterable[tuple[str, str]], offered: tuple[str, ...]) -> Questi
     except ValueError:
         raise Refusal(
             400,
-            "window and stride are above 0.001 s, and the stride is no longer than the window, which is 2s if left out",
+            "window and stride are 0.001 s or more, and the stride no longer than the window, which is 2s if left out",
         ) from None
     return Question(
         views=(int(clips), int(crops)) if clips else None,

@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, BinaryIO, cast
 
-from mvit.serving.bounds import BODY_BYTES_A_SECOND, BODY_GRACE_SECONDS, Bounds
+from mvit.serving.bounds import BODY_GRACE_SECONDS, BYTES_A_SECOND, Bounds
 from mvit.serving.refusal import Refusal
 
 TYPES = ("video/", "image/", "application/octet-stream")
@@ -60,7 +60,7 @@ def _check(headers: Mapping[str, str], bounds: Bounds) -> None:
 async def _pieces(receive: Receive, bounds: Bounds) -> AsyncIterator[bytes]:
     began, size, held, more = time.monotonic(), 0, bytearray(), True
     while more:
-        due = began + BODY_GRACE_SECONDS + size / BODY_BYTES_A_SECOND
+        due = began + BODY_GRACE_SECONDS + size / BYTES_A_SECOND
         try:
             async with asyncio.timeout(max(due - time.monotonic(), 0)):
                 message = await receive()

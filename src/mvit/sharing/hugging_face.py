@@ -75,7 +75,13 @@ def parcel(
     repository = _named(repository)
     origin = settled(origin_of(run), licence)
     known = told(run)
-    text = card(repository, known, origin)
+    try:
+        text = card(repository, known, origin)
+    except (LookupError, TypeError, AttributeError, ValueError) as why:
+        raise ValueError(
+            f"{run} holds files that no command here wrote ({why!r}): evaluate and probe it again, or take "
+            "result.json, probe.json and run.json away"
+        ) from why
     return Parcel(
         repository=repository,
         branch=branch or MAIN,

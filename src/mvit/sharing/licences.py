@@ -94,10 +94,13 @@ def _started(run: Path) -> Origin | Path:
         raise ValueError(f"{recipe} is damaged ({why!r}): put it back as it was") from why
     if not weights:
         return SCRATCH
-    if (path := Path(weights)).exists():
-        return path
-    entry = hub.named(preset, weights)
-    return UNKNOWN if entry is None else _of_published(entry.to_dict() | {"name": f"{entry.preset} {entry.name}"})
+    try:
+        entry = hub.named(preset, weights)  # before a path of that name, as in training
+    except ValueError:  # a file that is gone
+        return UNKNOWN
+    if entry is not None:
+        return _of_published(entry.to_dict() | {"name": f"{entry.preset} {entry.name}"})
+    return path if (path := Path(weights)).exists() else UNKNOWN
 
 
 def _of_published(entry: dict[str, Any]) -> Origin:
@@ -110,9 +113,8 @@ def _pulled(file: Path) -> Origin:
     try:
         known = json.loads(file.read_text(encoding="utf-8"))
         repository, commit, licence = known["repository"], known["commit"], known["licence"]
+        licence = None if licence is None else identifier(licence)
     except (ValueError, LookupError, TypeError) as why:
         raise ValueError(f"{file} is damaged ({why!r}): pull the model again") from why
     words = f"from the weights of {repository} on the Hugging Face Hub, commit {commit}"
-    return Origin(
-        kind="pulled", words=words, licence=None if licence is None else identifier(licence), repository=repository
-    )
+    return Origin(kind="pulled", words=words, licence=licence, repository=repository)

@@ -91,7 +91,7 @@ def _json(file: Path) -> dict[str, Any] | None:
         return None
     try:
         return dict(json.loads(file.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as why:
+    except (ValueError, TypeError, RecursionError) as why:
         raise ValueError(f"{file} is damaged ({why}): make it again, or take it away") from why
 
 

@@ -82,13 +82,19 @@ def of_reference(sweep: Sweep, by: Measure) -> dict[str, float]:
     """What a training step of each variant takes over its study's reference's, by the names of runs.
 
     Time is the median of a few rounds beside each other; infinite where memory did not suffice. Raises ``ValueError``
-    as ``measure`` does.
+    as ``measure`` does, and where it did not suffice for a reference.
     """
     chosen = _cases(sweep)
     if by == "time":
         times = _times(chosen, MATCHING_ROUNDS, lambda done: None)
         return {task.name: ratios(times[task.name], times[sweep.reference(task).name]).median for task in sweep.tasks}
     found = {name: footprint(case) for name, case in chosen.items()}
+    for name in dict.fromkeys(sweep.reference(task).name for task in sweep.tasks):
+        if found[name] is None:
+            raise ValueError(
+                f"a step of {name} does not fit into the memory here, so nothing can be matched with it: take a "
+                "smaller train.batch, or leave out --match"
+            )
     totals = {name: step.total if step else inf for name, step in found.items()}
     return {task.name: totals[task.name] / totals[sweep.reference(task).name] for task in sweep.tasks}
 

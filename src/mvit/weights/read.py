@@ -191,8 +191,13 @@ def check(path: Path, state: Mapping[str, Tensor], config: Config) -> None:
     """
     if (blocks := sum(config.depths)) > len(state):
         raise CheckpointError(f"{path} is not a whole model: it has {len(state):,} tensors for {blocks:,} blocks")
-    with torch.device("meta"):
-        wanted = {name: tensor.shape for name, tensor in build(config).state_dict().items()}
+    try:
+        with torch.device("meta"):
+            wanted = {name: tensor.shape for name, tensor in build(config).state_dict().items()}
+    except (TypeError, RuntimeError) as why:  # lengths beyond 64 bits, and products of lengths
+        raise CheckpointError(
+            f"{path} is not a whole model: no tensor can be as large as its description says"
+        ) from why
     missing, extra = sorted(set(wanted) - set(state)), sorted(set(state) - set(wanted))
     if missing or extra:
         raise CheckpointError(f"{path} is not a whole model: {difference(missing, extra)}")
@@ -217,7 +222,7 @@ def describe(path: str | Path) -> dict[str, Any]:
         )
     try:
         description = json.loads(file.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as why:
+    except (ValueError, RecursionError) as why:
         raise CheckpointError(f"{file} is not JSON ({why}): it was cut short or written by something else") from why
     if not isinstance(description, dict) or not isinstance(description.get("config"), dict):
         raise CheckpointError(f"{file} does not describe a model: it has no 'config'")
