@@ -37,7 +37,7 @@ def ablate(
         data: as for train
         overrides: section.key=value, over the recipe, as for train
         study: one or several of pooling, kv-stride, positions, depths, stem, multiscale, factorial, controls,
-            image-controls, width, data, object-size; see docs/ablate.md
+            image-controls, width, skip, data, object-size; see docs/ablate.md
         only: of the variants, these beside the reference; all if not given
         seeds: runs of each variant, from the recipe's train.seed on
         recipe: as for train; study, which is made for this, if not given

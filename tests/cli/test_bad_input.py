@@ -100,6 +100,8 @@ def test_a_run_whose_training_was_interrupted(refused, run, videos, tmp_path):
     told = f"mvit: {stopped} holds no model yet: its training has not ended; go on with it by mvit train DATA --out "
     for command in (["predict", stopped, clip], ["evaluate", stopped, videos], ["export", stopped], ["info", stopped]):
         assert refused(*command).startswith(told)
+    mistyped = stopped / "modell.safetensors"
+    assert refused("info", mistyped).startswith(f"mvit: {mistyped} does not exist")
 
 
 def test_a_run_of_before_is_used_and_what_it_does_not_say_is_said(run, videos, refused, mvit, tmp_path):

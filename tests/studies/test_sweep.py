@@ -157,7 +157,9 @@ def test_a_variant_that_diverges_is_named_and_left_out(base, videos, listing, tm
 
 
 def test_a_plan_writes_nothing(base, videos, listing, tmp_path):
-    assert "4 runs in" in findings.plan(planned(base, videos, listing, tmp_path / "sweep"))
+    told = findings.plan(planned(base, videos, listing, tmp_path / "sweep"))
+    assert "4 runs in" in told
+    assert "NOT COMPLETE" not in told, "there is nothing yet that could be"
     assert not (tmp_path / "sweep").exists()
 
 

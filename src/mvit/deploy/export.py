@@ -95,7 +95,7 @@ def export(
         else:
             for one in parts:
                 _deliver(one, path.parent / one.name)
-    return f"{path} ({size / 1e6:.1f} MB) gives what the model gives, {clips.what}:\n{found}"
+    return f"{path} ({size / 1e6:.1f} MB). It gives what the model gives, {clips.what}:\n{found}"
 
 
 def clips_for(run: Path, predictor: Predictor, *, int8: bool, data: Path | None, least: int = 0) -> Clips:

@@ -73,8 +73,8 @@ def parcel(
     """
     hub = library()
     repository = _named(repository)
+    known = told(run)  # first, so that a run which is not there is told as that
     origin = settled(origin_of(run), licence)
-    known = told(run)
     try:
         text = card(repository, known, origin)
     except (LookupError, TypeError, AttributeError, ValueError) as why:

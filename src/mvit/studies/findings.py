@@ -232,7 +232,7 @@ def plan(sweep: Sweep) -> str:
     """What would run, what it costs, and what of it is done."""
     done = sum(sweep.is_done(*one) for one in sweep.runs())
     found = record(sweep)
-    return f"{describe(found)}\n{len(sweep.runs())} runs in {sweep.folder}, {done} of them done"
+    return f"{describe(found | {'complete': True})}\n{len(sweep.runs())} runs in {sweep.folder}, {done} of them done"
 
 
 def _cells(variant: str, facts: Mapping[str, Any], metric: str) -> dict[str, str]:

@@ -73,7 +73,7 @@ def read(path: str | Path, config: MViTConfig | None = None) -> tuple[MViTConfig
     if path.is_dir():
         path = path / MODEL_FILE
     if not path.is_file():
-        if (path.parent / "checkpoints").is_dir():
+        if path.name == MODEL_FILE and (path.parent / "checkpoints").is_dir():
             raise FileNotFoundError(
                 f"{path.parent} holds no model yet: its training has not ended; go on with it by mvit train DATA --out "
                 f"{path.parent} --resume"

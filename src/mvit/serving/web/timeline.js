@@ -7,6 +7,7 @@ export const WINDOWS = "window=2s&stride=0.5s"; // as rule() says
 const STEP_SECONDS = 0.5; // that an arrow key moves
 const COLOURS = 6; // in page.css; as many labels again have them hatched
 const LANE_REM = 2.1;
+const TOGETHER_SECONDS = 0.1; // pieces of the camera that follow one another are milliseconds apart
 
 const video = at("video");
 const timeline = at("timeline");
@@ -38,7 +39,7 @@ function merged() {
   for (const { from, to, scores } of slots()) {
     const [label, score] = best(scores);
     const last = found.at(-1);
-    if (last?.label === label && last.end === from) {
+    if (last?.label === label && Math.abs(last.end - from) < TOGETHER_SECONDS) {
       last.scores.push(score);
       last.end = to;
     } else {
