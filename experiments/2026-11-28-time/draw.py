@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from statistics import mean
+from statistics import mean, stdev
 from typing import Any
 
 from mvit import files
@@ -146,7 +146,7 @@ def _interval(values: list[float]) -> tuple[float, float]:
     middle, count = mean(values), len(values)
     if count < 2:
         return middle, middle
-    wide = t_quantile(0.975, count - 1) * (sum((value - middle) ** 2 for value in values) / (count - 1) / count) ** 0.5
+    wide = t_quantile(0.975, count - 1) * stdev(values) / count**0.5
     return middle - wide, middle + wide
 
 

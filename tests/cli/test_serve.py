@@ -1,5 +1,6 @@
 """What `mvit serve` refuses before it listens."""
 
+import inspect
 import socket
 import subprocess
 import sys
@@ -7,12 +8,28 @@ import sys
 import pytest
 
 from exports import write_run
+from mvit.analysis.budget import in_bytes
+from mvit.commandline import seconds
+from mvit.serve import serve
+from mvit.serving.bounds import Bounds
 
 
 @pytest.fixture(autouse=True)
 def _needed(library) -> None:
     for module in ("granian", "starlette"):
         library(module, "serve")
+
+
+def test_what_is_bounded_unless_given_is_what_the_help_says():
+    """The command names them itself, so that asking for help imports nothing."""
+    given = {name: parameter.default for name, parameter in inspect.signature(serve).parameters.items()}
+    assert Bounds() == Bounds(
+        bytes=in_bytes(given["max_bytes"]),
+        seconds=seconds(given["max_seconds"]),
+        pixels=given["max_pixels"],
+        frames=given["max_frames"],
+        queue=given["queue"],
+    )
 
 
 def test_a_port_that_is_taken(refused, run):

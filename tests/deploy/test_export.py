@@ -29,16 +29,6 @@ def needed(library) -> None:
 
 
 @pytest.fixture(scope="module")
-def videos(tmp_path_factory) -> Path:
-    return exports.write_videos(tmp_path_factory.mktemp("videos"))
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory, videos) -> Path:
-    return exports.write_run(tmp_path_factory.mktemp("runs") / "run", videos)
-
-
-@pytest.fixture(scope="module")
 def clips(videos) -> np.ndarray:
     paths = sorted(videos.glob("*/*.mp4"))[:10]
     return np.concatenate([read_views(path, exports.PREPROCESSING, clips=1) for path in paths])

@@ -27,16 +27,6 @@ def transformers(library, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def videos(tmp_path_factory) -> Path:
-    return exports.write_videos(tmp_path_factory.mktemp("videos"))
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory, videos) -> Path:
-    return exports.write_run(tmp_path_factory.mktemp("runs") / "run", videos)
-
-
-@pytest.fixture(scope="module")
 def folder(transformers, run) -> Path:
     assert "the same first class on 9 of 9" in export(run, "transformers")
     return run / "transformers"

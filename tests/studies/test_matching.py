@@ -79,7 +79,9 @@ def test_what_was_found_is_kept_for_the_folder(plan, monkeypatch):
 
 
 def test_a_size_that_does_not_come_near_is_refused(plan, monkeypatch):
-    stubborn = lambda sweep, by: {task.name: 1.0 if task.name == "base" else 3.0 for task in sweep.tasks}  # noqa: E731
+    def stubborn(sweep: Sweep, by: str) -> dict[str, float]:
+        return {task.name: 1.0 if task.name == "base" else 3.0 for task in sweep.tasks}
+
     monkeypatch.setattr(costs, "of_reference", stubborn)
     with pytest.raises(ValueError, match="does not come within 10% of its reference's time: the nearest"):
         matching.matched(plan, "time")

@@ -38,6 +38,7 @@ def measure(sweep: Sweep, *, rounds: int = ROUNDS, progress: Progress = lambda d
     if {name: case.size for name, case in chosen.items()}.items() <= _known(sweep).items():
         return
     first = next(iter(chosen.values()))
+    require_measurable(first.device)
     steps = rounds + WARM_UP_ROUNDS + len(chosen)
     times = _times(chosen, rounds, lambda done: progress(done, steps))
     memory = {}
@@ -100,11 +101,10 @@ def of_reference(sweep: Sweep, by: Measure) -> dict[str, float]:
 
 
 def _times(chosen: dict[str, Case], rounds: int, progress: Callable[[int], None]) -> Times:
-    first, times = next(iter(chosen.values())), Times()
-    require_measurable(first.device)
+    device, times = next(iter(chosen.values())).device, Times()
     with loaded(list(chosen.values())) as subjects:
         tasks = {name: subject.step for name, subject in zip(chosen, subjects, strict=True)}
-        in_rounds(tasks, times, rounds, first.device, progress)
+        in_rounds(tasks, times, rounds, device, progress)
         tasks.clear()
     return times
 

@@ -4,16 +4,13 @@ Multiply-adds are arithmetic, these are not: a size is measured, made larger or 
 again, until it is as near as sizes come.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from typing import Literal
+from collections.abc import Callable, Sequence
 
 from mvit.studies import costs
 from mvit.studies.ablations import STUDIES
-from mvit.studies.sweep import Matching, Measure, Sweep, Task, settings_of
+from mvit.studies.sweep import Matching, Measure, Sweep, settings_of
 from mvit.studies.variants import ALIKE
 
-Match = Literal["cost", Measure]
 MOST_TRIES = 6
 FAR = 16.0
 """A variant has at most so many times the base's multiply-adds, or one in so many."""
@@ -37,22 +34,19 @@ def matched(plan: Plan, by: Measure, *, progress: Callable[[int, int], None] = l
             )
     for number in range(MOST_TRIES):
         assert sweep.matching
-        if not (
-            open_ones := [task for task in _sized(sweep) if not _is_settled(sweep.matching.tried.get(task.name, ()))]
-        ):
+        tried = dict(sweep.matching.tried)
+        todo = [task for task in sweep.tasks if task.declared.size and not _is_settled(tried.get(task.name, ()))]
+        if not todo:
             break
         taken = costs.of_reference(sweep, by)
-        tried = dict(sweep.matching.tried)
-        for task in open_ones:
+        for task in todo:
             now = (sweep.matching.shares.get(task.name, 1.0), min(taken[task.name], FAR))
             tried[task.name] = (*tried.get(task.name, ()), now)
         sweep = plan(Matching(by, {name: _next(each) for name, each in tried.items()}, tried))
         progress(number + 1, MOST_TRIES)
-    return _checked(plan, sweep)
-
-
-def _sized(sweep: Sweep) -> list[Task]:
-    return [task for task in sweep.tasks if task.declared.size]
+    assert sweep.matching
+    _require_settled(sweep.matching)
+    return sweep
 
 
 def _before(sweep: Sweep, by: Measure) -> Matching:
@@ -82,19 +76,12 @@ def _next(tried: Tried) -> float:
     return min(max(share / taken, 1 / FAR), FAR)
 
 
-def _checked(plan: Plan, sweep: Sweep) -> Sweep:
-    """The sweep at the best of the shares that were tried."""
-    assert sweep.matching
-    best = {name: min(each, key=lambda pair: abs(pair[1] - 1)) for name, each in sweep.matching.tried.items()}
-    for name, (share, taken) in best.items():
-        if abs(taken - 1) > ALIKE:
+def _require_settled(matching: Matching) -> None:
+    for name, tried in matching.tried.items():
+        if not _is_settled(tried):
+            share, taken = min(tried, key=lambda pair: abs(pair[1] - 1))
             raise ValueError(
-                f"{name} does not come within {ALIKE:.0%} of its reference's {sweep.matching.by}: the nearest, of "
+                f"{name} does not come within {ALIKE:.0%} of its reference's {matching.by}: the nearest, of "
                 f"{share:.3g} times the base's multiply-adds, takes {taken:.2f} times as much; take a larger model or "
                 "clip, or leave out --match"
             )
-    return plan(replace(sweep.matching, shares=_shares(best)))
-
-
-def _shares(best: Mapping[str, tuple[float, float]]) -> dict[str, float]:
-    return {name: share for name, (share, _) in best.items()}
