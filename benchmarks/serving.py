@@ -4,7 +4,8 @@
 
 A real server of a small model that has learned nothing, on a free port of this machine and nowhere else. `attacks`:
 requests that mean harm one after the other, and `--count` videos changed by chance. `load`: half, once, twice and ten
-times the requests that it can answer, `--seconds` each. `soak`: good and bad requests from several clients, for as
+times the requests that it can answer, `--seconds` each, the server on half of the cores and its clients on the others,
+so that what they cost is not taken from it. `soak`: good and bad requests from several clients, for as
 many seconds. All the while `/health` is asked ten times a second, and memory and open files are looked at.
 """
 
@@ -310,6 +311,13 @@ MEASURES: dict[str, Callable[[Served, Path, argparse.Namespace], Awaitable[dict[
 }
 
 
+def cores(*, apart: bool) -> tuple[set[int], set[int]]:
+    """The processor's cores that the clients run on, and the server's."""
+    numbers = sorted(os.sched_getaffinity(0))
+    half = len(numbers) // 2
+    return (set(numbers[:half]), set(numbers[half:])) if apart and half else (set(numbers), set(numbers))
+
+
 def main() -> None:
     """Measure one thing and write its record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -325,12 +333,16 @@ def main() -> None:
 
     record = {"command": " ".join(["python", "benchmarks/serving.py", *sys.argv[1:]])}
     record |= provenance.provenance("cpu", ["av", "numpy"]) | {"seed": options.seed}
+    mine, its = cores(apart=options.what == "load")
+    record |= {"cores_of_clients": sorted(mine), "cores_of_server": sorted(its)}
     with tempfile.TemporaryDirectory() as place:
         folder, temporary = Path(place) / "client", Path(place) / "server"
         folder.mkdir(), temporary.mkdir()
         os.environ["TMPDIR"] = str(temporary)  # of the server: what it leaves behind is seen
         run = write_run(Path(place) / "run")
+        os.sched_setaffinity(0, its)
         with Served(run) as served:
+            os.sched_setaffinity(0, mine)
             with Watch(served) as quiet:  # what this machine makes of it when nobody else asks
                 time.sleep(QUIET_SECONDS)
             found = {"quiet": quiet.facts()}
