@@ -48,7 +48,9 @@ def main(train: str, val: str, out: str, *overrides: str) -> None:
             run = folder / f"{task.variant}-{fold}"
             if task.variant in ("multiscale", "columnar") and not (run / RESULT_FILE).is_file():
                 resume = (run / "recipe.toml").is_file()
-                loop.train(task.of_seed(0), listing, run, resume=resume, echo=lambda line: print(line, flush=True))
+                loop.train(
+                    planned.recipe(task, 0), listing, run, resume=resume, echo=lambda line: print(line, flush=True)
+                )
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ def main(train: str, dev: str, out: str, *models: str) -> None:
         for model in models:
             folder = Path(out) / f"{model}-{rate:g}"
             if not (folder / RESULT_FILE).is_file():
-                recipe = tasks[model].of_seed(0)
+                recipe = planned.recipe(tasks[model], 0)
                 loop.train(
                     recipe,
                     listing,
