@@ -76,7 +76,7 @@ def test_what_is_outside_the_short_list_is_read_only_as_ones_own(name, numbered_
     codec, pixels = ONES_OWN[name]
     path = numbered_video(9, name=name, codec=codec, pixels=pixels)
     assert numbers_in(read(path, [8, 0, 4])) == [8, 0, 4]
-    with pytest.raises(UnreadableVideo, match=r"not among those allowed|can be opened"):
+    with pytest.raises(UnreadableVideo, match="not among those allowed"):
         read(path, limits=STRANGERS)
 
 
