@@ -29,7 +29,7 @@ def test_who_takes_too_little_of_the_answer_is_left(library, monkeypatch, capsys
     async def take_little(message):
         await asyncio.sleep(0.01)
 
-    guard = app._Guard(talk, SimpleNamespace(metrics=metrics), {"/segments"})
+    guard = app.Guard(talk, SimpleNamespace(metrics=metrics), {"/segments"})
     for take in (take_nothing, take_little):
         asyncio.run(guard({"path": "/segments"}, None, take))
     assert 'mvit_requests_total{path="/segments",status="gone"} 2\n' in metrics.text()
@@ -79,7 +79,7 @@ def test_a_fault_is_told_to_the_log_and_not_to_who_asked(library, capsys):
     async def fail(scope, receive, send):
         raise RuntimeError("ours")
 
-    asyncio.run(app._Guard(fail, SimpleNamespace(metrics=metrics), set())({"path": "/../secret"}, None, None))
+    asyncio.run(app.Guard(fail, SimpleNamespace(metrics=metrics), set())({"path": "/../secret"}, None, None))
     assert "RuntimeError: ours" in capsys.readouterr().err
     assert "secret" not in metrics.text()
     assert 'path="other"' in metrics.text()

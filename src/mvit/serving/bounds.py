@@ -53,3 +53,5 @@ BYTES_A_SECOND = 2**16
 CONNECTIONS = 512
 STOP_SECONDS = 30.0
 """For what is being worked on when the server is told to end."""
+LAST_SECONDS = 3.0
+"""For telling those who are refused because it ends."""
