@@ -3,9 +3,30 @@
 import asyncio
 import contextlib
 from types import SimpleNamespace
+from typing import Any
+
+import pytest
 
 from mvit.serving.bounds import Bounds
 from mvit.serving.metrics import Metrics
+from mvit.serving.refusal import Refusal
+from mvit.serving.service import Service
+
+
+def test_one_of_a_thing_is_one():
+    bounds = Bounds(queue=1, frames=1, pixels=1)
+    assert str(bounds) == "100 MB, 1 pixel, 1 frame and 60 s of decoding each, 1 request at once"
+    model: Any = SimpleNamespace(logits=None)
+    decoder: Any = None
+
+    async def two_at_once() -> None:
+        service = Service(model, "a model", bounds, decoder)
+        async with service.place(), service.place():
+            raise AssertionError("there is one place")
+
+    with pytest.raises(Refusal) as refused:
+        asyncio.run(two_at_once())
+    assert refused.value.sentence == "the only place is taken: send it again later"
 
 
 def test_who_takes_too_little_of_the_answer_is_left(library, monkeypatch, capsys):

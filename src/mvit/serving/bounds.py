@@ -5,6 +5,11 @@ from dataclasses import dataclass
 from mvit.data.limits import STRANGERS
 
 
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """A number with its noun: ``1 request``, ``16 requests``."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
     """All that is bounded; what is beyond is refused before it costs more."""
@@ -33,8 +38,8 @@ class Bounds:
 
     def __str__(self) -> str:
         return (
-            f"{self.bytes / 1e6:,.4g} MB, {self.pixels:,} pixels, {self.frames:,} frames and {self.seconds:g} s of "
-            f"decoding each, {self.queue} requests at once"
+            f"{self.bytes / 1e6:,.4g} MB, {counted(self.pixels, 'pixel')}, {counted(self.frames, 'frame')} and "
+            f"{self.seconds:g} s of decoding each, {counted(self.queue, 'request')} at once"
         )
 
 

@@ -18,7 +18,7 @@ from mvit.deploy.opened import load
 from mvit.evaluation.evaluate import checked
 from mvit.evaluation.scoring import checked_logits
 from mvit.serving.app import application
-from mvit.serving.bounds import CONNECTIONS, HEADER_BYTES, HEADER_SECONDS, LAST_SECONDS, STOP_SECONDS, Bounds
+from mvit.serving.bounds import CONNECTIONS, HEADER_BYTES, HEADER_SECONDS, LAST_SECONDS, STOP_SECONDS, Bounds, counted
 from mvit.serving.decoder import Decoder
 from mvit.serving.service import Explain, Service
 
@@ -126,14 +126,14 @@ async def _until_told(service: Service, host: str, address: str, port: int, say:
     serving = loop.create_task(server.serve())
     await _listening(address, port, serving)
     shown = f"[{host}]" if ":" in host else host
-    say(f"serving {service.name}: {len(service.model.classes)} classes, {service.model.protocol}")
+    say(f"serving {service.name}: {counted(len(service.model.classes), 'class', 'classes')}, {service.model.protocol}")
     say(f"allowed: {service.bounds}")
     say(f"http://{shown}:{port}/ answers until Ctrl-C or SIGTERM")
     number = await told.get()
     service.stopping = True
     if number == signal.SIGTERM:
-        queue = f"{service.queue} request is" if service.queue == 1 else f"{service.queue} requests are"
-        say(f"asked to end: {queue} being finished, for {STOP_SECONDS:g} s at most")
+        asking = counted(service.queue, "request is", "requests are")
+        say(f"asked to end: {asking} being finished, for {STOP_SECONDS:g} s at most")
         await _while(lambda: bool(app.asking) and told.empty(), STOP_SECONDS)  # a second signal ends it at once
     service.end()
     await _while(lambda: bool(app.asking), LAST_SECONDS)

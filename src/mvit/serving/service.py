@@ -69,7 +69,8 @@ class Service:
         if self.stopping:
             raise Refusal(503, "the server is about to end: send it again later")
         if self.queue >= self.bounds.queue:
-            raise Refusal(503, f"all {self.bounds.queue} places are taken: send it again later")
+            places = "the only place is" if self.bounds.queue == 1 else f"all {self.bounds.queue} places are"
+            raise Refusal(503, f"{places} taken: send it again later")
         place = asyncio.timeout(None)
         self._places.add(place)
         try:
