@@ -121,7 +121,8 @@ def test_what_breaks_off_ends_with_an_error_line(odd):
     assert answer.status == 200
     first, last = answer.lines
     assert (first["start"], first["end"], len(first["scores"])) == (0, 0.2, 1)
-    assert last == {"error": "this cannot be read as a video or image: its data are damaged from here on"}
+    why = "this cannot be read as a video or image: its data are damaged from here on"
+    assert last == {"error": why, "status": 422}
 
 
 def test_who_leaves_is_not_decoded_for_any_longer(odd, clip):
@@ -177,7 +178,7 @@ def test_ctrl_c_ends_it_at_once_and_tells_who_waits(library, run):
     assert (answer.status, answer.headers["retry-after"]) == (503, "2")
     assert answer.json == ENDED
     first, last = begun.answer().lines
-    assert (first["end"], last) == (0.2, ENDED)
+    assert (first["end"], last) == (0.2, ENDED | {"status": 503})
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in processes))
 
 

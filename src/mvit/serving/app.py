@@ -159,7 +159,8 @@ class _Streamed:
                 raise
             if not isinstance(why, Refusal):
                 traceback.print_exc()
-            error = {"error": why.sentence if isinstance(why, Refusal) else FAULT}
+            refusal = why if isinstance(why, Refusal) else Refusal(500, FAULT)
+            error = {"error": refusal.sentence, "status": refusal.status}
             await send({"type": "http.response.body", "body": _line(error), "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 

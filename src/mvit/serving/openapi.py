@@ -106,7 +106,7 @@ def description(facts: dict[str, Any]) -> dict[str, Any]:
     )
     line = (
         "a line for each window: start, end (seconds) and scores; last a line with segments (start, end, label, score) "
-        "and duration, or one with error"
+        "and duration, or one with error and the status that it would have had at the beginning"
     )
     size = facts["limits"]["bytes"]
     return {

@@ -48,7 +48,8 @@ function tell() {
   at("explained").textContent = "";
   if (on) {
     const [start, end] = span().map((one) => clock(one, shown.seconds));
-    at("explained").textContent = `${facts.kind} for ${facts.label}: the brighter, the more.${still ? "" : ` It is of ${start} to ${end}.`}`;
+    const when = start === end ? `the picture at ${start}` : `${start} to ${end}`;
+    at("explained").textContent = `${facts.kind} for ${facts.label}: the brighter, the more.${still ? "" : ` It is of ${when}.`}`;
   }
   draw();
 }
