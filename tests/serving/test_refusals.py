@@ -51,10 +51,11 @@ def raw(server: Served, request: bytes, *, half_closed: bool = False) -> bytes:
         ("/predict?views=11x1", "views is not"),
         ("/predict?views=5x2", "views is not"),
         ("/predict?views=5x1%0a", "views is not"),
-        ("/predict?top=0", "top is not how many classes to name: a whole number from 1 to 99,999"),
+        ("/predict?top=0", "top is not a number of classes, from 1 to 99,999"),
         ("/predict?top=1&top=2", "top is given twice"),
-        ("/predict?tpo=1", "there is views and top"),
-        ("/predict?window=2s", "there is views and top"),
+        ("/predict?tpo=1", "only views, top"),
+        ("/segments?views=1x1", "only window, stride, top"),
+        ("/explain?top=1", "no such parameter here, only target"),
         ("/segments?window=1&stride=2", "the stride no longer than the window"),
         ("/segments?stride=0", "0.001 s or more"),
         ("/segments?stride=nan", "stride is not seconds"),
@@ -81,8 +82,7 @@ def test_nothing_else_is_at_an_address(path, server):
 def test_other_methods(server):
     for method, path in [("GET", "/predict"), ("DELETE", "/model"), ("PUT", "/segments"), ("POST", "/health")]:
         answer = server.ask(method, path)
-        refused(answer, 405)
-        assert answer.headers["allow"]
+        assert refused(answer, 405) == f"this address answers to {answer.headers['allow']} alone"
 
 
 def test_other_kinds_of_bodies(server, clip):
@@ -146,6 +146,12 @@ def test_a_format_that_is_not_allowed_is_not_called_damaged(server, clip):
             assert sentence.endswith(f"its format is not among those allowed: {', '.join(formats)}")
     cut = clip.read_bytes()[:-500]
     assert "damaged" in refused(server.ask("POST", "/predict", cut), 422)
+
+
+def test_a_picture_of_too_many_pixels_is_told_how_many_there_may_be(server):
+    large = io.BytesIO()
+    Image.new("RGB", (4032, 3024)).save(large, "jpeg")
+    assert "more than 9,437,184 pixels" in refused(server.ask("POST", "/predict", large.getvalue()), 422)
 
 
 def test_a_codec_that_is_not_allowed_is_not_called_damaged(server):

@@ -148,7 +148,11 @@ class PictureStream:
             codec.options = {name: options[name] for name in ("codec_whitelist", "max_pixels")}
             codec.thread_count = self._threads
             if codec.width < 1 or codec.height < 1:
-                raise UnreadableVideo(self.path, "it does not say how large its pictures are")
+                # FFmpeg says no size of what is beyond max_pixels where the file's pictures alone say it.
+                beyond = (
+                    f"it does not say how large its pictures are, or they have more than {self.limits.pixels:,} pixels"
+                )
+                raise UnreadableVideo(self.path, beyond)
             if codec.width * codec.height > self.limits.pixels:
                 size = f"{codec.width}x{codec.height}"
                 raise UnreadableVideo(self.path, f"its pictures are {size}, more than {self.limits.pixels:,} pixels")

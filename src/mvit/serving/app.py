@@ -35,7 +35,7 @@ HEADERS = {
     "permissions-policy": "camera=(self), microphone=()",
     "cache-control": "no-cache",
 }
-SENTENCES = {404: "there is nothing at this address", 405: "this address does not answer to this method"}
+SENTENCES = {404: "there is nothing at this address", 405: "this address answers to {Allow} alone"}
 LEFT = "the connection was closed before the answer was there"
 FAULT = "a fault of the server, which its log tells of"
 
@@ -52,7 +52,9 @@ def application(service: Service) -> "Guard":
 
     async def known(request: Request, why: Exception) -> Response:
         assert isinstance(why, HTTPException)
-        return error(why.status_code, SENTENCES.get(why.status_code, "this cannot be done"), dict(why.headers or {}))
+        headers = dict(why.headers or {})
+        sentence = SENTENCES.get(why.status_code, "this cannot be done").format_map(headers)
+        return error(why.status_code, sentence, headers)
 
     async def fault(request: Request, why: Exception) -> Response:
         return error(500, FAULT)

@@ -240,8 +240,10 @@ document.addEventListener("dragleave", (event) => event.relatedTarget || at("dro
 document.addEventListener("drop", (event) => {
   event.preventDefault();
   at("drop").classList.remove("over");
-  const [file] = event.dataTransfer.files;
-  if (file && model) look(file);
+  const { files } = event.dataTransfer;
+  if (!model || !files.length) return;
+  if (files.length > 1) fail(`Drop one file at a time: these were ${files.length}.`, "other");
+  else look(files[0]);
 });
 
 video.addEventListener("loadedmetadata", () => {
@@ -268,7 +270,8 @@ async function meet() {
     at("choose").textContent = "Choose a picture";
     at("file").accept = at("file").accept.replace("video/*,", "");
   }
-  at("limits").textContent = `Up to ${megabytes(model.limits.bytes)}.${still ? "" : " A picture will do, too."}`;
+  const pixels = `${Number((model.limits.pixels / 1e6).toFixed(1))} million pixels`;
+  at("limits").textContent = `Up to ${megabytes(model.limits.bytes)}${still ? ` and ${pixels}.` : ". A picture will do, too."}`;
   at("version").textContent = `, mvit ${model.version}`;
   at("choose").disabled = at("camera").disabled = false;
 }
