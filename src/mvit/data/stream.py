@@ -136,6 +136,8 @@ class PictureStream:
             moving = [s for s in self._container.streams.video if not s.disposition & Disposition.attached_pic]
             if not moving:
                 raise UnreadableVideo(self.path, "it holds no video, only sound or text")
+            if moving[0].disposition & Disposition.dependent:  # each tile is a stream: the first is a corner of it
+                raise NotAllowed(self.path, "it is a picture in tiles, as HEIC files of phones are: make a JPEG of it")
             # Some writers store a cover as the first stream without saying what it is.
             self._stream = next(
                 (s for s in moving if s.codec_context is not None and s.codec_context.name not in _STILLS), moving[0]
