@@ -46,6 +46,9 @@ def test_where_it_looks_in_a_video_is_of_one_moment(page, address, ten_seconds: 
     page.get_by_label("Show where the model looks").check()
     (moment,) = page.request.post(f"{address}explain", data=ten_seconds.read_bytes()).json()["times"]
     page.locator("#explained", has_text=f"the more. It is of the picture at {moment:.2f} s.").wait_for()
+    page.get_by_role("button", name="Play").click()
     page.get_by_role("button", name="Go there").click()
     page.locator("#overlay").wait_for()
+    page.get_by_role("button", name="Play").wait_for()
     assert browsing.moment(page) == pytest.approx(moment, abs=0.01)
+    assert page.locator("#overlay").is_visible(), "it stays"

@@ -79,5 +79,9 @@ function colour(level) {
 
 at("explain").addEventListener("change", wanted);
 at("opacity").addEventListener("input", draw);
-at("there").addEventListener("click", () => seek(span()[0]));
+at("there").addEventListener("click", () => {
+  const [start, end] = span();
+  if (start === end) at("video").pause(); // what is of one moment would be gone at once
+  seek(start);
+});
 at("timeline").addEventListener("moved", draw);
