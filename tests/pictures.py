@@ -1,6 +1,9 @@
-"""Pictures as files, for folders of frames."""
+"""Pictures as files, for folders of frames, and one in tiles."""
 
+import struct
+from collections.abc import Sequence
 from fractions import Fraction
+from itertools import accumulate
 from pathlib import Path
 
 import av
@@ -16,3 +19,37 @@ def save_picture(path: Path, picture: np.ndarray) -> None:
     frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=encoder.pix_fmt)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode(None)]))
+
+
+def save_in_tiles(path: Path, tiles: Sequence[bytes], size: int) -> None:
+    """Write JPEGs of one size beside each other as one picture, as phones do with HEVC (HEIF, ISO/IEC 23008-12)."""
+    items = [struct.pack(">BBBBHH", 0, 0, 0, len(tiles) - 1, size * len(tiles), size), *tiles]
+    numbers = range(2, len(items) + 1)
+    kinds = [b"grid", *[b"jpeg"] * len(tiles)]
+    named = [_box(b"infe", struct.pack(">IHH4sx", 2 << 24, n, 0, kind)) for n, kind in enumerate(kinds, start=1)]
+    sizes = [_box(b"ispe", struct.pack(">III", 0, width, size)) for width in (size * len(tiles), size)]
+    parts = struct.pack(f">HH{len(tiles)}H", 1, len(tiles), *numbers)
+    having = [struct.pack(">HBB", n, 1, 1 if n == 1 else 2) for n in range(1, len(items) + 1)]
+    about = [
+        _box(b"hdlr", struct.pack(">II4s13x", 0, 0, b"pict")),
+        _box(b"pitm", struct.pack(">IH", 0, 1)),
+        _box(b"iinf", struct.pack(">IH", 0, len(items)), *named),
+        _box(b"iref", bytes(4), _box(b"dimg", parts)),
+        _box(b"iprp", _box(b"ipco", *sizes), _box(b"ipma", struct.pack(">II", 0, len(items)), *having)),
+    ]
+    ends = list(accumulate(map(len, items)))
+
+    def meta(start: int) -> bytes:
+        places = [
+            struct.pack(">HHHII", n, 0, 1, start + end - len(item), len(item))
+            for n, (end, item) in enumerate(zip(ends, items, strict=True), start=1)
+        ]
+        return _box(b"meta", bytes(4), *about, _box(b"iloc", struct.pack(">IHH", 0, 0x4400, len(items)), *places))
+
+    brand = _box(b"ftyp", b"mif1", bytes(4), b"mif1heic")
+    path.write_bytes(brand + meta(len(brand + meta(0)) + 8) + _box(b"mdat", *items))
+
+
+def _box(kind: bytes, *content: bytes) -> bytes:
+    body = b"".join(content)
+    return struct.pack(">I4s", 8 + len(body), kind) + body

@@ -5,10 +5,14 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import av
+import numpy as np
 import pytest
 
 from hostile import attacks
+from mvit.data.stills import encoded
 from mvit.data.video import OWN, STRANGERS, UnreadableVideo, Video, read
+from pictures import save_in_tiles
 
 # In a process of its own: each file read whole, and the most memory that the process took so far.
 PROGRAM = """
@@ -76,8 +80,18 @@ def test_what_is_outside_the_short_list_is_read_only_as_ones_own(name, numbered_
     codec, pixels = ONES_OWN[name]
     path = numbered_video(9, name=name, codec=codec, pixels=pixels)
     assert numbers_in(read(path, [8, 0, 4])) == [8, 0, 4]
-    with pytest.raises(UnreadableVideo, match=r"not among those allowed|can be opened"):
+    with pytest.raises(UnreadableVideo, match="not among those allowed"):
         read(path, limits=STRANGERS)
+
+
+@pytest.mark.parametrize("limits", [OWN, STRANGERS], ids=["own", "strangers"])
+def test_a_tile_is_not_taken_for_the_picture(limits, tmp_path):
+    tiles = [encoded(np.full((64, 64, 3), level, np.uint8), "mjpeg", "yuvj444p") for level in (0, 255)]
+    save_in_tiles(tmp_path / "phone.heic", tiles, 64)
+    with av.open(str(tmp_path / "phone.heic")) as container:
+        assert [stream.codec_context.name for stream in container.streams.video] == ["mjpeg", "mjpeg"]
+    with pytest.raises(UnreadableVideo, match="it is a picture in tiles, as HEIC files of phones are: make a JPEG"):
+        read(tmp_path / "phone.heic", limits=limits)
 
 
 def test_the_short_list_is_a_part_of_the_longer():

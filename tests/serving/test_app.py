@@ -3,9 +3,30 @@
 import asyncio
 import contextlib
 from types import SimpleNamespace
+from typing import Any
+
+import pytest
 
 from mvit.serving.bounds import Bounds
 from mvit.serving.metrics import Metrics
+from mvit.serving.refusal import Refusal
+from mvit.serving.service import Service
+
+
+def test_one_of_a_thing_is_one():
+    bounds = Bounds(queue=1, frames=1, pixels=1)
+    assert str(bounds) == "100 MB, 1 pixel, 1 frame and 60 s of decoding each, 1 request at once"
+    model: Any = SimpleNamespace(logits=None)
+    decoder: Any = None
+
+    async def two_at_once() -> None:
+        service = Service(model, "a model", bounds, decoder)
+        async with service.place(), service.place():
+            raise AssertionError("there is one place")
+
+    with pytest.raises(Refusal) as refused:
+        asyncio.run(two_at_once())
+    assert refused.value.sentence == "the only place is taken: send it again later"
 
 
 def test_who_takes_too_little_of_the_answer_is_left(library, monkeypatch, capsys):
@@ -29,7 +50,7 @@ def test_who_takes_too_little_of_the_answer_is_left(library, monkeypatch, capsys
     async def take_little(message):
         await asyncio.sleep(0.01)
 
-    guard = app._Guard(talk, SimpleNamespace(metrics=metrics), {"/segments"})
+    guard = app.Guard(talk, SimpleNamespace(metrics=metrics), {"/segments"})
     for take in (take_nothing, take_little):
         asyncio.run(guard({"path": "/segments"}, None, take))
     assert 'mvit_requests_total{path="/segments",status="gone"} 2\n' in metrics.text()
@@ -79,7 +100,7 @@ def test_a_fault_is_told_to_the_log_and_not_to_who_asked(library, capsys):
     async def fail(scope, receive, send):
         raise RuntimeError("ours")
 
-    asyncio.run(app._Guard(fail, SimpleNamespace(metrics=metrics), set())({"path": "/../secret"}, None, None))
+    asyncio.run(app.Guard(fail, SimpleNamespace(metrics=metrics), set())({"path": "/../secret"}, None, None))
     assert "RuntimeError: ours" in capsys.readouterr().err
     assert "secret" not in metrics.text()
     assert 'path="other"' in metrics.text()

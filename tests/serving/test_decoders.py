@@ -14,6 +14,7 @@ import pytest
 from odd_decoding import LIES
 from served import STARTS_WITHIN, Answer, Served
 
+ENDED = {"error": "the server ended before the answer was there: send it again later"}
 ODD = "from mvit.serving import decoder; decoder.PROGRAM = 'odd_decoding'"
 
 
@@ -120,7 +121,8 @@ def test_what_breaks_off_ends_with_an_error_line(odd):
     assert answer.status == 200
     first, last = answer.lines
     assert (first["start"], first["end"], len(first["scores"])) == (0, 0.2, 1)
-    assert last == {"error": "this cannot be read as a video or image: its data are damaged from here on"}
+    why = "this cannot be read as a video or image: its data are damaged from here on"
+    assert last == {"error": why, "status": 422}
 
 
 def test_who_leaves_is_not_decoded_for_any_longer(odd, clip):
@@ -155,14 +157,36 @@ def test_what_is_begun_is_finished_before_the_end(library, run, clip):
         assert served.ask("POST", "/predict", clip.read_bytes()).status == 503
         assert asking.answer().status == 422
         served.process.wait(STARTS_WITHIN)
-        assert served.end() == (0, ["mvit: asked to end: 1 requests are being finished, for 30 s at most"])
+        assert served.end() == (0, ["mvit: asked to end: 1 request is being finished, for 30 s at most"])
 
 
-def test_ctrl_c_ends_it_at_once(library, run):
+def test_ctrl_c_ends_it_at_once_and_tells_who_waits(library, run):
     library("granian", "serve")
     with Served(run, before=ODD) as served:
-        Asking(served, "/predict", b"HANG")
-        until(served.decoders)
-        processes = [*served.children(), *served.decoders()]
-        assert served.end(signal.SIGINT) == (130, ["mvit: interrupted"])
+        waiting, begun = (
+            Asking(served, "/predict", b"HANG"),
+            Asking(served, "/segments?window=0.2&stride=0.2", b"BEGUN"),
+        )
+        with served.connect() as sending:
+            sending.sendall(b"POST /explain HTTP/1.1\r\nhost: a\r\ncontent-length: 100\r\n\r\nslow")
+            until(lambda: len(served.decoders()) == 2 and served.ask("GET", "/health").json["queue"] == 3)
+            until(lambda: served.metric("mvit_clips_total"))
+            processes = [*served.children(), *served.decoders()]
+            assert served.end(signal.SIGINT) == (130, ["mvit: interrupted"])
+            assert sending.recv(100).startswith(b"HTTP/1.1 503 ")
+    answer = waiting.answer()
+    assert (answer.status, answer.headers["retry-after"]) == (503, "2")
+    assert answer.json == ENDED
+    first, last = begun.answer().lines
+    assert (first["end"], last) == (0.2, ENDED | {"status": 503})
     until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in processes))
+
+
+def test_what_is_not_finished_in_time_is_refused_when_it_ends(library, run):
+    library("granian", "serve")
+    with Served(run, before=f"{ODD}; from mvit.serving import host; host.STOP_SECONDS = 0.2") as served:
+        asking = Asking(served, "/predict", b"HANG")
+        until(served.decoders)
+        assert served.end()[0] == 0
+        answer = asking.answer()
+        assert (answer.status, answer.json) == (503, ENDED)

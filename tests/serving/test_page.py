@@ -4,6 +4,7 @@ import base64
 import json
 import re
 import time
+from pathlib import Path
 from typing import Any
 
 import av
@@ -77,13 +78,57 @@ def test_the_moment_under_the_playhead_has_its_scores(page, ten_seconds, found):
     assert browsing.moment(page) > found[1].start, "the playhead goes with the video"
 
 
-@pytest.mark.parametrize(("wanted", "button"), [("no-preference", "Pause"), ("reduce", "Play")])
-def test_a_video_plays_at_once_where_motion_is_welcome(wanted, button, browser, address, ten_seconds):
+@pytest.mark.parametrize(("wanted", "plays"), [("no-preference", True), ("reduce", False)])
+def test_a_video_plays_at_once_where_motion_is_welcome(wanted, plays, browser, address, ten_seconds):
     with browsing.visit(browser, address, reduced_motion=wanted) as page:
         browsing.choose(page, ten_seconds)
         browsing.finished(page)
-        assert page.get_by_role("button", name=button).is_visible()
-        assert page.evaluate("document.querySelector('video').paused") == (button == "Play")
+        assert bool(page.evaluate("document.querySelector('video').played.length")) == plays
+
+
+def paused(page: Any) -> bool:
+    """And the button says so."""
+    now = page.evaluate("document.querySelector('video').paused")
+    page.get_by_role("button", name="Play" if now else "Pause").wait_for()
+    return now
+
+
+@pytest.mark.parametrize("playing", [True, False])
+def test_seeking_keeps_the_video_playing_or_paused(playing, page, ten_seconds, found):
+    browsing.choose(page, ten_seconds)
+    browsing.finished(page)
+    timeline = page.get_by_role("slider", name="Moment")
+    labels, rows = page.locator(".segment"), page.locator("#segments tbody button")
+    page.evaluate("document.querySelector('video').playbackRate = 0.1")  # a busy machine has time to look
+    if playing:
+        page.get_by_role("button", name="Play").click()
+    for number in (1, 0, 1):
+        labels.nth(number).click(position={"x": 20, "y": 8})
+        assert found[number].start < browsing.moment(page) < found[number].end
+        assert page.locator("#now li").first.inner_text().startswith(found[number].label)
+        assert paused(page) != playing
+        rows.nth(number).click()
+        assert browsing.moment(page) >= found[number].start
+        assert paused(page) != playing
+    timeline.press("Home")
+    assert browsing.moment(page) == 0, "told at once, also within one window of a video that plays on"
+    timeline.press("PageDown")
+    assert browsing.moment(page) == pytest.approx(found[1].start, abs=0.01)
+    assert paused(page) != playing
+    timeline.press("Control+ArrowRight")
+    assert browsing.moment(page) < found[1].start + 0.5, "what the browser's keys do is the browser's"
+    box = timeline.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 10)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] + 50, box["y"] + 10)
+    page.get_by_role("button", name="Play").wait_for()
+    page.mouse.move(box["x"] + box["width"] / 4, box["y"] + 10)
+    page.mouse.up()
+    assert paused(page) != playing
+    timeline.press("End")
+    page.get_by_role("button", name="Play").wait_for()
+    assert browsing.moment(page) == pytest.approx(browsing.SECONDS, abs=0.1), "it stays at the end"
+    assert page.locator("#now li").first.inner_text().startswith(found[-1].label)
 
 
 def test_all_of_it_works_by_the_keyboard(page, ten_seconds, found):
@@ -113,19 +158,30 @@ def test_all_of_it_works_by_the_keyboard(page, ten_seconds, found):
     page.get_by_role("button", name="Play").wait_for()
 
 
-def test_a_video_is_dropped(page, ten_seconds, found):
+def drop(page: Any, path: Path, times: int = 1) -> None:
     files = page.evaluate_handle(
-        """(text) => {
+        """([text, times]) => {
             const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt());
             const transfer = new DataTransfer();
-            transfer.items.add(new File([bytes], "dropped.mp4", { type: "video/mp4" }));
+            for (let n = 0; n < times; n++) transfer.items.add(new File([bytes], `${n}.mp4`, { type: "video/mp4" }));
             return transfer;
         }""",
-        base64.b64encode(ten_seconds.read_bytes()).decode(),
+        [base64.b64encode(path.read_bytes()).decode(), times],
     )
     page.dispatch_event("body", "drop", {"dataTransfer": files})
+
+
+def test_a_video_is_dropped(page, ten_seconds, found):
+    drop(page, ten_seconds)
     browsing.finished(page)
     assert page.locator("#segments tbody tr").count() == len(found)
+
+
+def test_of_several_that_are_dropped_none_is_left_out_in_silence(page, ten_seconds):
+    sent = browsing.posted(page)
+    drop(page, ten_seconds, times=3)
+    page.get_by_role("alert").filter(has_text="Drop one file at a time: these were 3.").wait_for()
+    assert not sent
 
 
 def test_a_picture_has_a_label_and_no_timeline(page, frames, tmp_path):
@@ -148,23 +204,29 @@ def test_what_is_no_video_has_the_servers_sentence(page, address, ten_seconds, t
     assert 400 <= answer.status < 500
     assert alert.text_content() == answer.json()["error"]
     assert not page.locator("#result").is_visible()
-    with page.expect_response("**/predict*"):
-        page.get_by_role("button", name="Try again").click()
-    alert.filter(has_text=re.compile(".")).wait_for()
-    browsing.choose(page, ten_seconds)
+    assert not page.get_by_role("button", name="Try again").is_visible(), "it will not get better"
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Choose another file").press("Enter")
+    chooser.value.set_files(ten_seconds)
     browsing.finished(page)
+    assert not page.get_by_role("button", name="Choose another file").is_visible()
     assert not alert.inner_text(), "the next one begins anew"
 
 
 def test_what_is_empty_or_too_large_is_not_sent(page, tmp_path):
     limit = page.evaluate("fetch('model').then((answer) => answer.json())")["limits"]["bytes"]
     sent = browsing.posted(page)
-    for size, words in ((0, "is empty"), (limit + 1, f"{limit / 1e6:g} MB at most")):
-        path = tmp_path / f"{size}.mp4"
+    most = (
+        f"has {limit / 1e6:g} MB, and this server takes {limit / 1e6:g} MB at most: choose a shorter or a smaller one."
+    )
+    for size, name, words in ((0, "my  clip.mp4", "is empty."), (limit + 1, "large.mp4", most)):
+        path = tmp_path / name
         with path.open("wb") as file:
             file.truncate(size)
         browsing.choose(page, path)
         page.get_by_role("alert").filter(has_text=words).wait_for()
+        assert page.get_by_role("alert").inner_text() == f"The file {name} {words}", "as it is called, to the letter"
+        assert page.get_by_role("button", name="Choose another file").is_visible()
         assert not page.get_by_role("button", name="Try again").is_visible()
         assert not page.get_by_role("button", name="Cancel").is_visible()
     assert not sent
@@ -231,15 +293,20 @@ def in_lines(*objects: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_an_answer_that_breaks_off_says_so_and_keeps_what_came(page, ten_seconds):
-    broken = in_lines(window(0, left=0.7, up=0.3), {"error": "the video is damaged after 2 s"})
-    page.route("**/segments*", lambda route: route.fulfill(**broken))
+    begun = window(0, left=0.7, up=0.3)
+    damaged, ended = {"error": "damaged after 2 s", "status": 422}, {"error": "the server ended", "status": 503}
+    answers = [in_lines(begun, damaged), in_lines(begun, ended), in_lines(begun)]
+    page.route("**/segments*", lambda route: route.fulfill(**answers.pop(0)))
     browsing.choose(page, ten_seconds)
-    page.get_by_role("alert").filter(has_text="the video is damaged after 2 s").wait_for()
+    alert, again = page.get_by_role("alert"), page.get_by_role("button", name="Try again")
+    alert.filter(has_text="damaged after 2 s").wait_for()
     assert page.locator(".segment").all_inner_texts() == ["left"]
-    page.unroute("**/segments*")
-    page.route("**/segments*", lambda route: route.fulfill(**in_lines(window(0, left=0.7, up=0.3))))
-    page.get_by_role("button", name="Try again").click()
-    page.get_by_role("alert").filter(has_text="broke off").wait_for()
+    assert not again.is_visible()
+    browsing.choose(page, ten_seconds)
+    alert.filter(has_text="the server ended").wait_for()
+    again.click()
+    alert.filter(has_text="broke off").wait_for()
+    assert again.is_visible()
 
 
 def test_segments_of_several_classes_at_once_lie_above_one_another(page, ten_seconds):

@@ -68,6 +68,16 @@ def test_it_can_be_read_by_all(look, browser, address, ten_seconds, library):
         assert barriers() == []
 
 
+def test_keys_are_told_of_where_there_are_some(browser, address, ten_seconds):
+    finger = {"is_mobile": True, "has_touch": True}
+    for touched, context in ((False, {}), (True, PHONE | finger)):
+        with browsing.visit(browser, address, **context) as page:
+            assert page.get_by_text("Drop a video here").is_visible() != touched
+            browsing.choose(page, ten_seconds)
+            browsing.finished(page)
+            assert page.get_by_text("use the arrow keys").is_visible() != touched
+
+
 # ---- its files ------------------------------------------------------------------------------------------------------
 
 

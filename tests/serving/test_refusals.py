@@ -1,18 +1,23 @@
 """What is refused: with which status, in one sentence that tells nothing of the inside, and before it costs much."""
 
 import contextlib
+import io
 import json
 import random
 import re
 import socket
 import time
+from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import reader
+from PIL import Image
 
 import hostile
 from mvit.data import video
+from mvit.data.limits import STRANGERS
 from served import GRACE_SECONDS, Served
 
 SENTENCE = re.compile(r"[^\n]{10,400}")
@@ -46,10 +51,11 @@ def raw(server: Served, request: bytes, *, half_closed: bool = False) -> bytes:
         ("/predict?views=11x1", "views is not"),
         ("/predict?views=5x2", "views is not"),
         ("/predict?views=5x1%0a", "views is not"),
-        ("/predict?top=0", "top is not"),
+        ("/predict?top=0", "top is not a number of classes, from 1 to 99,999"),
         ("/predict?top=1&top=2", "top is given twice"),
-        ("/predict?tpo=1", "there is views and top"),
-        ("/predict?window=2s", "there is views and top"),
+        ("/predict?tpo=1", "only views, top"),
+        ("/segments?views=1x1", "only window, stride, top"),
+        ("/explain?top=1", "no such parameter here, only target"),
         ("/segments?window=1&stride=2", "the stride no longer than the window"),
         ("/segments?stride=0", "0.001 s or more"),
         ("/segments?stride=nan", "stride is not seconds"),
@@ -76,8 +82,7 @@ def test_nothing_else_is_at_an_address(path, server):
 def test_other_methods(server):
     for method, path in [("GET", "/predict"), ("DELETE", "/model"), ("PUT", "/segments"), ("POST", "/health")]:
         answer = server.ask(method, path)
-        refused(answer, 405)
-        assert answer.headers["allow"]
+        assert refused(answer, 405) == f"this address answers to {answer.headers['allow']} alone"
 
 
 def test_other_kinds_of_bodies(server, clip):
@@ -119,17 +124,51 @@ def test_bodies_that_are_none(server):
     assert raw(server, two).startswith((b"HTTP/1.1 400", b"HTTP/1.1 422"))
 
 
-@pytest.mark.parametrize("body", [b"x", b"garbage" * 1000, b"ffconcat version 1.0\nfile /etc/passwd\n"])
+@pytest.mark.parametrize("body", [b"x", b"garbage" * 1000])
 def test_what_is_no_video(body, server):
     assert "cannot be read as a video or image" in refused(server.ask("POST", "/predict", body), 422)
     refused(server.ask("POST", "/segments", body), 422)
     refused(server.ask("POST", "/explain", body), 422)
 
 
+def test_a_format_that_is_not_allowed_is_not_called_damaged(server, clip):
+    """And the sentence and the page of docs name those that are."""
+    docs = (Path(__file__).parents[2] / "docs/serve.md").read_text(encoding="utf-8")
+    listed = re.search(r"its format is one of(.+?)\(", docs, re.DOTALL)
+    assert listed
+    formats = re.findall(r"\b(?!and\b)[a-z0-9]+", listed[1])
+    assert set(formats) == {name.removesuffix("_pipe") for name in STRANGERS.formats}
+    moving = io.BytesIO()
+    Image.new("RGB", (32, 32)).save(moving, "gif")
+    for body in (moving.getvalue(), b"ffconcat version 1.0\nfile /etc/passwd\n"):
+        for path in ("/predict", "/segments", "/explain"):
+            sentence = refused(server.ask("POST", path, body), 415)
+            assert sentence.endswith(f"its format is not among those allowed: {', '.join(formats)}")
+    cut = clip.read_bytes()[:-500]
+    assert "damaged" in refused(server.ask("POST", "/predict", cut), 422)
+
+
+def test_a_picture_of_too_many_pixels_is_told_how_many_there_may_be(server):
+    large = io.BytesIO()
+    Image.new("RGB", (4032, 3024)).save(large, "jpeg")
+    assert "more than 9,437,184 pixels" in refused(server.ask("POST", "/predict", large.getvalue()), 422)
+
+
+def test_a_codec_that_is_not_allowed_is_not_called_damaged(server):
+    file = io.BytesIO()
+    with av.open(file, "w", format="matroska") as container:
+        stream = container.add_stream("ffv1", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+        container.mux([*stream.encode(av.VideoFrame(32, 32, "yuv420p")), *stream.encode(None)])
+    sentence = refused(server.ask("POST", "/predict", file.getvalue()), 415)
+    assert sentence.endswith(f"its codec (ffv1) is not among those allowed: {', '.join(STRANGERS.codecs)}")
+
+
 def test_videos_that_mean_harm(server, tmp_path):
     for path in hostile.attacks(tmp_path):
         if path.is_file() and not path.is_symlink() and path.stat().st_size < 2_000_000:
-            refused(server.ask("POST", "/predict", path.read_bytes()), 422)
+            answer = server.ask("POST", "/predict", path.read_bytes())
+            refused(answer, 415 if path.stem == "concat" else 422)
 
 
 def test_videos_changed_by_chance(server, clip):
@@ -139,7 +178,7 @@ def test_videos_changed_by_chance(server, clip):
             answer = server.ask("POST", path, reader.changed(content, content, draw))
             statuses.add(answer.status)
             assert all(isinstance(line, dict) for line in answer.lines)
-    assert statuses == {200, 422}
+    assert statuses == {200, 415, 422}
     assert server.process.poll() is None
 
 

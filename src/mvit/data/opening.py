@@ -45,6 +45,10 @@ class UnreadableVideo(ValueError):  # noqa: N818 (a state of the file, named as 
         return f"{self.path} cannot be read: {self.reason}"
 
 
+class NotAllowed(UnreadableVideo):
+    """Not the data are at fault: the format or codec is not among those that the limits allow."""
+
+
 class OutOfTime(UnreadableVideo):
     """Not the data are at fault but how long they take."""
 

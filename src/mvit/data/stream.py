@@ -18,7 +18,7 @@ from av.sidedata.sidedata import Type as SideData
 from av.stream import Disposition
 
 from mvit.data.limits import Limits
-from mvit.data.opening import SURPRISES, Header, Nameless, OutOfTime, UnreadableVideo, open_regular
+from mvit.data.opening import SURPRISES, Header, Nameless, NotAllowed, OutOfTime, UnreadableVideo, open_regular
 
 _PACKET_MEMORY = 2**26  # bytes of packets kept between indexing and decoding; longer files are read twice
 _PACKET_OVERHEAD = 700  # bytes that a packet takes beside its data
@@ -128,10 +128,16 @@ class PictureStream:
         }
         with self.guard("it is no video or image that can be opened, or it is damaged"):
             # metadata_errors: comments need not be UTF-8.
-            self._container = av.open(Nameless(self._file, self.tick), options=options, metadata_errors="replace")
+            try:
+                self._container = av.open(Nameless(self._file, self.tick), options=options, metadata_errors="replace")
+            except av.ArgumentError:  # FFmpeg says so of formats outside the list alone, before it reads their headers
+                formats = ", ".join(name.removesuffix("_pipe") for name in self.limits.formats)
+                raise NotAllowed(self.path, f"its format is not among those allowed: {formats}") from None
             moving = [s for s in self._container.streams.video if not s.disposition & Disposition.attached_pic]
             if not moving:
                 raise UnreadableVideo(self.path, "it holds no video, only sound or text")
+            if moving[0].disposition & Disposition.dependent:  # each tile is a stream: the first is a corner of it
+                raise NotAllowed(self.path, "it is a picture in tiles, as HEIC files of phones are: make a JPEG of it")
             # Some writers store a cover as the first stream without saying what it is.
             self._stream = next(
                 (s for s in moving if s.codec_context is not None and s.codec_context.name not in _STILLS), moving[0]
@@ -139,11 +145,16 @@ class PictureStream:
             codec = self._stream.codec_context
             if codec is None or codec.name not in self.limits.codecs:
                 name = "unknown" if codec is None else codec.name
-                raise UnreadableVideo(self.path, f"its codec ({name}) is not among those allowed")
+                codecs = ", ".join(self.limits.codecs)
+                raise NotAllowed(self.path, f"its codec ({name}) is not among those allowed: {codecs}")
             codec.options = {name: options[name] for name in ("codec_whitelist", "max_pixels")}
             codec.thread_count = self._threads
             if codec.width < 1 or codec.height < 1:
-                raise UnreadableVideo(self.path, "it does not say how large its pictures are")
+                # FFmpeg says no size of what is beyond max_pixels where the file's pictures alone say it.
+                beyond = (
+                    f"it does not say how large its pictures are, or they have more than {self.limits.pixels:,} pixels"
+                )
+                raise UnreadableVideo(self.path, beyond)
             if codec.width * codec.height > self.limits.pixels:
                 size = f"{codec.width}x{codec.height}"
                 raise UnreadableVideo(self.path, f"its pictures are {size}, more than {self.limits.pixels:,} pixels")

@@ -35,12 +35,12 @@ HEADERS = {
     "permissions-policy": "camera=(self), microphone=()",
     "cache-control": "no-cache",
 }
-SENTENCES = {404: "there is nothing at this address", 405: "this address does not answer to this method"}
+SENTENCES = {404: "there is nothing at this address", 405: "this address answers to {Allow} alone"}
 LEFT = "the connection was closed before the answer was there"
 FAULT = "a fault of the server, which its log tells of"
 
 
-def application(service: Service) -> ASGIApp:
+def application(service: Service) -> "Guard":
     """The application of a service."""
 
     def error(status: int, sentence: str, headers: dict[str, str] | None = None) -> Response:
@@ -52,7 +52,9 @@ def application(service: Service) -> ASGIApp:
 
     async def known(request: Request, why: Exception) -> Response:
         assert isinstance(why, HTTPException)
-        return error(why.status_code, SENTENCES.get(why.status_code, "this cannot be done"), dict(why.headers or {}))
+        headers = dict(why.headers or {})
+        sentence = SENTENCES.get(why.status_code, "this cannot be done").format_map(headers)
+        return error(why.status_code, sentence, headers)
 
     async def fault(request: Request, why: Exception) -> Response:
         return error(500, FAULT)
@@ -91,7 +93,7 @@ def application(service: Service) -> ASGIApp:
     handlers: Any = {Refusal: refused, HTTPException: known, Exception: fault}
     app = Starlette(routes=routes, exception_handlers=handlers)
     app.router.redirect_slashes = False
-    return _Guard(app, service, {route.path for route in routes})
+    return Guard(app, service, {route.path for route in routes})
 
 
 def _json(answer: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -122,9 +124,8 @@ class _Whole:
         request = Request(scope, receive)
         question = asked(request.query_params.multi_items(), self.offered)
         try:
-            with self.service.place():
-                async with received(receive, request.headers, self.service.bounds) as video:
-                    answer = await _while_there(receive, self.answer(video, question))
+            async with self.service.place(), received(receive, request.headers, self.service.bounds) as video:
+                answer = await _while_there(receive, self.answer(video, question))
         except Gone:
             raise Refusal(400, LEFT) from None
         await _json(answer)(scope, receive, send)
@@ -149,31 +150,30 @@ class _Streamed:
             await send(message)
 
         try:
-            with self.service.place():
-                async with received(receive, request.headers, self.service.bounds) as video:
-                    await _while_there(receive, self._stream(self.answer(video, question), told))
+            async with self.service.place(), received(receive, request.headers, self.service.bounds) as video:
+                await _while_there(receive, self._stream(self.answer(video, question), told))
         except Gone:
             if begun:
                 raise
             raise Refusal(400, LEFT) from None
+        except Exception as why:  # what cannot be begun is refused with its status
+            if not begun:
+                raise
+            if not isinstance(why, Refusal):
+                traceback.print_exc()
+            refusal = why if isinstance(why, Refusal) else Refusal(500, FAULT)
+            error = {"error": refusal.sentence, "status": refusal.status}
+            await send({"type": "http.response.body", "body": _line(error), "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _stream(self, lines: Any, send: Send) -> None:
         try:
-            line: Any = await anext(lines)  # what cannot be begun is refused with its status
+            line: Any = await anext(lines)
             headers = [(b"content-type", LINES.encode())]
             await send({"type": "http.response.start", "status": 200, "headers": headers})
-            try:
-                while line is not None:
-                    await send({"type": "http.response.body", "body": _line(line), "more_body": True})
-                    line = await anext(lines, None)
-            except Refusal as why:
-                await send({"type": "http.response.body", "body": _line({"error": why.sentence}), "more_body": True})
-            except Gone:
-                raise
-            except Exception:
-                traceback.print_exc()
-                await send({"type": "http.response.body", "body": _line({"error": FAULT}), "more_body": True})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            while line is not None:
+                await send({"type": "http.response.body", "body": _line(line), "more_body": True})
+                line = await anext(lines, None)
         finally:
             await lines.aclose()
 
@@ -202,12 +202,14 @@ async def _while_there(receive: Receive, work: Coroutine[Any, Any, Any]) -> Any:
 
 
 @dataclass
-class _Guard:
+class Guard:
     """In front of everything: headers, counts, and an end to those who take their answer too slowly."""
 
     app: ASGIApp
     service: Service
     paths: set[str]
+    asking: int = 0
+    """Requests that are not yet answered to the end."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         status, waited, taken = "gone", 0.0, 0
@@ -229,6 +231,7 @@ class _Guard:
                 raise Gone from None
             waited += time.monotonic() - began
 
+        self.asking += 1
         try:
             await self.app(scope, receive, guarded)
         except Gone:
@@ -236,5 +239,6 @@ class _Guard:
         except Exception:
             traceback.print_exc()
         finally:
+            self.asking -= 1
             path = scope.get("path", "")
             self.service.metrics.answered(path if path in self.paths else "other", status)

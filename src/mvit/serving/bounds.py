@@ -5,6 +5,11 @@ from dataclasses import dataclass
 from mvit.data.limits import STRANGERS
 
 
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """A number with its noun: ``1 request``, ``16 requests``."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Bounds:
     """All that is bounded; what is beyond is refused before it costs more."""
@@ -33,8 +38,8 @@ class Bounds:
 
     def __str__(self) -> str:
         return (
-            f"{self.bytes / 1e6:,.4g} MB, {self.pixels:,} pixels, {self.frames:,} frames and {self.seconds:g} s of "
-            f"decoding each, {self.queue} requests at once"
+            f"{self.bytes / 1e6:,.4g} MB, {counted(self.pixels, 'pixel')}, {counted(self.frames, 'frame')} and "
+            f"{self.seconds:g} s of decoding each, {counted(self.queue, 'request')} at once"
         )
 
 
@@ -53,3 +58,5 @@ BYTES_A_SECOND = 2**16
 CONNECTIONS = 512
 STOP_SECONDS = 30.0
 """For what is being worked on when the server is told to end."""
+LAST_SECONDS = 3.0
+"""For telling those who are refused because it ends."""

@@ -15,7 +15,7 @@ import numpy as np
 
 from mvit.deploy.answers import BATCH
 from mvit.serving.refusal import Refusal
-from mvit.serving.wire import ERROR, FACTS, HEAD, MOST_TEXT, ORDER, STATUS, VIEWS, Facts, Order
+from mvit.serving.wire import ERROR, FACTS, HEAD, MOST_TEXT, NOT_ALLOWED, ORDER, STATUS, VIEWS, Facts, Order
 
 MOST_WORDS = 300
 STATUS_SECONDS = 5.0
@@ -133,10 +133,10 @@ class Decoding:
         kind, length = HEAD.unpack(await self._bytes(HEAD.size))
         if kind != VIEWS and length > MOST_TEXT:
             raise self._strange()
-        if kind == ERROR:
+        if kind in (ERROR, NOT_ALLOWED):
             words = (await self._bytes(length)).decode("utf-8", "replace")
             reason = "".join(letter if letter.isprintable() else " " for letter in words)[:MOST_WORDS]
-            raise Refusal(422, f"this cannot be read as a video or image: {reason}")
+            raise Refusal(415 if kind == NOT_ALLOWED else 422, f"this cannot be read as a video or image: {reason}")
         return kind, length
 
     async def _bytes(self, length: int) -> bytes:

@@ -22,12 +22,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mvit.data.opening import UnreadableVideo, why
+from mvit.data.opening import NotAllowed, UnreadableVideo, why
 from mvit.data.sampling import test_indices
 from mvit.data.video import Video, scaled_size
 from mvit.data.views import crop_corners, views_in, views_of
 from mvit.deploy.windows import pictures
-from mvit.serving.wire import ERROR, FACTS, HEAD, MOST_TEXT, ORDER, STATUS, VIEWS, Facts, Order
+from mvit.serving.wire import ERROR, FACTS, HEAD, MOST_TEXT, NOT_ALLOWED, ORDER, STATUS, VIEWS, Facts, Order
 
 MEMORY_BYTES = 2**30
 """That a video may take beside its views."""
@@ -139,7 +139,8 @@ def _messages(path: Path, order: Order) -> Iterator[tuple[bytes, memoryview]]:
         with Video(path, limits=order.limits) as video:
             yield from _views(video, order)
     except (UnreadableVideo, OSError) as error:
-        yield ERROR, memoryview(why(error).encode()[:MOST_TEXT])
+        kind = NOT_ALLOWED if isinstance(error, NotAllowed) else ERROR
+        yield kind, memoryview(why(error).encode()[:MOST_TEXT])
     except MemoryError:
         yield ERROR, memoryview(b"it takes more memory than is allowed")
 

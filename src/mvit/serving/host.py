@@ -18,7 +18,7 @@ from mvit.deploy.opened import load
 from mvit.evaluation.evaluate import checked
 from mvit.evaluation.scoring import checked_logits
 from mvit.serving.app import application
-from mvit.serving.bounds import CONNECTIONS, HEADER_BYTES, HEADER_SECONDS, STOP_SECONDS, Bounds
+from mvit.serving.bounds import CONNECTIONS, HEADER_BYTES, HEADER_SECONDS, LAST_SECONDS, STOP_SECONDS, Bounds, counted
 from mvit.serving.decoder import Decoder
 from mvit.serving.service import Explain, Service
 
@@ -106,8 +106,9 @@ async def _listening(address: str, port: int, serving: asyncio.Task) -> None:
 
 
 async def _until_told(service: Service, host: str, address: str, port: int, say: Say) -> int:
+    app = application(service)
     server = Server(
-        application(service),
+        app,
         address,
         port,
         interface=Interfaces.ASGINL,
@@ -125,17 +126,24 @@ async def _until_told(service: Service, host: str, address: str, port: int, say:
     serving = loop.create_task(server.serve())
     await _listening(address, port, serving)
     shown = f"[{host}]" if ":" in host else host
-    say(f"serving {service.name}: {len(service.model.classes)} classes, {service.model.protocol}")
+    say(f"serving {service.name}: {counted(len(service.model.classes), 'class', 'classes')}, {service.model.protocol}")
     say(f"allowed: {service.bounds}")
     say(f"http://{shown}:{port}/ answers until Ctrl-C or SIGTERM")
     number = await told.get()
     service.stopping = True
     if number == signal.SIGTERM:
-        say(f"asked to end: {service.queue} requests are being finished, for {STOP_SECONDS:g} s at most")
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(STOP_SECONDS):
-                while service.queue and told.empty():  # a second signal ends it at once
-                    await asyncio.sleep(0.02)
-                server.stop()
-                await serving
+        asking = counted(service.queue, "request is", "requests are")
+        say(f"asked to end: {asking} being finished, for {STOP_SECONDS:g} s at most")
+        await _while(lambda: bool(app.asking) and told.empty(), STOP_SECONDS)  # a second signal ends it at once
+    service.end()
+    await _while(lambda: bool(app.asking), LAST_SECONDS)
+    server.stop()
+    await _while(lambda: not serving.done(), LAST_SECONDS)
     return number
+
+
+async def _while(condition: Callable[[], bool], seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            while condition():
+                await asyncio.sleep(0.02)

@@ -26,7 +26,7 @@ _REFUSALS = {
     "404": "there is no such thing here",
     "408": f"the body came more slowly than {BYTES_A_SECOND:,} bytes a second",
     "413": "the body is larger than is allowed",
-    "415": "the body is not said to be a video or image",
+    "415": "the body is not said to be a video or image, or its format or codec is not among those allowed",
     "422": "it cannot be read as a video or image within the limits",
     "503": "all places are taken, or the server is about to end: ask again after the seconds of retry-after",
 }
@@ -106,7 +106,7 @@ def description(facts: dict[str, Any]) -> dict[str, Any]:
     )
     line = (
         "a line for each window: start, end (seconds) and scores; last a line with segments (start, end, label, score) "
-        "and duration, or one with error"
+        "and duration, or one with error and the status that it would have had at the beginning"
     )
     size = facts["limits"]["bytes"]
     return {

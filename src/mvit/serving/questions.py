@@ -13,7 +13,7 @@ TOP = r"^[1-9][0-9]{0,4}$"
 SECONDS = r"^(0|[1-9][0-9]{0,3})(\.[0-9]{1,3})?s?$"
 FORMS = {
     "views": (VIEWS, f"clips x crops, 1 to {MOST_CLIPS} and 1 or 3, such as 5x1"),
-    "top": (TOP, "how many classes, such as 5"),
+    "top": (TOP, "a number of classes, from 1 to 99,999"),
     "window": (SECONDS, "seconds, such as 2s or 0.5"),
     "stride": (SECONDS, "seconds, such as 2s or 0.5"),
     "target": (r"^[\s\S]{1,1000}$", "the name of a class"),
@@ -37,7 +37,7 @@ def asked(fields: Iterable[tuple[str, str]], offered: tuple[str, ...]) -> Questi
     given: dict[str, str] = {}
     for name, value in fields:
         if name not in offered:
-            raise Refusal(400, f"there is no such parameter here: there is {' and '.join(offered)}")
+            raise Refusal(400, f"there is no such parameter here, only {', '.join(offered)}")
         if name in given:
             raise Refusal(400, f"{name} is given twice: give it once")
         form, words = FORMS[name]

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -40,9 +40,13 @@ class Service:
         decoders = min(max(available_cores(), 2), 8)
         self._decoders = asyncio.Semaphore(decoders)
         self._streams = asyncio.Semaphore(decoders - 1)  # long videos leave one for all others
-        self.queue = 0
-        """Requests that are received, wait or are worked on."""
+        self._places: set[asyncio.Timeout] = set()
         self.stopping = False
+
+    @property
+    def queue(self) -> int:
+        """Requests that are received, wait or are worked on."""
+        return len(self._places)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -59,18 +63,31 @@ class Service:
             "version": __version__,
         }
 
-    @contextlib.contextmanager
-    def place(self) -> Iterator[None]:
-        """One of the places in the queue; raises ``Refusal`` where there is none."""
+    @contextlib.asynccontextmanager
+    async def place(self) -> AsyncIterator[None]:
+        """One of the places in the queue; raises ``Refusal`` where there is none, and where ``end`` takes it away."""
         if self.stopping:
             raise Refusal(503, "the server is about to end: send it again later")
         if self.queue >= self.bounds.queue:
-            raise Refusal(503, f"all {self.bounds.queue} places are taken: send it again later")
-        self.queue += 1
+            places = "the only place is" if self.bounds.queue == 1 else f"all {self.bounds.queue} places are"
+            raise Refusal(503, f"{places} taken: send it again later")
+        place = asyncio.timeout(None)
+        self._places.add(place)
         try:
-            yield
+            async with place:
+                yield
+        except TimeoutError:
+            if not place.expired():
+                raise
+            raise Refusal(503, "the server ended before the answer was there: send it again later") from None
         finally:
-            self.queue -= 1
+            self._places.discard(place)
+
+    def end(self) -> None:
+        """Take nothing more, and refuse what is there."""
+        self.stopping = True
+        for place in self._places:
+            place.reschedule(0)
 
     async def predict(self, video: BinaryIO, question: Question) -> dict[str, Any]:
         """The scores of a video, as evaluation has them with as many views."""

@@ -15,7 +15,7 @@ from mvit.deploy.windows import Windowing
 
 HEAD = struct.Struct(">cQ")
 """A message's kind, and how many bytes come behind it."""
-ORDER, FACTS, VIEWS, ERROR = b"O", b"F", b"V", b"E"
+ORDER, FACTS, VIEWS, ERROR, NOT_ALLOWED = b"O", b"F", b"V", b"E", b"N"
 MOST_TEXT = 2**16
 """Bytes of a message that is no views."""
 STATUS = struct.Struct(">i")

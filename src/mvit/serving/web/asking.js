@@ -2,17 +2,17 @@
 
 /**
  * The answer to a file. `sent` is told which share of it has left, `lines` is given each piece of an answer in lines.
- * Fails with the server's own sentence, and its status where there is one.
+ * Fails with the server's own sentence and its status, 0 where the connection was lost.
  */
 export function ask(path, file, { signal, sent, lines }) {
   return new Promise((done, failed) => {
     const request = new XMLHttpRequest(); // fetch does not tell how much of a file has left
-    const fail = (sentence) => failed(Object.assign(new Error(sentence), { status: request.status }));
+    const fail = (sentence, status = request.status) => failed(Object.assign(new Error(sentence), { status }));
     const attempt = (step) => {
       try {
         step();
       } catch (error) {
-        fail(error.message);
+        fail(error.message, error.status);
         request.abort();
       }
     };
@@ -23,7 +23,7 @@ export function ask(path, file, { signal, sent, lines }) {
       read = end;
       if (found.length) lines(found.filter((one) => !one.error));
       const broken = found.find((one) => one.error);
-      if (broken) throw new Error(broken.error);
+      if (broken) throw Object.assign(new Error(broken.error), { status: broken.status });
     };
     const loaded = () => {
       if (request.status !== 200) throw new Error(sentence(request));

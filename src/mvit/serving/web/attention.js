@@ -48,7 +48,8 @@ function tell() {
   at("explained").textContent = "";
   if (on) {
     const [start, end] = span().map((one) => clock(one, shown.seconds));
-    at("explained").textContent = `${facts.kind} for ${facts.label}: the brighter, the more.${still ? "" : ` It is of ${start} to ${end}.`}`;
+    const when = start === end ? `the picture at ${start}` : `${start} to ${end}`;
+    at("explained").textContent = `${facts.kind} for ${facts.label}: the brighter, the more.${still ? "" : ` It is of ${when}.`}`;
   }
   draw();
 }
@@ -78,5 +79,9 @@ function colour(level) {
 
 at("explain").addEventListener("change", wanted);
 at("opacity").addEventListener("input", draw);
-at("there").addEventListener("click", () => seek(span()[0]));
+at("there").addEventListener("click", () => {
+  const [start, end] = span();
+  if (start === end) at("video").pause(); // what is of one moment would be gone at once
+  seek(start);
+});
 at("timeline").addEventListener("moved", draw);

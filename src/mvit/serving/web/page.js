@@ -7,6 +7,7 @@ import { at, bars, best, clock, counted, headline, progress, say } from "./drawi
 import { CHUNK_SECONDS, WINDOWS, draw, show, shown, start } from "./timeline.js";
 
 const TOP = "top=5";
+const PASSING = [0, 408, 502, 503, 504]; // the connection, or the server at this moment, and not the file
 const video = at("video");
 const picture = at("picture");
 
@@ -24,7 +25,7 @@ async function look(file) {
     await check(file);
     if (signal.aborted) return;
   } catch (error) {
-    fail(error.message);
+    fail(error.message, "other");
     return;
   }
   display(file);
@@ -32,20 +33,20 @@ async function look(file) {
   try {
     await classify(file, signal);
   } catch (error) {
-    if (!signal.aborted) fail(error.message, "again");
+    if (!signal.aborted) fail(error.message, PASSING.includes(error.status) ? "again" : "other");
   }
 }
 
 async function check(file) {
-  if (!file.size) throw new Error(`${file.name} is empty: choose another file.`);
+  if (!file.size) throw new Error(`The file ${file.name} is empty.`);
   if (file.size > model.limits.bytes) {
     const most = `${megabytes(file.size)}, and this server takes ${megabytes(model.limits.bytes)} at most`;
-    throw new Error(`${file.name} has ${most}: choose a shorter or a smaller one.`);
+    throw new Error(`The file ${file.name} has ${most}: choose a shorter or a smaller one.`);
   }
   try {
     await file.slice(0, 1).arrayBuffer();
   } catch {
-    throw new Error(`${file.name} cannot be read: it is a folder, or it is no longer there.`);
+    throw new Error(`The file ${file.name} cannot be read: it is a folder, or it is no longer there.`);
   }
 }
 
@@ -58,7 +59,7 @@ async function classify(file, signal) {
   };
   const quick = await ask(`predict?views=1x1&${TOP}`, file, { signal, sent });
   const final = quick.protocol === model.protocol;
-  whole(quick, final ? quick.protocol : "so far, one clip from its middle");
+  whole(quick, final ? quick.protocol : "so far, from its middle alone");
   if (!final) {
     const answer = await ask(`predict?${TOP}`, file, { signal, sent });
     whole(answer, answer.protocol);
@@ -67,7 +68,7 @@ async function classify(file, signal) {
   if (shown.kind === "video") {
     say(`${at("headline").textContent}. The timeline follows.`);
     await ask(`segments?${WINDOWS}&${TOP}`, file, { signal, sent, lines: take });
-    if (!shown.segments) throw new Error("The server's answer broke off: try again.");
+    if (!shown.segments) throw Object.assign(new Error("The server's answer broke off."), { status: 0 });
     done = `Done: ${counted(shown.segments.length, "segment")} in ${clock(shown.seconds, shown.seconds)}.`;
   }
   say(done);
@@ -172,14 +173,14 @@ async function label(stream, signal) {
 // ---- beginning and ending -------------------------------------------------------------------------------------------
 
 function begin(what) {
-  const retried = document.activeElement === at("again");
+  const retried = at("problem").contains(document.activeElement);
   working.abort();
   working = new AbortController();
   video.pause();
   video.srcObject = null;
   for (const element of [video, picture]) element.removeAttribute("src");
   URL.revokeObjectURL(address);
-  for (const id of ["result", "again", "unplayable", "picture"]) at(id).hidden = true;
+  for (const id of ["result", "again", "other", "unplayable", "picture"]) at(id).hidden = true;
   at("result").classList.add("waiting");
   at("headline").textContent = "Looking";
   at("said").textContent = "The first label is on its way.";
@@ -206,11 +207,12 @@ function stop() {
   end();
 }
 
-function fail(sentence, again = "") {
+/** `offered` is the button that may help. */
+function fail(sentence, offered = "") {
   working.abort();
   say("");
   at("sentence").textContent = sentence;
-  at("again").hidden = !again;
+  for (const id of ["again", "other"]) at(id).hidden = id !== offered;
   end();
 }
 
@@ -220,7 +222,7 @@ function end() {
   if (shown.kind === "camera") at("stage").hidden = true;
 }
 
-at("choose").addEventListener("click", () => at("file").click());
+for (const id of ["choose", "other"]) at(id).addEventListener("click", () => at("file").click());
 at("file").addEventListener("change", () => {
   const [file] = at("file").files;
   if (file) look(file);
@@ -238,8 +240,10 @@ document.addEventListener("dragleave", (event) => event.relatedTarget || at("dro
 document.addEventListener("drop", (event) => {
   event.preventDefault();
   at("drop").classList.remove("over");
-  const [file] = event.dataTransfer.files;
-  if (file && model) look(file);
+  const { files } = event.dataTransfer;
+  if (!model || !files.length) return;
+  if (files.length > 1) fail(`Drop one file at a time: these were ${files.length}.`, "other");
+  else look(files[0]);
 });
 
 video.addEventListener("loadedmetadata", () => {
@@ -260,7 +264,14 @@ async function meet() {
   at("name").textContent = model.name;
   document.title = `${model.name} · mvit`;
   at("about").textContent = `${counted(model.classes.length, "class", "classes")}; ${model.protocol}`;
-  at("limits").textContent = `Up to ${megabytes(model.limits.bytes)}. A picture will do, too.`;
+  const still = model.clip[0] === 1;
+  if (still) {
+    at("drop-here").textContent = "Drop a picture here";
+    at("choose").textContent = "Choose a picture";
+    at("file").accept = at("file").accept.replace("video/*,", "");
+  }
+  const pixels = `${Number((model.limits.pixels / 1e6).toFixed(1))} million pixels`;
+  at("limits").textContent = `Up to ${megabytes(model.limits.bytes)}${still ? ` and ${pixels}.` : ". A picture will do, too."}`;
   at("version").textContent = `, mvit ${model.version}`;
   at("choose").disabled = at("camera").disabled = false;
 }

@@ -131,6 +131,7 @@ export function seek(seconds) {
   const within = Math.min(Math.max(seconds, 0), shown.seconds);
   shown.follows = shown.kind === "camera" && within === shown.seconds;
   if (shown.kind === "video" && video.readyState) video.currentTime = within;
+  delete shown.slot; // it is told anew, also while the video plays on
   move(within);
 }
 
@@ -161,12 +162,16 @@ const KEYS = {
   End: () => shown.seconds,
 };
 
+let playing = false; // when the pointer came down
+
 function drag(event) {
   const { left, width } = timeline.getBoundingClientRect();
   seek(((event.clientX - left) / width) * shown.seconds);
+  if (playing && video.paused && shown.time < shown.seconds) start(); // it was dragged to the end, and back again
 }
 
 timeline.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.altKey || event.metaKey) return; // the browser's
   if (event.key === " ") play();
   else if (event.key in KEYS) seek(KEYS[event.key]());
   else return;
@@ -174,6 +179,7 @@ timeline.addEventListener("keydown", (event) => {
 });
 timeline.addEventListener("pointerdown", (event) => {
   timeline.setPointerCapture(event.pointerId);
+  playing = shown.kind === "video" && !video.paused;
   drag(event);
 });
 timeline.addEventListener("pointermove", (event) => event.buttons && drag(event));
