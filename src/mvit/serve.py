@@ -17,7 +17,7 @@ def serve(
     port: int = 8000,
     max_bytes: str = "100MB",
     max_seconds: str = "60s",
-    max_pixels: int = 4096 * 2304,
+    max_pixels: int = 4096 * 3072,
     max_frames: int = 2**17,
     queue: int = 16,
 ) -> int:

@@ -80,7 +80,7 @@ def test_the_model_says_what_it_is(server):
     assert facts["classes"] == ["left", "right", "up"]
     assert facts["clip"] == [4, 32, 32]
     assert facts["explains"] is True
-    assert facts["limits"] == {"bytes": 2_000_000, "seconds": 20, "pixels": 4096 * 2304, "frames": 2**17}
+    assert facts["limits"] == {"bytes": 2_000_000, "seconds": 20, "pixels": 4096 * 3072, "frames": 2**17}
 
 
 def test_health_and_metrics(server, clip):

@@ -27,7 +27,7 @@ def address(library, tmp_path_factory) -> Iterator[str]:
 
 def test_it_asks_for_a_picture(page, address, frames, tmp_path):
     assert page.get_by_text("Drop a picture here").is_visible()
-    assert page.locator("#limits").inner_text() == "Up to 100 MB and 9.4 million pixels."
+    assert page.locator("#limits").inner_text() == "Up to 100 MB and 12.6 million pixels."
     assert page.locator("#file").get_attribute("accept") == "image/jpeg,image/png,image/webp"
     path = tmp_path / "still.png"
     Image.fromarray(frames[0]).save(path)

@@ -149,9 +149,11 @@ def test_a_format_that_is_not_allowed_is_not_called_damaged(server, clip):
 
 
 def test_a_picture_of_too_many_pixels_is_told_how_many_there_may_be(server):
-    large = io.BytesIO()
-    Image.new("RGB", (4032, 3024)).save(large, "jpeg")
-    assert "more than 9,437,184 pixels" in refused(server.ask("POST", "/predict", large.getvalue()), 422)
+    photograph, large = io.BytesIO(), io.BytesIO()
+    Image.new("RGB", (4032, 3024)).save(photograph, "jpeg")
+    assert server.ask("POST", "/predict", photograph.getvalue()).status == 200
+    Image.new("RGB", (4200, 3024)).save(large, "jpeg")
+    assert "more than 12,582,912 pixels" in refused(server.ask("POST", "/predict", large.getvalue()), 422)
 
 
 def test_a_codec_that_is_not_allowed_is_not_called_damaged(server):

@@ -54,7 +54,7 @@ STRANGERS = replace(
     OWN,
     formats=(*_SHORT_FORMATS, "jpeg_pipe", "png_pipe", "webp_pipe"),
     codecs=_SHORT_CODECS,
-    pixels=4096 * 2304,
+    pixels=4096 * 3072,  # an ordinary photograph of twelve million, and video of 4096x2304
     frames=2**17,  # 73 minutes
     file_bytes=2**30,
     answer_frames=2**13,
