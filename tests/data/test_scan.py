@@ -10,8 +10,9 @@ import pytest
 
 from mvit.data import video
 from mvit.data.dataset import Listing, Sample
+from mvit.data.processes import in_processes
 from mvit.data.sampling import ClipSampling
-from mvit.data.scan import FEW, Scan, in_processes, scan, summary
+from mvit.data.scan import FEW, Scan, scan, summary
 from mvit.data.video import VideoFacts
 
 

@@ -17,8 +17,9 @@ from mvit.curation.transcode import CRF, KEY_FRAME_EVERY, Made, Unverified, resi
 from mvit.data.members import is_folder, size_and_change
 from mvit.data.numbered import is_picture
 from mvit.data.opening import why
+from mvit.data.processes import in_processes
+from mvit.data.resources import available_cores
 from mvit.data.samples import IMAGE_EXTENSIONS, VIDEO_EXTENSIONS, Found
-from mvit.data.scan import available_cores, in_processes
 from mvit.data.video import UnreadableVideo
 
 JOURNAL, BAD = ".mvit-prepared.jsonl", "bad.csv"

@@ -1,20 +1,15 @@
 """What the files of a data set really hold: every one is opened and decoded at its start, middle and end before use."""
 
 import math
-import multiprocessing
-import os
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean, median
-from typing import TypeVar
 
 from mvit.data.dataset import Listing, Sample
 from mvit.data.look import Look, look
+from mvit.data.processes import in_processes
 from mvit.data.resources import available_cores
 from mvit.data.samples import medium_of
 from mvit.data.sampling import ClipSampling, Part, padding_share
@@ -23,9 +18,6 @@ from mvit.data.video import VideoFacts
 FEW = 24  # so many files are looked at sooner than processes start
 MUCH_PADDING = 0.1
 NAMED = 10  # unreadable files in a summary
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -136,53 +128,6 @@ def summary(listing: Listing, found: Scan, sampling: ClipSampling | None = None)
         if len(found.unreadable) > NAMED:
             lines.append(f"  and {len(found.unreadable) - NAMED:,} more")
     return lines
-
-
-def in_processes(
-    work: Callable[[Item], Result], items: Sequence[Item], workers: int, *, most_at_once: int = 16
-) -> Iterator[tuple[Item, Result | str]]:
-    """Each item with what `work` makes of it, in order, or with a sentence where its process dies of it.
-
-    A process is handed up to `most_at_once` items together; all of them leave when this one is killed.
-    """
-    context = multiprocessing.get_context("spawn")  # a fork of a process that computes on threads can hang
-    while items:
-        done, chunk = 0, min(most_at_once, 1 + len(items) // (8 * workers))
-        try:
-            with ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_with_parent) as pool:
-                for item, outcome in zip(items, pool.map(work, items, chunksize=chunk), strict=True):
-                    yield item, outcome
-                    done += 1
-            return
-        except BrokenProcessPool:
-            # The files under way when it died are among the next ones: each of them again, in a process of its own.
-            near = done + (2 * workers + 1) * chunk
-            suspects, items = items[done:near], items[near:]
-        crashed = 0
-        for item in suspects:
-            try:
-                with ProcessPoolExecutor(1, mp_context=context, initializer=_leave_with_parent) as pool:
-                    yield item, pool.submit(work, item).result()
-            except BrokenProcessPool:
-                crashed += 1
-                yield item, "the decoder crashed on it, or its process was killed"
-        if crashed == len(suspects) > 1:
-            raise RuntimeError(
-                "processes that look at videos die at once: memory may be too small; in a program of your own, "
-                'what starts the work must stand under if __name__ == "__main__":'
-            )
-
-
-def _leave_with_parent() -> None:
-    """Have this process end when the one that started it does: killed, that one cannot tell it to."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def wait() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
 
 
 def _per_class(name: str, samples: Sequence[Sample], medium: str) -> str:
