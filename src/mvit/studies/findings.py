@@ -229,10 +229,28 @@ def describe(found: Mapping[str, Any]) -> str:
 
 
 def plan(sweep: Sweep) -> str:
-    """What would run, what it costs, and what of it is done."""
+    """What would run, at which sizes, what it costs, and what of it is done."""
     done = sum(sweep.is_done(*one) for one in sweep.runs())
-    found = record(sweep)
-    return f"{describe(found | {'complete': True})}\n{len(sweep.runs())} runs in {sweep.folder}, {done} of them done"
+    lines = [describe(record(sweep) | {"complete": True}), *_sizes(sweep)]
+    return "\n".join([*lines, f"{len(sweep.runs())} runs in {sweep.folder}, {done} of them done"])
+
+
+def _sizes(sweep: Sweep) -> Iterator[str]:
+    """The sizes that were found, a line a variant."""
+    found = [task for task in sweep.tasks if task.declared.size]
+    if not found:
+        yield "sizes: none is to be found, every variant follows from the base"
+        return
+    kept = ", of this search, and not kept" if sweep.matching and not sweep.folder.exists() else ""
+    yield f"sizes that were found, stage by stage{kept}:"
+    for task in found:
+        size = task.recipe.model_config(len(sweep.listing.classes)).to_dict()
+        numbers = {name: size[name] for name in ("depths", "widths", "width", "heads") if size.get(name)}
+        said = (
+            f"{name} {value if isinstance(value, int) else ' '.join(map(str, value))}"
+            for name, value in numbers.items()
+        )
+        yield f"  {task.name}: {', '.join(said)}"
 
 
 def _cells(variant: str, facts: Mapping[str, Any], metric: str) -> dict[str, str]:
