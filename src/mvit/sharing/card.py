@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mvit.deploy.transformers_folder import TASK
 from mvit.sharing.licences import Origin
 from mvit.sharing.parcel import Told
 
@@ -83,19 +84,17 @@ def _what(repository: str, known: Told) -> str:
 
 
 def _use(repository: str, known: Told) -> str:
-    if known.medium == "images":
-        return (
-            f"## Use\n\n```\npip install 'mvit[hub]'\nmvit pull {repository} --out model\nmvit predict model IMAGE\n```"
-        )
+    one, file = ("image", "image.jpg") if known.medium == "images" else ("video", "video.mp4")
+    also = ", whose task is called so for images too" if one == "image" else ""
     return (
         "## Use\n\n"
-        f"```\npip install 'mvit[hub]'\nmvit pull {repository} --out model\nmvit predict model VIDEO\n```\n\n"
-        "Or with transformers 5.23 or newer, mvit installed:\n\n"
+        f"```\npip install 'mvit[hub]'\nmvit pull {repository} --out model\nmvit predict model {one.upper()}\n```\n\n"
+        f"Or with transformers 5.23 or newer, mvit installed{also}:\n\n"
         "```python\nfrom transformers import pipeline\n\n"
-        f'classify = pipeline("video-classification", model="{repository}", {TRUST})\n'
-        'print(classify("video.mp4"))\n```\n\n'
-        "Both look at a video as it was evaluated, and give the same scores. The remote code is a list of names in "
-        "mvit; `mvit pull` takes no code at all."
+        f'classify = pipeline("{TASK}", model="{repository}", {TRUST})\n'
+        f'print(classify("{file}"))\n```\n\n'
+        f"Both look at {'an' if one == 'image' else 'a'} {one} as it was evaluated, and give the same scores. The remote "
+        "code is a list of names in mvit; `mvit pull` takes no code at all."
     )
 
 
