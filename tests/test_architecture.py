@@ -146,12 +146,13 @@ def test_the_project_speaks_only_of_itself():
 
 
 def test_extras_are_installed_in_one_way():
-    """By the name of the package, which pip knows wherever mvit is installed: from a checkout too, which is not near."""
+    """By the name of the package, which pip knows wherever mvit is installed, also far from its checkout."""
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
-    told = [path for path in (*SOURCE.rglob("*.py"), *DOCUMENTS) if path.name != "CONTRIBUTING.md"]
+    told = [*SOURCE.rglob("*.py"), ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*")]
     named = [
         (path.name, package, extra)
         for path in told
+        if path.suffix in (".py", ".md")
         for package, extra in re.findall(r"pip install '([\w.]+)\[([\w,]+)\]'", path.read_text(encoding="utf-8"))
     ]
     assert len(named) > 10

@@ -35,7 +35,7 @@ def segment(
         enter: score from which on a class begins a segment
         leave: score below which it ends
         out: files for the segments: .json, .csv, .srt or .vtt
-        overlay: MP4 with the classes and scores written into the pictures
+        overlay: MP4 with the classes and scores written into the pictures, which must not exist
     """
     from mvit.data.video import Video
     from mvit.deploy import segments as segmenting
@@ -101,7 +101,8 @@ def watch(
         window: seconds that are classified at once, as if they were a video by themselves
         stride: seconds from the beginning of one window to that of the next
         json: print an object a line, with the scores of all classes; the last one is the summary
-        overlay: MP4 of the frames that came, each with the label that was known when it came; whole also after Ctrl-C
+        overlay: MP4, which must not exist, of the frames that came, each with the label that was known when it came;
+            whole also after Ctrl-C
     """
     from contextlib import closing, nullcontext
     from json import dumps
@@ -156,8 +157,12 @@ def watch(
                     print(f"{line}  (+{one.latency_seconds:.2f} s)", flush=True)
     except TerminatedError:
         return DONE  # as it was asked to
-    except (KeyboardInterrupt, ValueError, OSError):
+    except KeyboardInterrupt:
         summed_up()
+        raise
+    except (ValueError, OSError):
+        if watched.summary["frames"]:
+            summed_up()
         raise
     summed_up()
     return DONE
@@ -173,3 +178,5 @@ def _require_new(overlay: Path | None, source: Path) -> None:
         raise ValueError(f"{overlay.parent} is no folder: make it before the overlay goes there")
     if overlay.exists() and source.exists() and overlay.samefile(source):
         raise ValueError(f"{overlay} is the video itself: give the overlay another name")
+    if overlay.exists():
+        raise FileExistsError(f"{overlay} exists already: name another file with --overlay")

@@ -67,6 +67,11 @@ def test_segment_refuses_in_a_sentence(run, film, refused, tmp_path):
     assert "give the overlay another name" in refused("segment", run, film, "--overlay", film)
     assert "does not end in .mp4" in refused("segment", run, film, "--overlay", tmp_path / "a.avi")
     assert "is no folder" in refused("segment", run, film, "--overlay", tmp_path / "no" / "a.mp4")
+    (tmp_path / "there.mp4").write_bytes(b"another")
+    for command in ("segment", "watch"):
+        again = refused(command, run, film, "--overlay", tmp_path / "there.mp4")
+        assert again.endswith("there.mp4 exists already: name another file with --overlay")
+    assert (tmp_path / "there.mp4").read_bytes() == b"another"
     assert "no file" in refused("segment", run, tmp_path / "nowhere.mp4")
     (tmp_path / "file").touch()
     assert "file/found.csv: Not a directory" in refused("segment", run, film, "--out", tmp_path / "file" / "found.csv")
@@ -93,10 +98,16 @@ def test_watch_refuses_in_a_sentence(run, film, mvit, refused, tmp_path):
     assert "begins with ftp://" in refused("watch", run, "ftp://127.0.0.1/clip.mp4")
     (tmp_path / "text.mp4").write_text("no video")
     assert "cannot be read" in refused("watch", run, tmp_path / "text.mp4")
-    code, _, err = mvit("watch", run, "/dev/video99")
-    assert code == 2
-    assert "0 windows labelled" in err
-    assert "mvit: /dev/video99 cannot be watched: there is no such camera" in err.splitlines()[-1]
+    missing = refused("watch", run, "/dev/video99", "--json")
+    assert missing.startswith("mvit: /dev/video99 cannot be watched: there is no such camera")
+
+
+def test_a_source_that_gave_nothing_has_no_summary(run, mvit):
+    code, out, err = mvit("watch", run, "http://127.0.0.1:1/stream", "--json")
+    assert (code, out) == (2, "")
+    watching, refused = err.splitlines()
+    assert watching.startswith("mvit: watching")
+    assert refused.startswith("mvit: http://127.0.0.1:1/stream cannot be watched")
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])

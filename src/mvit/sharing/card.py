@@ -93,8 +93,8 @@ def _use(repository: str, known: Told) -> str:
         "```python\nfrom transformers import pipeline\n\n"
         f'classify = pipeline("{TASK}", model="{repository}", {TRUST})\n'
         f'print(classify("{file}"))\n```\n\n'
-        f"Both look at {'an' if one == 'image' else 'a'} {one} as it was evaluated, and give the same scores. The remote "
-        "code is a list of names in mvit; `mvit pull` takes no code at all."
+        f"Both look at {'an' if one == 'image' else 'a'} {one} as it was evaluated, and give the same scores. The "
+        "remote code is a list of names in mvit; `mvit pull` takes no code at all."
     )
 
 
