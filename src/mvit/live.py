@@ -37,6 +37,7 @@ def segment(
         out: files for the segments: .json, .csv, .srt or .vtt
         overlay: MP4 with the classes and scores written into the pictures, which must not exist
     """
+    from mvit.data.samples import counted
     from mvit.data.video import Video
     from mvit.deploy import segments as segmenting
     from mvit.deploy.opened import load
@@ -67,7 +68,7 @@ def segment(
             from mvit.deploy.overlay import draw
 
             draw(opened, overlay, segmenting.captions(found), sweep.end_seconds)
-    count = f"{len(found):,} segment{'s' if len(found) != 1 else ''}"
+    count = counted(len(found), "segment")
     print(f"{video}: {count} in {segmenting.clock(sweep.end_seconds)}, {about['protocol']}")
     print(f"This is windowed classification: {about['note']}.")
     written = [*out, *([overlay] if overlay else [])]
@@ -108,6 +109,7 @@ def watch(
     from json import dumps
 
     from mvit.data.live import shown
+    from mvit.data.samples import counted
     from mvit.deploy.opened import load
     from mvit.deploy.segments import clock
     from mvit.deploy.sources import opened
@@ -135,9 +137,10 @@ def watch(
         if json:
             print(dumps({"summary": facts}), flush=True)
         say(
-            f"{clock(facts['seconds'])} watched: {facts['windows_labelled']:,} windows labelled, "
-            f"{facts['windows_skipped']:,} left out; {facts['frames']:,} frames came, {facts['frames_dropped']:,} were "
-            f"dropped, {facts['damaged']:,} damaged; {facts['reconnects']:,} reconnections; latency "
+            f"{clock(facts['seconds'])} watched: {counted(facts['windows_labelled'], 'window')} labelled, "
+            f"{facts['windows_skipped']:,} left out; {counted(facts['frames'], 'frame')} came, "
+            f"{facts['frames_dropped']:,} were dropped, {facts['damaged']:,} damaged; "
+            f"{counted(facts['reconnects'], 'reconnection')}; latency "
             f"{facts['latency_seconds_mean']:.2f} s on average, {facts['latency_seconds_most']:.2f} s at most"
         )
         if drawn and drawn.written:

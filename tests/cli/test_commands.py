@@ -8,6 +8,7 @@ import re
 import pytest
 
 from mvit.analysis import published
+from mvit.doctor import Check
 
 
 def test_train_leaves_a_whole_run_folder(run):
@@ -235,6 +236,13 @@ def test_doctor_is_well_here(mvit):
     code, out, _ = mvit("doctor")
     assert code == 0, out
     assert "H.264 encoded and decoded" in out
+
+
+def test_doctor_counts_what_is_wrong(mvit, monkeypatch):
+    monkeypatch.setattr("mvit.doctor.examine", lambda: [Check("torch", "broken", "mend it"), Check("video", "well")])
+    code, out, _ = mvit("doctor")
+    assert code == 2
+    assert out.splitlines()[-1] == "1 problem"
 
 
 def test_quickstart_shows_the_commands_it_runs(mvit, tmp_path, monkeypatch):

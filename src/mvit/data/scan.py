@@ -11,7 +11,7 @@ from mvit.data.dataset import Listing, Sample
 from mvit.data.look import Look, look
 from mvit.data.processes import in_processes
 from mvit.data.resources import available_cores
-from mvit.data.samples import medium_of
+from mvit.data.samples import counted, medium_of
 from mvit.data.sampling import ClipSampling, Part, padding_share
 from mvit.data.video import VideoFacts
 
@@ -39,9 +39,7 @@ class Scan:
         kept = tuple(sample for sample in samples if sample.id in self.facts)
         if samples and not kept:
             path = samples[0].id
-            raise ValueError(
-                f"none of the {len(samples)} videos can be read; the first is {path}: {self.unreadable[path]}"
-            )
+            raise ValueError(f"no video of {len(samples):,} can be read; the first is {path}: {self.unreadable[path]}")
         return kept
 
 
@@ -104,7 +102,9 @@ def _of_part(facts: VideoFacts, part: Part | None) -> VideoFacts | str:
 def summary(listing: Listing, found: Scan, sampling: ClipSampling | None = None) -> list[str]:
     """What a data set holds, in a few lines for a person: classes, frames, sizes, padding, unreadable files."""
     medium = medium_of((*listing.train, *listing.val))
-    lines = [f"{len(listing.classes)} classes: {len(listing.train):,} {medium} in train, {len(listing.val):,} in val"]
+    classes = counted(len(listing.classes), "class", "classes")
+    in_train = counted(len(listing.train), medium.removesuffix("s"), medium)
+    lines = [f"{classes}: {in_train} in train, {len(listing.val):,} in val"]
     lines += [_per_class(name, part, medium) for name, part in (("train", listing.train), ("val", listing.val)) if part]
     facts = list(found.facts.values())
     if facts:
@@ -134,7 +134,7 @@ def _per_class(name: str, samples: Sequence[Sample], medium: str) -> str:
     counts = Counter(label for sample in samples for label in sample.labels).most_common() or [("none", 0)]
     (most, largest), (fewest, smallest) = counts[0], counts[-1]
     if largest == smallest:
-        return f"{name}: {largest:,} {medium if largest != 1 else medium.removesuffix('s')} a class"
+        return f"{name}: {counted(largest, medium.removesuffix('s'), medium)} a class"
     return f"{name}: {smallest:,} ({fewest}) to {largest:,} ({most}) {medium} a class"
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mvit.data.samples import counted
 from mvit.deploy.transformers_folder import TASK
 from mvit.sharing.licences import Origin
 from mvit.sharing.parcel import Told
@@ -162,14 +163,14 @@ def _limits(known: Told) -> str:
         few = sum(count < FEW_VIDEOS for count in supports.values())
         if few:
             said.append(
-                f"{few:,} of {classes:,} classes were judged on fewer than {FEW_VIDEOS} {known.medium}: the figures of "
-                "single classes say little, as their intervals show."
+                f"{few:,} of {classes:,} classes {'was' if few == 1 else 'were'} judged on fewer than {FEW_VIDEOS} "
+                f"{known.medium}: the figures of single classes say little, as their intervals show."
             )
         if unreadable := len(known.result["unreadable"]):
             said.append(f"{unreadable:,} held-out {known.medium} could not be read, and are not in the figures.")
     if 0 < (groups := known.parts.get("val", (0, 0))[1]) < FEW_GROUPS:
         said.append(
-            f"The held-out {known.medium} are of {groups} group{'' if groups == 1 else 's'} alone. The interval takes "
+            f"The held-out {known.medium} are of {counted(groups, 'group')} alone. The interval takes "
             f"each of the {known.medium} for itself, so it is too narrow for what other groups would show."
         )
     if known.parts and not known.parts.get("train", (0, 0))[1]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from mvit.data.samples import counted
 from mvit.weights import hub
 from mvit.weights.read import DESCRIPTION_FILE, describe
 
@@ -70,7 +71,7 @@ def origin_of(run: Path) -> Origin:
         runs.append(folder)
         found = _started(folder)
     before = len(runs) - 1
-    way = f", by way of {before} earlier run{'' if before == 1 else 's'}" if before and found.kind != "unknown" else ""
+    way = f", by way of {counted(before, 'earlier run')}" if before and found.kind != "unknown" else ""
     return replace(found, words=found.words + way)
 
 

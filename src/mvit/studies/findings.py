@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mvit.data.dataset import Listing
+from mvit.data.samples import counted
 from mvit.deploy.predictor import load
 from mvit.evaluation import probes
 from mvit.provenance import provenance
@@ -211,7 +212,8 @@ def _speeds(task: Task, seeds: Sequence[int], sweep: Sweep) -> Iterator[float]:
 def describe(found: Mapping[str, Any]) -> str:
     """A table for each study, and what its columns mean."""
     lines = [] if found["complete"] else ["NOT COMPLETE: the same command goes on"]
-    lines.append(f"{len(found['seeds'])} seeds; {found['data']['val']:,} held-out videos; {found['views'] or 'no run'}")
+    videos = counted(found["data"]["val"], "held-out video")
+    lines.append(f"{len(found['seeds'])} seeds; {videos}; {found['views'] or 'no run'}")
     if before := found["pretraining"]:
         data = before["data"]
         lines.append(
