@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,6 +143,20 @@ def test_nothing_foreign_is_executed(words: str):
 
 def test_the_project_speaks_only_of_itself():
     assert not [path for path in TEXTS if "/wor" + "k/" in path.read_text(encoding="utf-8")]
+
+
+def test_extras_are_installed_in_one_way():
+    """By the name of the package, which pip knows wherever mvit is installed, also far from its checkout."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    told = [*SOURCE.rglob("*.py"), ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*")]
+    named = [
+        (path.name, package, extra)
+        for path in told
+        if path.suffix in (".py", ".md")
+        for package, extra in re.findall(r"pip install '([\w.]+)\[([\w,]+)\]'", path.read_text(encoding="utf-8"))
+    ]
+    assert len(named) > 10
+    assert not [each for each in named if each[1] != "mvit" or each[2] not in extras]
 
 
 def test_every_preset_is_documented():

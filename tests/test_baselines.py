@@ -65,5 +65,5 @@ def test_an_unknown_baseline_names_all():
 
 def test_a_missing_library_says_what_to_install(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ValueError, match=r"deit_b is built by timm, which is not installed: pip install '\.\[bas"):
+    with pytest.raises(ValueError, match=r"deit_b is built by timm, which is not installed: pip install 'mvit\[bas"):
         baselines.create("deit_b")

@@ -278,6 +278,7 @@ def convert(source: Path, out: Path, /, *, to: str, model: str | None = None) ->
 
 def doctor() -> int:
     """Check this machine by really encoding, decoding and computing; name the command that mends what is wrong."""
+    from mvit.data.samples import counted
     from mvit.doctor import examine
 
     problems = 0
@@ -286,7 +287,7 @@ def doctor() -> int:
         if check.remedy:
             problems += 1
             print(f"{'':21} {check.remedy}")
-    print(f"{problems} problems" if problems else "Everything that mvit needs works here.")
+    print(counted(problems, "problem") if problems else "Everything that mvit needs works here.")
     return USERS_INPUT if problems else DONE
 
 

@@ -184,9 +184,28 @@ def _options_last(args: list[str], command: Command) -> list[str]:
             values = list(itertools.takewhile(lambda value: not value.startswith("-"), rest))
         else:
             values = [] if argument in flags | {"-h", "--help"} or "=" in argument else rest[:1]
+        name, given, value = argument.removeprefix("--").partition("=")
+        if name in hints and argument not in flags and not {"-h", "--help"} & set(args):
+            for each in [value] if given else values or [""] * (argument not in many):
+                _require_value(f"--{name}", each, hints[name])
         options += values
         del rest[: len(values)]
     return positionals + options
+
+
+def _require_value(option: str, text: str, hint: Any) -> None:
+    """Raise ``ValueError`` for what an option cannot be: tyro would tell of Python's types."""
+    kinds = {hint, *get_args(hint)}
+    words = get_args(hint) if get_origin(hint) is Literal else ()
+    takes = "a whole number" if int in kinds else "a number" if float in kinds else " or ".join(words)
+    try:
+        fits = bool(text) and (not words or text in words)
+        for number in {int, float} & kinds:
+            number(text)
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ValueError(f"{option} is {text!r}, but takes {takes or 'a value'}")
 
 
 def _words(hint: Any) -> set[str]:

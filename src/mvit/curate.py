@@ -81,6 +81,7 @@ def shard(
     from mvit.analysis.budget import in_bytes
     from mvit.curation import shards
     from mvit.data.dataset import find, parts_of
+    from mvit.data.samples import counted
 
     if size is not None and count is not None:
         raise ValueError("--size and --count both say where a shard ends: give one of them")
@@ -98,15 +99,16 @@ def shard(
             print(f"note: {note}")
         there = tuple(sample for sample in listing.val if sample.id not in listing.missing)
         if left := len(listing.val) - len(there):
-            print(f"note: {left:,} videos of val that are known to be missing are left out, and no figure counts them")
+            videos = counted(left, "video")
+            print(f"note: left out, and counted in no figure: {videos} of val known to be missing")
         parts = {"train": listing.train, "val": there}
     with _progress("packed", "videos") as progress:
         index = shards.write(parts, out, size=limit, count=count, progress=progress)
     written = sum(shard["bytes"] for shard in index["shards"])
     per_part = ", ".join(f"{len(samples):,} in {part}" for part, samples in parts.items())
     print(
-        f"Wrote {out}: {index['videos']:,} videos ({per_part}) of {len(index['classes'])} classes in "
-        f"{len(index['shards'])} shards, {written / 1e6:,.1f} MB. Next: mvit train {out}"
+        f"Wrote {out}: {counted(index['videos'], 'video')} ({per_part}) of {len(index['classes'])} classes in "
+        f"{counted(len(index['shards']), 'shard')}, {written / 1e6:,.1f} MB. Next: mvit train {out}"
     )
     return DONE
 
@@ -179,6 +181,7 @@ def prepare(
         workers: processes; as many as there are usable cores if not given
     """
     from mvit.curation import prepare as preparing
+    from mvit.data.samples import counted
 
     if workers is not None and workers < 1:
         raise ValueError(f"--workers is {workers}: give at least 1")
@@ -186,7 +189,7 @@ def prepare(
     with _progress("prepared") as progress:
         done = preparing.prepare(data, out, settings, workers=workers, progress=progress)
     print(
-        f"{done.made:,} files made, {done.kept:,} there already, {len(done.bad):,} could not be made; "
+        f"{counted(done.made, 'file')} made, {done.kept:,} there already, {len(done.bad):,} could not be made; "
         f"{done.bytes_before / 1e6:,.4g} MB became {done.bytes_after / 1e6:,.4g} MB"
     )
     for note in done.notes:

@@ -97,11 +97,12 @@ def _processor() -> str:
     import torch
 
     from mvit.data.resources import available_cores
+    from mvit.data.samples import counted
 
     usable = available_cores()
     threads = torch.get_num_threads()
     assert threads <= usable, f"{threads} threads for the {usable} processors that this process may use"
-    return f"{usable} of {os.cpu_count()} processors usable, {threads} threads"
+    return f"{usable} of {os.cpu_count()} processors usable, {counted(threads, 'thread')}"
 
 
 def _compute() -> str:

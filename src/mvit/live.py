@@ -35,8 +35,9 @@ def segment(
         enter: score from which on a class begins a segment
         leave: score below which it ends
         out: files for the segments: .json, .csv, .srt or .vtt
-        overlay: MP4 with the classes and scores written into the pictures
+        overlay: MP4 with the classes and scores written into the pictures, which must not exist
     """
+    from mvit.data.samples import counted
     from mvit.data.video import Video
     from mvit.deploy import segments as segmenting
     from mvit.deploy.opened import load
@@ -67,7 +68,7 @@ def segment(
             from mvit.deploy.overlay import draw
 
             draw(opened, overlay, segmenting.captions(found), sweep.end_seconds)
-    count = f"{len(found):,} segment{'s' if len(found) != 1 else ''}"
+    count = counted(len(found), "segment")
     print(f"{video}: {count} in {segmenting.clock(sweep.end_seconds)}, {about['protocol']}")
     print(f"This is windowed classification: {about['note']}.")
     written = [*out, *([overlay] if overlay else [])]
@@ -101,12 +102,14 @@ def watch(
         window: seconds that are classified at once, as if they were a video by themselves
         stride: seconds from the beginning of one window to that of the next
         json: print an object a line, with the scores of all classes; the last one is the summary
-        overlay: MP4 of the frames that came, each with the label that was known when it came; whole also after Ctrl-C
+        overlay: MP4, which must not exist, of the frames that came, each with the label that was known when it came;
+            whole also after Ctrl-C
     """
     from contextlib import closing, nullcontext
     from json import dumps
 
     from mvit.data.live import shown
+    from mvit.data.samples import counted
     from mvit.deploy.opened import load
     from mvit.deploy.segments import clock
     from mvit.deploy.sources import opened
@@ -134,9 +137,10 @@ def watch(
         if json:
             print(dumps({"summary": facts}), flush=True)
         say(
-            f"{clock(facts['seconds'])} watched: {facts['windows_labelled']:,} windows labelled, "
-            f"{facts['windows_skipped']:,} left out; {facts['frames']:,} frames came, {facts['frames_dropped']:,} were "
-            f"dropped, {facts['damaged']:,} damaged; {facts['reconnects']:,} reconnections; latency "
+            f"{clock(facts['seconds'])} watched: {counted(facts['windows_labelled'], 'window')} labelled, "
+            f"{facts['windows_skipped']:,} left out; {counted(facts['frames'], 'frame')} came, "
+            f"{facts['frames_dropped']:,} were dropped, {facts['damaged']:,} damaged; "
+            f"{counted(facts['reconnects'], 'reconnection')}; latency "
             f"{facts['latency_seconds_mean']:.2f} s on average, {facts['latency_seconds_most']:.2f} s at most"
         )
         if drawn and drawn.written:
@@ -156,8 +160,12 @@ def watch(
                     print(f"{line}  (+{one.latency_seconds:.2f} s)", flush=True)
     except TerminatedError:
         return DONE  # as it was asked to
-    except (KeyboardInterrupt, ValueError, OSError):
+    except KeyboardInterrupt:
         summed_up()
+        raise
+    except (ValueError, OSError):
+        if watched.summary["frames"]:
+            summed_up()
         raise
     summed_up()
     return DONE
@@ -173,3 +181,5 @@ def _require_new(overlay: Path | None, source: Path) -> None:
         raise ValueError(f"{overlay.parent} is no folder: make it before the overlay goes there")
     if overlay.exists() and source.exists() and overlay.samefile(source):
         raise ValueError(f"{overlay} is the video itself: give the overlay another name")
+    if overlay.exists():
+        raise FileExistsError(f"{overlay} exists already: name another file with --overlay")

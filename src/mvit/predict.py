@@ -150,6 +150,7 @@ def embed(
         batch: clips that are computed together
     """
     from mvit.data.gather import gather
+    from mvit.data.samples import counted
     from mvit.data.views import describe
     from mvit.deploy import embedding
     from mvit.deploy.predictor import load
@@ -181,7 +182,7 @@ def embed(
     if of != "dense":
         facts = {"model": str(run), "protocol": describe(model.preprocessing, how[0], how[1])}
         written = embedding.write(vectors, out, facts)
-    print(f"Wrote {len(samples) - failed:,} of {len(samples):,} videos to {' and '.join(map(str, written))}")
+    print(f"Wrote {len(samples) - failed:,} of {counted(len(samples), 'video')} to {' and '.join(map(str, written))}")
     return DONE
 
 

@@ -56,7 +56,7 @@ def test_a_row_without_its_library_is_said_to_need_it(monkeypatch):
     (compared,) = paper.compare()
     assert compared.counted is None
     assert compared.parameters_percent is None
-    assert compared.note == "needs timm: pip install '.[baselines]' in mvit's folder"
+    assert compared.note == "needs timm: pip install 'mvit[baselines]'"
     printed = paper.describe([compared])
     assert "DeiT-B" in printed
     assert compared.note in printed

@@ -18,6 +18,16 @@ def test_an_unknown_option_is_refused(mvit):
     assert "--top" in err
 
 
+def test_a_wrong_value_of_an_option_is_told_in_a_sentence(refused, tmp_path):
+    assert refused("export", "run", "--batch", "x") == "mvit: --batch is 'x', but takes a whole number"
+    assert refused("probe", "run", tmp_path, "--orders=1.5") == "mvit: --orders is '1.5', but takes a whole number"
+    assert refused("segment", "run", "a.mp4", "--enter", "half") == "mvit: --enter is 'half', but takes a number"
+    assert refused("ablate", tmp_path, "--rates", "1e-3", "x") == "mvit: --rates is 'x', but takes a number"
+    assert refused("ablate", tmp_path, "--match", "m") == "mvit: --match is 'm', but takes cost or time or memory"
+    assert refused("probe", "run", tmp_path, "--orders") == "mvit: --orders is '', but takes a whole number"
+    assert refused("probe", "run", tmp_path, "--views") == "mvit: --views is '', but takes a value"
+
+
 def test_an_empty_folder(refused, tmp_path):
     (tmp_path / "data").mkdir()
     assert str(tmp_path / "data") in refused("train", tmp_path / "data", "--out", tmp_path / "run")
@@ -70,6 +80,21 @@ def test_what_cannot_be_frozen_or_started_from(refused, videos, run, tmp_path):
     assert "finetune starts from trained weights" in refused(*test, "--recipe", "finetune")
     assert "the warm-up must end before the run does" in refused(*test, "optim.warmup_epochs=5", "train.epochs=5")
     assert not (tmp_path / "none").exists()
+
+
+def test_a_run_that_is_not_there_is_told_with_what_the_command_takes(refused, videos, tmp_path):
+    run, video, exported = tmp_path / "gone", videos / "wait" / "0.mp4", "or an exported .onnx or .xml"
+    for command in ("evaluate", "probe"):
+        assert refused(command, run, videos).endswith(exported)
+    for command in ("predict", "segment"):
+        assert refused(command, run, video).endswith(exported)
+    assert refused("compare", run, run, videos).endswith(exported)
+    for command in (("embed", run, video, "--out", tmp_path / "a.npy"), ("explain", run, video), ("export", run)):
+        assert refused(*command).endswith("gone does not exist: expected a run folder or its model.safetensors")
+    assert refused("push", run, "a/b").endswith("gone does not exist: expected a run folder or its model.safetensors")
+    assert refused("info", run).endswith("expected a run folder, a model.safetensors or a checkpoint")
+    assert f"{videos} is no run folder, or not a whole one" in refused("predict", videos, video)
+    assert f"{video} is a file: name the folder of a run" in refused("report", video)
 
 
 def test_an_unknown_recipe_key_names_the_nearest(refused, videos):

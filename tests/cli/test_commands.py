@@ -8,6 +8,7 @@ import re
 import pytest
 
 from mvit.analysis import published
+from mvit.doctor import Check
 
 
 def test_train_leaves_a_whole_run_folder(run):
@@ -231,10 +232,19 @@ def test_the_papers_tables_for_programs(mvit, monkeypatch):
     assert [row["system"] for row in csv.DictReader(io.StringIO(by_csv[1]))] == [row["system"] for row in objects]
 
 
-def test_doctor_is_well_here(mvit):
+def test_doctor_is_well_here(mvit, monkeypatch):
+    monkeypatch.setattr("torch.get_num_threads", lambda: 1)
     code, out, _ = mvit("doctor")
     assert code == 0, out
     assert "H.264 encoded and decoded" in out
+    assert "processors usable, 1 thread\n" in out
+
+
+def test_doctor_counts_what_is_wrong(mvit, monkeypatch):
+    monkeypatch.setattr("mvit.doctor.examine", lambda: [Check("torch", "broken", "mend it"), Check("video", "well")])
+    code, out, _ = mvit("doctor")
+    assert code == 2
+    assert out.splitlines()[-1] == "1 problem"
 
 
 def test_quickstart_shows_the_commands_it_runs(mvit, tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """`mvit segment` and `mvit watch` as people type them."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from mvit.data import video
+from mvit.data.samples import counted
 from mvit.data.video import Video
 
 
@@ -67,6 +69,11 @@ def test_segment_refuses_in_a_sentence(run, film, refused, tmp_path):
     assert "give the overlay another name" in refused("segment", run, film, "--overlay", film)
     assert "does not end in .mp4" in refused("segment", run, film, "--overlay", tmp_path / "a.avi")
     assert "is no folder" in refused("segment", run, film, "--overlay", tmp_path / "no" / "a.mp4")
+    (tmp_path / "there.mp4").write_bytes(b"another")
+    for command in ("segment", "watch"):
+        again = refused(command, run, film, "--overlay", tmp_path / "there.mp4")
+        assert again.endswith("there.mp4 exists already: name another file with --overlay")
+    assert (tmp_path / "there.mp4").read_bytes() == b"another"
     assert "no file" in refused("segment", run, tmp_path / "nowhere.mp4")
     (tmp_path / "file").touch()
     assert "file/found.csv: Not a directory" in refused("segment", run, film, "--out", tmp_path / "file" / "found.csv")
@@ -85,7 +92,7 @@ def test_watch_prints_an_object_a_line_and_the_summary_last(run, film, mvit):
     assert set(labels[0]["scores"]) == {"jump_left", "jump_right", "wait"}
     assert labels[0]["label"] == max(labels[0]["scores"], key=labels[0]["scores"].get)
     assert "windowed classification" in err
-    assert f"{summary['windows_labelled']} windows labelled, {summary['windows_skipped']} left out" in err
+    assert f"{counted(summary['windows_labelled'], 'window')} labelled, {summary['windows_skipped']} left out" in err
 
 
 def test_watch_refuses_in_a_sentence(run, film, mvit, refused, tmp_path):
@@ -93,10 +100,16 @@ def test_watch_refuses_in_a_sentence(run, film, mvit, refused, tmp_path):
     assert "begins with ftp://" in refused("watch", run, "ftp://127.0.0.1/clip.mp4")
     (tmp_path / "text.mp4").write_text("no video")
     assert "cannot be read" in refused("watch", run, tmp_path / "text.mp4")
-    code, _, err = mvit("watch", run, "/dev/video99")
-    assert code == 2
-    assert "0 windows labelled" in err
-    assert "mvit: /dev/video99 cannot be watched: there is no such camera" in err.splitlines()[-1]
+    missing = refused("watch", run, "/dev/video99", "--json")
+    assert missing.startswith("mvit: /dev/video99 cannot be watched: there is no such camera")
+
+
+def test_a_source_that_gave_nothing_has_no_summary(run, mvit):
+    code, out, err = mvit("watch", run, "http://127.0.0.1:1/stream", "--json")
+    assert (code, out) == (2, "")
+    watching, refused = err.splitlines()
+    assert watching.startswith("mvit: watching")
+    assert refused.startswith("mvit: http://127.0.0.1:1/stream cannot be watched")
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
@@ -115,7 +128,7 @@ def test_a_watch_that_is_stopped_says_what_it_saw_and_has_drawn_it(sent, code, r
         child.send_signal(sent)
         _, err = child.communicate(timeout=60)
     assert child.returncode == code, err
-    assert "windows labelled" in err
+    assert re.search("windows? labelled", err)
     assert f"mvit: wrote {drawn}\n" in err
     assert "Traceback" not in err
     with Video(drawn) as opened:

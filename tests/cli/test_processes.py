@@ -4,6 +4,9 @@ import os
 import signal
 import subprocess
 import sys
+import time
+
+import pytest
 
 from mvit import cli, commandline
 
@@ -56,6 +59,52 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(videos, tmp_path, mvit, s
     assert f"epoch {done + 1}/" in printed
     assert "epoch 1/" not in printed
     assert len((out / "metrics.jsonl").read_text().splitlines()) == done + 1
+
+
+STARTING = """
+import pathlib, signal, sys, time
+
+class Standing:
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            pathlib.Path({here!r}).touch()
+            time.sleep(1)
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it, and its children too
+if "multiprocessing.{starts}" in sys.orig_argv[-1] or "multiprocessing.{starts}" in sys.orig_argv[-2]:
+    sys.meta_path.insert(0, Standing())
+"""
+"""What each process does at its start: one that looks at videos or decodes them stands still at an import."""
+
+
+@pytest.mark.parametrize(
+    ("starts", "module"), [("spawn", "av"), ("forkserver", "numpy"), ("forkserver", "torchvision")]
+)
+def test_ctrl_c_while_processes_start_is_told_in_a_sentence(starts, module, write_videos, tmp_path, small, program):
+    here, videos = (
+        tmp_path / "here",
+        write_videos(tmp_path / "videos", each=9),
+    )  # more than are looked at in one process
+    code = STARTING.format(starts=starts, module=module, here=str(here))
+    (tmp_path / "sitecustomize.py").write_text(code, encoding="utf-8")
+    places = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
+    with subprocess.Popen(
+        [*program, "train", str(videos), "--out", str(tmp_path / "run"), *small, "train.workers=2"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": places, "XDG_CACHE_HOME": str(tmp_path / "cache")},
+        start_new_session=True,
+    ) as process:
+        try:
+            while not here.exists():
+                assert process.poll() is None, process.communicate()
+                time.sleep(0.01)
+            os.killpg(process.pid, signal.SIGINT)
+            _, err = process.communicate(timeout=100)
+        finally:
+            process.kill()
+    assert (process.returncode, err) == (130, "mvit: interrupted\n")
 
 
 def test_sigterm_saves_and_is_no_failure(videos, tmp_path, small, program):

@@ -28,7 +28,7 @@ def test_split_writes_what_train_reads(mvit, people: Path, tmp_path: Path):
 def test_folds_by_a_pattern_leave_people_out(mvit, people: Path, tmp_path: Path):
     code, out, _ = mvit("split", people, "--out", tmp_path / "made", "--folds", 5, "--group-pattern", r"^p\d")
     assert code == 0
-    assert "fold-5.csv: 16 train (4 groups), 4 val (1 groups)" in out
+    assert "fold-5.csv: 16 train (4 groups), 4 val (1 group)" in out
     held = [dataset.find(tmp_path / f"made/fold-{number}.csv").val for number in range(1, 6)]
     assert len({sample.path for part in held for sample in part}) == 20
     assert [len({sample.group for sample in part}) for part in held] == [1] * 5

@@ -74,8 +74,8 @@ def test_places_labels_and_tables_are_kept(data: Path, tmp_path: Path, here: Non
     assert {(video.probe(out / name).width, video.probe(out / name).height) for name in names[:5]} == {(42, 32)}
     with (out / "list.csv").open(encoding="utf-8", newline="") as file:
         assert list(csv.reader(file)) == [["label", "path", "note"], ["x", "a/1.MOV.mp4", "n"], ["y", "b/0.mp4", ""]]
-    assert any("1 rows of" in note for note in done.notes)
-    assert any("were left: list.txt" in note for note in done.notes)
+    assert any("could not be made: 1 row;" in note for note in done.notes)
+    assert any("or table with paths: 1 file, list.txt" in note for note in done.notes)
     assert "broken.avi" in (out / BAD).read_text()
     assert [sample.label for sample in find(out, val_fraction=0.4).train]
     assert find(out / "list.csv", val_fraction=0.4).classes == ("x", "y")
@@ -267,7 +267,7 @@ def test_a_folder_of_pictures_is_whole_in_a_table_or_not_in_it(data: Path, tmp_p
     table.write_text("path,label\nframes/whole,x\nframes/spoiled,y\n")
     done = prepare(table, tmp_path / "out", SMALL)
     assert (tmp_path / "out" / "frames.csv").read_text().split() == ["path,label", "frames/whole,x"]
-    assert any("1 rows of" in note for note in done.notes)
+    assert any("could not be made: 1 row;" in note for note in done.notes)
 
 
 def test_what_is_not_what_was_meant_never_takes_the_name(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -347,7 +347,7 @@ def test_tables_of_folders_of_frames_are_kept(tmp_path: Path, here: None):
         done = prepare(given, out, SMALL)
         assert (done.made, list(done.bad)) == (8, [data / "frames" / "bad" / "1.jpg"])
         assert (out / "list.csv").read_text() == "path,label\nframes/x,a\nframes/y,b\n"
-        assert any("1 rows of " in note and "are of files that could not be made" in note for note in done.notes)
+        assert any("could not be made: 1 row;" in note for note in done.notes)
         assert video.probe(out / "frames" / "x") == video.VideoFacts(3, 30.0, 0.1, 42, 32)
 
 

@@ -276,7 +276,7 @@ def test_what_cannot_be_put_into_shards_is_said(folder, tmp_path):
     (tmp_path / "list.csv").write_text("\n".join(rows))
     said: list[str] = []
     assert list(parts_of(tmp_path / "list.csv", say=said.append)) == ["train"]
-    assert said == ["1 videos that are known to be missing are left out, and no figure will count them"]
+    assert said == ["1 video is known to be missing, left out, and counted in no figure"]
     (tmp_path / "frames").mkdir()
     for name in ("1.png", "2.png"):
         (tmp_path / "frames" / name).touch()
@@ -346,7 +346,7 @@ def change(out: Path, name: str, edit) -> None:
         ("all-000001.json", lambda c: c["videos"][0].__setitem__(3, ".."), "which is no video in"),
         ("all-000001.json", lambda c: c["videos"][0].__setitem__(4, 3), "which is no video in"),
         ("all-000001.json", lambda c: c["videos"].__setitem__(0, [1, 2]), "which is no video"),
-        ("all-000001.json", lambda c: c["videos"].__setitem__(0, c["videos"][1]), "lists 1 videos more than once"),
+        ("all-000001.json", lambda c: c["videos"].__setitem__(0, c["videos"][1]), "lists 1 video more than once"),
         ("all-000001.json", lambda c: c["videos"][0].__setitem__(4, "a\ud800"), "a label that no name can be"),
         ("all-000001.json", lambda c: c["videos"][0].__setitem__(5, "a\0"), "a group that no name can be"),
     ],

@@ -90,12 +90,12 @@ def test_second_csv_is_val(tmp_path):
     val = table(tmp_path / "val.csv", "path,label,group", "3.mp4,a,anna")
     listing = dataset.find(train, val=val)
     assert (names(listing.train), names(listing.val)) == (["1.mp4", "2.mp4"], ["3.mp4"])
-    assert any("1 groups are in train and in val (anna)" in note for note in listing.notes)
+    assert any("1 group is in train and in val (anna)" in note for note in listing.notes)
     table(val, "path,label", "3.mp4,c")
     with pytest.raises(ValueError, match=r"class 'c', which train lacks .* train has a, b"):
         dataset.find(train, val=val)
     table(val, "path,label", "2.mp4,b")
-    with pytest.raises(ValueError, match=r"1 videos are in train and in val .*2\.mp4"):
+    with pytest.raises(ValueError, match=r"1 video is in train and in val .*2\.mp4"):
         dataset.find(train, val=val)
 
 
@@ -208,7 +208,7 @@ def test_split_file_round_trips_and_can_be_evaluated_on(tmp_path):
     assert (again.classes, again.train, again.val) == (listing.classes, listing.train, listing.val)
     assert dataset.find_all(tmp_path / "split.csv") == listing.val
     listing.val[0].path.unlink()
-    with pytest.raises(ValueError, match="names 1 files that do not exist"):
+    with pytest.raises(ValueError, match="names 1 file that does not exist"):
         dataset.read_split(tmp_path / "split.csv")
 
 

@@ -15,8 +15,7 @@ import pytest
 import torch
 
 from mvit.data import clips as clips_module
-from mvit.data import loader as loader_module
-from mvit.data import resources, video
+from mvit.data import processes, resources, video
 from mvit.data.clips import Batch, decide_flip, normalise
 from mvit.data.dataset import Sample
 from mvit.data.loader import TrainLoader, _begin
@@ -129,7 +128,7 @@ def test_epochs_are_the_same_for_any_number_of_workers_and_ranks(samples):
 
 def test_a_worker_computes_on_one_thread(samples, monkeypatch):
     monkeypatch.setattr(torch, "set_num_threads", (asked := []).append)
-    monkeypatch.setattr(loader_module, "_end_with_parent", lambda: None)  # it is no worker that has one
+    monkeypatch.setattr(processes, "end_with_parent", lambda: None)  # it is no worker that has one
     interrupts = signal.getsignal(signal.SIGINT)
     try:
         _begin(0)

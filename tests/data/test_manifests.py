@@ -130,7 +130,7 @@ def test_what_is_known_to_be_missing_is_not_learned_from_and_a_run_can_go_on(tmp
     again = dataset.read_split(tmp_path / "split.csv")
     assert (again.train, again.val, again.missing) == (listing.train, listing.val, listing.missing)
     table(tmp_path / "list.csv", "path,label,missing", "v/0.mp4,a,0", "v/absent.mp4,b,0")
-    with pytest.raises(ValueError, match="names 1 files that do not exist"):
+    with pytest.raises(ValueError, match="names 1 file that does not exist"):
         dataset.find(tmp_path / "list.csv")
     table(tmp_path / "list.csv", "path,label,missing", "v/0.mp4,a,", "v/absent.mp4,b,perhaps")
     with pytest.raises(ValueError, match="line 3 has missing 'perhaps', but must have 1 or nothing"):

@@ -143,14 +143,14 @@ def test_kinetics_by_its_lists(tmp_path: Path):
     listing = dataset.find(tmp_path / "train.csv", val=tmp_path / "validate.csv")
     assert (len(listing.train), len(listing.val), len(listing.missing)) == (8, 2, 1)
     table(tmp_path / "test.csv", "youtube_id,time_start,time_end,split", "vid,0,10,test")
-    assert any("test.csv has no labels: its 1 videos are left out" in note for note in dataset.find(tmp_path).notes)
+    assert any("test.csv has no labels: 1 video is left out" in note for note in dataset.find(tmp_path).notes)
 
 
 def test_something_says_how_it_is_usually_seen(tmp_path: Path):
     something(tmp_path)
     notes = "\n".join(dataset.find(tmp_path).notes)
     assert "data.sampling=segments" in notes
-    assert "test.json has no labels: its 1 videos are left out" in notes
+    assert "test.json has no labels: 1 video is left out" in notes
     (tmp_path / "labels/labels.json").write_text('{"Holding something": "0"}')
     with pytest.raises(
         ValueError, match=r"train\.json, entry 1 is of class 'Putting something on a surface', .* none of"

@@ -10,8 +10,9 @@ import pytest
 
 from mvit.data import video
 from mvit.data.dataset import Listing, Sample
+from mvit.data.processes import in_processes
 from mvit.data.sampling import ClipSampling
-from mvit.data.scan import FEW, Scan, in_processes, scan, summary
+from mvit.data.scan import FEW, Scan, scan, summary
 from mvit.data.video import VideoFacts
 
 
@@ -49,7 +50,7 @@ def test_nothing_readable_is_an_error_in_one_sentence(tmp_path):
     for sample in samples:
         sample.path.write_text("text renamed")
     found = scan(samples)
-    with pytest.raises(ValueError, match=r"none of the 3 videos can be read; the first is .*0\.mp4: \w+"):
+    with pytest.raises(ValueError, match=r"no video of 3 can be read; the first is .*0\.mp4: \w+"):
         found.readable(samples)
     assert found.readable([]) == ()
 

@@ -92,7 +92,7 @@ def test_as_many_folds_as_groups_leave_one_out_each():
     assert sorted(len({sample.group for sample in fold}) for fold in dealt) == [1, 1, 1, 1]
     with pytest.raises(ValueError, match=r"number of folds is 5, but must be 2 to 4"):
         folds(samples, 5, 0)
-    with pytest.raises(ValueError, match=r"1 classes would be in one of 2 folds only \(a\)"):
+    with pytest.raises(ValueError, match=r"1 class would be in one of 2 folds only \(a\)"):
         folds([Sample(Path("1"), "a"), Sample(Path("2"), "b"), Sample(Path("3"), "b")], 2, 0)
 
 

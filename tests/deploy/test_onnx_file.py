@@ -160,5 +160,5 @@ def test_a_file_that_breaks_while_it_computes_is_said_to(library, exported, tmp_
 def test_without_onnx_runtime_it_is_said_what_to_install(monkeypatch, tmp_path):
     (tmp_path / "model.onnx").write_text("")
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(ValueError, match=r"pip install '\.\[export\]'"):
+    with pytest.raises(ValueError, match=r"pip install 'mvit\[export\]'"):
         load(tmp_path / "model.onnx")

@@ -118,7 +118,7 @@ def test_a_classifier_that_answers_nonsense_is_refused(answer, message, samples,
 
 
 def test_what_cannot_be_measured_is_refused(predict, samples, broken, preprocessing):
-    with pytest.raises(ValueError, match=r"none of the 1 videos can be read.*broken\.mp4"):
+    with pytest.raises(ValueError, match=r"no video of 1 can be read.*broken\.mp4"):
         evaluate(predict, [broken], CLASSES, preprocessing)
     with pytest.raises(ValueError, match="no video"):
         evaluate(predict, [], CLASSES, preprocessing)

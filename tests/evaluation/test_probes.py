@@ -192,7 +192,7 @@ def test_what_cannot_be_probed_is_refused(predict, samples, broken, preprocessin
         probe(predict, samples, CLASSES, still)
     with pytest.raises(ValueError, match="orders is 0"):
         probe(predict, samples, CLASSES, preprocessing, orders=0)
-    with pytest.raises(ValueError, match="none of the 1 videos can be read"):
+    with pytest.raises(ValueError, match="no video of 1 can be read"):
         probe(predict, [broken], CLASSES, preprocessing)
     with pytest.raises(ValueError, match="none of the model's 3 classes"):
         probe(predict, [Sample(samples[0].path, "sideways")], CLASSES, preprocessing)

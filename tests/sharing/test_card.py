@@ -88,7 +88,9 @@ def test_images_are_called_so(hub, tmp_path):
     assert "classes of images apart" in text
     assert "images of 32x32 pixels" in text
     assert "order of frames" not in text
-    assert "video" not in text
+    assert 'classify = pipeline("video-classification", model="me/ways", trust_remote_code=True)' in text
+    assert 'print(classify("image.jpg"))' in text
+    assert "video" not in text.replace("video-classification", "")
     assert hub.ModelCard(text).data.pipeline_tag == "image-classification"
 
 

@@ -151,7 +151,9 @@ def test_private_ones_and_branches(hub, run, tmp_path, capsys, monkeypatch):
     assert not (tmp_path / "last" / "result.json").exists()
     capsys.readouterr()
     assert pulled(tmp_path / "no", "--revision", "other") == 2
-    assert capsys.readouterr().err == (f"mvit: {MINE} has no revision 'other': leave --revision out, or name another\n")
+    assert capsys.readouterr().err == (
+        f"mvit: {MINE} has no revision 'other': leave --revision out, or name another branch, tag or commit\n"
+    )
     monkeypatch.delenv("HF_TOKEN")
     assert pulled(tmp_path / "no", "--revision", "trial") == 2
     assert f"there is no {MINE} at {hub.url} for whoever asks here" in capsys.readouterr().err
@@ -169,7 +171,7 @@ def test_a_public_one_is_not_made_private_by_asking(hub, run, capsys):
 @pytest.mark.parametrize(
     ("refuses", "said"),
     [
-        ({"/api/repos/create": 403}, "the hub answered 403 about me/three-ways.*take a token that may write there"),
+        ({"/api/repos/create": 403}, "the hub answered 403 about me/three-ways.*take a token that may do so"),
         ({"/preupload/": 500}, "the hub answered 500 about me/three-ways"),
         ({"/lfs/": 403}, "the hub answered 403 about me/three-ways"),
         ({"/lfs/": None}, "cannot be reached for me/three-ways .*disconnected"),
@@ -184,6 +186,33 @@ def test_what_the_hub_refuses_is_said_in_a_sentence(hub, run, refuses, said, cap
     assert line.startswith("mvit: ")
     assert re.search(said, line), line
     assert MINE not in hub.branches or "model.json" not in hub.held(MINE)
+
+
+@pytest.mark.parametrize(
+    ("where", "status", "said"),
+    [
+        (
+            "/api/models",
+            404,
+            r"404 about me/three-ways \(the test says so\): look at its name and at --revision, and log",
+        ),
+        (
+            "/resolve/",
+            404,
+            "404 about me/three-ways: look at its name and at --revision, and log in by hf auth login if",
+        ),
+        ("/resolve/", 403, "403 about me/three-ways: take a token that may do so"),
+    ],
+)
+def test_what_is_not_there_is_said_without_addresses(hub, run, tmp_path, where, status, said, capsys):
+    assert pushed(run) == 0
+    capsys.readouterr()
+    hub.refuses = {where: status}
+    assert pulled(tmp_path / "no") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.match(f"mvit: the hub answered {said}", line), line
+    assert "http" not in line
+    assert not (tmp_path / "no").exists()
 
 
 def test_nobody_logged_in(hub, run, capsys, monkeypatch):

@@ -82,6 +82,19 @@ def test_what_is_inherited_cannot_be_stated_otherwise(tmp_path):
         settled(SCRATCH, "all mine!")
 
 
+def test_what_the_hub_has_no_identifier_for_cannot_be_stated():
+    with pytest.raises(ValueError, match="--licence is 'foo', which is no identifier that the hub knows: give one of"):
+        settled(SCRATCH, "foo")
+    assert settled(SCRATCH, "OpenRAIL++").licence == "openrail++"
+
+
+def test_what_is_inherited_needs_no_identifier_of_the_hub(tmp_path):
+    pulled = exports.write_run(tmp_path / "pulled")
+    known = {"repository": "them/model", "commit": "abc", "licence": "their-own-1.0", "sha256": {}}
+    (pulled / PULLED_FILE).write_text(json.dumps(known))
+    assert settled(origin_of(pulled), "their-own-1.0").licence == "their-own-1.0"
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [

@@ -85,7 +85,7 @@ def test_parts_of_one_unreadable_video_are_not_asked_for_for_ever(tmp_path):
     rows = [f"{name}.mp4,{name},{start},{start + 1}" for name in ("bad", "worse") for start in range(3)]
     (tmp_path / "list.csv").write_text("path,label,start,end\n" + "\n".join(rows))
     recipe = load(None, (*SMALL, "data.val_fraction=0.3"))
-    with pytest.raises(ValueError, match=r"none of the 6 videos can be read; the first is .*mp4#t="):
+    with pytest.raises(ValueError, match=r"no video of 6 can be read; the first is .*mp4#t="):
         measure(find(tmp_path / "list.csv"), recipe, rounds=1, seconds=0.1)
 
 
@@ -103,7 +103,7 @@ def test_what_cannot_be_measured_is_said(tmp_path):
     for n in range(4):
         (tmp_path / "a" / f"{n}.mp4").write_text("no video")
     recipe = load(None, SMALL)
-    with pytest.raises(ValueError, match="none of the 3 videos can be read; the first is"):
+    with pytest.raises(ValueError, match="no video of 3 can be read; the first is"):
         measure(find(tmp_path), recipe, rounds=1, seconds=0.1)
     with pytest.raises(ValueError, match="rounds is 0"):
         measure(find(tmp_path), recipe, rounds=0, seconds=0.1)

@@ -55,6 +55,12 @@ def test_each_size_is_found_at_which_a_step_takes_as_much(plan, monkeypatch, pow
     assert macs["multiscale-columnar"] > 1.3 * macs["base"]
     assert macs["multiscale-merged"] < 0.8 * macs["base"]
     assert sweep.matching.shares["multiscale-columnar-kv-pooled"] == 1.0, "what fits at once is left alone"
+    planned = findings.plan(sweep).splitlines()
+    first = planned.index("sizes that were found, stage by stage, of this search, and not kept:")
+    for line, name in zip(planned[first + 1 :], FACTORS, strict=False):
+        model = next(task.recipe.model_config(2) for task in sweep.tasks if task.name == name)
+        depths, widths, heads = (" ".join(map(str, numbers)) for numbers in (model.depths, model.widths, model.heads))
+        assert line == f"  {name}: depths {depths}, widths {widths}, heads {heads}"
 
 
 def test_what_was_found_is_kept_for_the_folder(plan, monkeypatch):
@@ -85,6 +91,12 @@ def test_a_size_that_does_not_come_near_is_refused(plan, monkeypatch):
     monkeypatch.setattr(costs, "of_reference", stubborn)
     with pytest.raises(ValueError, match="does not come within 10% of its reference's time: the nearest"):
         matching.matched(plan, "time")
+
+
+def test_a_plan_says_which_size_was_found_by_cost_and_where_none_is(plan):
+    assert "\nsizes that were found, stage by stage:\n  multiscale-columnar: depths " in findings.plan(plan(None))
+    told = findings.plan(plan(None, "positions"))
+    assert "\nsizes: none is to be found, every variant follows from the base\n" in told
 
 
 def test_studies_without_a_size_are_refused(plan):

@@ -191,7 +191,7 @@ def test_what_cannot_be_is_refused(base, videos, listing, tmp_path):
     ):
         with pytest.raises(ValueError, match=message):
             refused(names=names)
-    with pytest.raises(ValueError, match="at least 2"):
+    with pytest.raises(ValueError, match=r"^1 seed shows no spread: take at least 2, and 5"):
         refused(seeds=1)
     with pytest.raises(ValueError, match=r"no video of .* is held out"):
         refused(there=replace(listing, val=()))

@@ -85,7 +85,7 @@ def test_within_a_memory_as_much_is_computed_again_as_must(room: Any):
 
 def test_where_nothing_fits_or_nothing_is_known_that_is_said(room: Any):
     room(peak(1) - 10**8)
-    with pytest.raises(ValueError, match=r"not even a step with 1 clips of 16x224x224 fits into .* GB: take fewer"):
+    with pytest.raises(ValueError, match=r"not even a step with 1 clip of 16x224x224 fits into .* GB: take fewer"):
         chosen(100_000)
     room(None)
     with pytest.raises(ValueError, match=r'train.batch is "auto", but this system does not say .* give --memory'):

@@ -168,7 +168,7 @@ def test_many_in_a_row_have_the_run_go_back_leave_them_out_and_learn_at_half_the
     (warning,) = [line for line in said if line.startswith("warning: 3 steps in a row")]
     assert "not finite first: the loss" in warning
     assert warning.endswith(
-        "going back to epoch 2, of which 0 of 3 steps are done, leaving out 3 steps that were skipped, "
+        "going back to epoch 2, of which 0 of 3 steps are done, leaving out what was skipped (3 steps), "
         "and learning at 0.5 times the rate"
     )
     last = skipped(run)[-1]

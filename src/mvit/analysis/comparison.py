@@ -7,8 +7,9 @@ from typing import Any
 from mvit.analysis.complexity import complexity
 from mvit.analysis.labels import line, placed
 from mvit.analysis.markup import Child, Html, join, table, tag
-from mvit.analysis.plots import counted, figure, percent, ticks
+from mvit.analysis.plots import figure, percent, ticks
 from mvit.analysis.record import RunRecord, metric
+from mvit.data.samples import counted
 from mvit.model.config import MViTConfig
 
 DASH = "–"

@@ -5,8 +5,9 @@ from typing import Any
 
 from mvit.analysis import plots
 from mvit.analysis.markup import Child, Html, join, table, tag
-from mvit.analysis.plots import Bar, counted, percent, unbroken
+from mvit.analysis.plots import Bar, percent, unbroken
 from mvit.analysis.record import ORDERS, metric, number
+from mvit.data.samples import counted
 
 COLUMNS = {
     "ordered": "in order",

@@ -57,7 +57,7 @@ def compare() -> list[Comparison]:
                 note = f"{NOT_BUILT}: {note}"
             elif not baselines.is_installed(printed.baseline):
                 library = baselines.BASELINES[printed.baseline].library
-                note = f"needs {library}: pip install '.[baselines]' in mvit's folder"
+                note = f"needs {library}: pip install 'mvit[baselines]'"
             else:
                 counted = known.get(printed.baseline) or _counted(printed)
                 known[printed.baseline] = counted

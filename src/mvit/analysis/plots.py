@@ -48,11 +48,6 @@ def unbroken(text: str) -> str:
     return text.replace(" %", "\N{NO-BREAK SPACE}%")
 
 
-def counted(number: int, one: str, many: str | None = None) -> str:
-    """A number with its noun: ``1 epoch``, ``30 epochs``."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
-
-
 def ticks(low: float, high: float, most: int = 5) -> list[float]:
     """Round numbers from low to high, at most so many: steps of 1, 2, 2.5 or 5 times a power of ten."""
     if not high > low:

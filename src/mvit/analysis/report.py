@@ -10,10 +10,11 @@ from typing import Any
 from mvit import __version__, files
 from mvit.analysis import comparison, sections, trust
 from mvit.analysis.markup import Child, Html, join, table, tag
-from mvit.analysis.plots import counted, percent
+from mvit.analysis.plots import percent
 from mvit.analysis.record import RunRecord, metric, read
 from mvit.analysis.sections import DASH
 from mvit.analysis.thumbnails import Thumbnails
+from mvit.data.samples import counted
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 PROBED = ("shuffled", "reversed", "single_frame")

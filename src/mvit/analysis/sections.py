@@ -8,9 +8,10 @@ from typing import Any
 
 from mvit.analysis import order_of_frames, plots
 from mvit.analysis.markup import Html, join, table, tag
-from mvit.analysis.plots import Series, counted, percent, unbroken
+from mvit.analysis.plots import Series, percent, unbroken
 from mvit.analysis.record import RunRecord, metric, number
 from mvit.analysis.thumbnails import Thumbnails
+from mvit.data.samples import counted
 
 MOST_ROWS, SHOWN_ROWS = 60, 30  # a longer table shows its head and folds the rest away
 MOST_CONFUSED, EXAMPLES = 10, 2
@@ -107,7 +108,7 @@ def _training_said(record: RunRecord) -> str:
     if unknown := len(record.epochs) - len(losses):
         said.append(f"{counted(unknown, 'epoch')} ended without a finite loss.")
     if skipped := sum(record.measured("skipped")):
-        said.append(f"{skipped:g} steps were skipped, as their loss or gradient was not finite.")
+        said.append(f"{counted(round(skipped), 'step was', 'steps were')} skipped: loss or gradient not finite.")
     hit = (
         "Hit@1 of train, the share with the highest score in one of their classes,"
         if is_of_several(record)

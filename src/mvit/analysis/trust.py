@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from mvit.analysis.markup import Html, join, table, tag
-from mvit.analysis.plots import counted, percent
+from mvit.analysis.plots import percent
 from mvit.analysis.record import RunRecord
 from mvit.analysis.reliability import coverage, reliability
 from mvit.analysis.sections import DASH, folded, is_of_several, missing
 from mvit.analysis.thumbnails import Thumbnails
+from mvit.data.samples import counted
 
 FEW_UNITS = 10
 MOST_SUSPECTS = 60

@@ -228,9 +228,7 @@ def is_installed(name: str) -> bool:
 def require_library(name: str, library: str) -> None:
     """Raise ``ValueError`` where the library that builds a model is missing."""
     if not _is_there(library):
-        raise ValueError(
-            f"{name} is built by {library}, which is not installed: pip install '.[baselines]' in mvit's folder"
-        )
+        raise ValueError(f"{name} is built by {library}, which is not installed: pip install 'mvit[baselines]'")
 
 
 def _is_there(library: str) -> bool:

@@ -17,8 +17,9 @@ from mvit.curation.transcode import CRF, KEY_FRAME_EVERY, Made, Unverified, resi
 from mvit.data.members import is_folder, size_and_change
 from mvit.data.numbered import is_picture
 from mvit.data.opening import why
-from mvit.data.samples import IMAGE_EXTENSIONS, VIDEO_EXTENSIONS, Found
-from mvit.data.scan import available_cores, in_processes
+from mvit.data.processes import in_processes
+from mvit.data.resources import available_cores
+from mvit.data.samples import IMAGE_EXTENSIONS, VIDEO_EXTENSIONS, Found, counted
 from mvit.data.video import UnreadableVideo
 
 JOURNAL, BAD = ".mvit-prepared.jsonl", "bad.csv"
@@ -103,7 +104,7 @@ def prepare(
     result = Prepared(notes=[journal.trouble] if journal.trouble else [])
     if others and lists is None:
         named = ", ".join(str(path.relative_to(root)) for path in others[:5]) + (", ..." if len(others) > 5 else "")
-        result.notes.append(f"{len(others):,} files that are no video, image or table with paths were left: {named}")
+        result.notes.append(f"left, as no video, image or table with paths: {counted(len(others), 'file')}, {named}")
     result.notes += trouble
 
     todo: list[Path] = []
@@ -174,7 +175,8 @@ def _found(data: Path, out: Path) -> tuple[Path, list[Path], list[Path], list[Pa
     sources = [file for row in listed.rows(data) for file in _files(row.source)]
     missing = [source for source in sources if not source.is_file()]
     if missing:
-        raise ValueError(f"{data} names {len(missing)} files that do not exist, of {len(sources)}: first {missing[0]}")
+        gone = counted(len(missing), "file that does", "files that do")
+        raise ValueError(f"{data} names {gone} not exist, of {len(sources)}: first {missing[0]}")
     folder = data.parent
     if not all(source.is_relative_to(folder) for source in sources):
         folder = Path(os.path.commonpath([source.parent for source in sources]))
@@ -294,9 +296,11 @@ def _note_lost(table: Path, lost: list[Path], out: Path, result: Prepared) -> No
     bad = {*result.bad, *(source.parent for source in result.bad)}
     unmade = sum(source in bad for source in lost)
     if unmade:
-        result.notes.append(f"{unmade:,} rows of {table} are of files that could not be made: see {out / BAD}")
+        result.notes.append(
+            f"left out of {table}, as their files could not be made: {counted(unmade, 'row')}; see {out / BAD}"
+        )
     if strange := len(lost) - unmade:
-        result.notes.append(f"{table} is without {strange:,} rows of files that do not exist or lie elsewhere")
+        result.notes.append(f"{table} is without {counted(strange, 'row')} of files that do not exist or lie elsewhere")
 
 
 def _published(data: Path) -> tuple[Found | None, list[str]]:

@@ -11,6 +11,7 @@ from mvit import files
 from mvit.curation.copies import Copies, Pair
 from mvit.data.dataset import Listing, Sample
 from mvit.data.pictures import FOLDER
+from mvit.data.samples import counted
 from mvit.data.scan import Scan
 
 INDEX, BAD, LEAKS, TWICE = "index.csv", "bad.csv", "leaks.csv", "twice.csv"
@@ -35,10 +36,10 @@ def totals(found: Scan) -> list[str]:
         "kinds: " + ", ".join(f"{kind} ({count:,})" for kind, count in kinds.most_common()),
     ]
     if turned:
-        lines.append(f"{_counted(turned, 'is', 'are')} stored turned or mirrored, and made upright when read")
+        lines.append(f"{counted(turned, 'is', 'are')} stored turned or mirrored, and made upright when read")
     if found.short:
         lines.append(
-            f"{_counted(len(found.short), 'ends before its header says', 'end before their headers say')} "
+            f"{counted(len(found.short), 'ends before its header says', 'end before their headers say')} "
             "(what came of them is used):"
         )
         lines += _some([f"{path}: {short}" for path, short in found.short.items()])
@@ -51,13 +52,13 @@ def told(copies: Copies) -> list[str]:
     if copies.groups:
         more = ", ..." if len(copies.groups) > NAMED else ""
         lines.append(
-            f"leak: {_counted(len(copies.groups), 'group is', 'groups are')} in train and in val: "
+            f"leak: {counted(len(copies.groups), 'group is', 'groups are')} in train and in val: "
             f"{', '.join(copies.groups[:NAMED])}{more}"
         )
     for kind in ("same content", "nearly the same"):
         leaks = [pair for pair in copies.leaks if pair.kind == kind]
         if leaks:
-            lines.append(f"leak: {_counted(len(leaks), 'video of val is', 'videos of val are')} in train too ({kind}):")
+            lines.append(f"leak: {counted(len(leaks), 'video of val is', 'videos of val are')} in train too ({kind}):")
             lines += _some([f"{pair.other.path} is {pair.one.path}{_likeness(pair)}" for pair in leaks])
     for kind in ("same content", "nearly the same"):
         twice = [pair for pair in copies.twice if pair.kind == kind]
@@ -65,7 +66,7 @@ def told(copies: Copies) -> list[str]:
             apart = sum(pair.one.labels != pair.other.labels for pair in twice)
             labels = f", {apart:,} of them under another label" if apart else ""
             lines.append(
-                f"{_counted(len(twice), 'video is', 'videos are')} twice in one part ({kind}){labels}; --out lists them"
+                f"{counted(len(twice), 'video is', 'videos are')} twice in one part ({kind}){labels}; --out lists them"
             )
     if copies.leaks or copies.groups:
         lines.append(
@@ -76,7 +77,7 @@ def told(copies: Copies) -> list[str]:
         lines.append("no video of val is in train, by group, by content or by its pictures")
     if copies.flat:
         lines.append(
-            f"{_counted(copies.flat, 'file is', 'files are')} of nearly one colour where they begin, halve and end: "
+            f"{counted(copies.flat, 'file is', 'files are')} of nearly one colour where they begin, halve and end: "
             "not compared"
         )
     return lines
@@ -161,10 +162,6 @@ def _table(header: str, rows: Iterable[Sequence[Any]]) -> str:
 def _some(lines: Sequence[str]) -> list[str]:
     more = [f"  and {len(lines) - NAMED:,} more"] if len(lines) > NAMED else []
     return [*(f"  {line}" for line in lines[:NAMED]), *more]
-
-
-def _counted(number: int, one: str, many: str) -> str:
-    return f"{number:,} {one if number == 1 else many}"
 
 
 def _lasting(seconds: Sequence[float]) -> str:

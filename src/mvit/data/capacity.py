@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from mvit.data.samples import counted
+
 MOST_BATCHES_AHEAD = 4  # for each worker
 USED_SHARE = 0.8  # of what is free at the start; others take some, and estimates are estimates
 SERVER_BYTES = 400 * 2**20  # once, the process that workers are forked from: measured 385 MiB (Linux, torch 2.15)
@@ -57,7 +59,7 @@ def fit(
             return Capacity(count, ahead, _note(workers, count, ahead, need, memory, shared, place))
     able = next((count for count in range(workers - 1, 0, -1) if fits(count, 1)), 0)
     remedy = f"set train.workers to {able or 0} or a smaller train.batch"
-    batches = f"{_counted(workers, 'worker')} hand over batches of {need.batch / MEBIBYTE:.0f} MiB"
+    batches = f"{counted(workers, 'worker')} hand over batches of {need.batch / MEBIBYTE:.0f} MiB"
     if shared is not None and need.shared(workers, 1) > USED_SHARE * shared:
         raise ValueError(
             f"{batches} in {place}, which has only {shared / MEBIBYTE:.0f} MiB left: {remedy} "
@@ -77,11 +79,6 @@ def _note(wanted: int, workers: int, ahead: int, need: Need, memory: int | None,
     where, room = (place, shared) if tight else ("memory", memory)
     assert room is not None
     fewer = f" instead of {wanted}" if workers < wanted else ""
-    return (
-        f"{_counted(workers, 'decoding process', 'es')}{fewer}, {_counted(ahead, 'batch', 'es')} ahead each instead of "
-        f"{MOST_BATCHES_AHEAD}, as only {room / MEBIBYTE:,.0f} MiB are left in {where}"
-    )
-
-
-def _counted(number: int, what: str, plural: str = "s") -> str:
-    return f"{number} {what}{'' if number == 1 else plural}"
+    processes, batches = counted(workers, "decoding process", "decoding processes"), counted(ahead, "batch", "batches")
+    left = f"only {room / MEBIBYTE:,.0f} MiB are left in {where}"
+    return f"{processes}{fewer}, {batches} ahead each instead of {MOST_BATCHES_AHEAD}, as {left}"

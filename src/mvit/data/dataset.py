@@ -9,7 +9,18 @@ from mvit.data import members
 from mvit.data.folders import read_folder
 from mvit.data.manifests import csv_rows, is_manifest, read_manifest, usable, write_manifest
 from mvit.data.published import contradiction, read_published
-from mvit.data.samples import HEADER, HELD_OUT, MEDIA_EXTENSIONS, Found, Listing, Sample, medium_of, multi_label, named
+from mvit.data.samples import (
+    HEADER,
+    HELD_OUT,
+    MEDIA_EXTENSIONS,
+    Found,
+    Listing,
+    Sample,
+    counted,
+    medium_of,
+    multi_label,
+    named,
+)
 from mvit.data.splits import split
 
 __all__ = [
@@ -118,7 +129,8 @@ def pool(data: Path) -> Listing:
     found = _look(Path(data))
     samples = tuple(sample for part in found.parts.values() for sample in part if sample.id not in found.missing)
     parts = [name for name, part in found.parts.items() if part]
-    how = f"{len(samples):,} videos of {data}" + (f", its {' and '.join(parts)} together" if len(parts) > 1 else "")
+    how = f"{counted(len(samples), 'video')} of {data}"
+    how += f", its {' and '.join(parts)} together" if len(parts) > 1 else ""
     classes = tuple(sorted({label for sample in samples for label in sample.labels}))
     return Listing(classes, samples, (), how, tuple(found.notes))
 
@@ -149,7 +161,7 @@ def parts_of(data: Path, say: Callable[[str], None] = lambda note: None) -> dict
     for note in found.notes:
         say(note)
     if found.missing:
-        say(f"{len(found.missing):,} videos that are known to be missing are left out, and no figure will count them")
+        say(f"{_are(len(found.missing))} known to be missing, left out, and counted in no figure")
     there = {part: tuple(s for s in samples if s.id not in found.missing) for part, samples in found.parts.items()}
     return {part: samples for part, samples in there.items() if samples}
 
@@ -191,7 +203,8 @@ def _read_shards(folder: Path) -> Found:
     for samples in parts.values():
         twice = [path for path, count in Counter(sample.id for sample in samples).items() if count > 1]
         if twice:
-            raise ValueError(f"{where} lists {len(twice):,} videos more than once ({named(twice, 1)}): copy it again")
+            videos = counted(len(twice), "video")
+            raise ValueError(f"{where} lists {videos} more than once ({named(twice, 1)}): copy it again")
     if not any(parts.values()):
         raise ValueError(f"{folder / members.INDEX} lists no videos")
     if strange := set(parts) - {"all", "train", *HELD_OUT}:
@@ -247,7 +260,7 @@ def _check_apart(train: Iterable[Sample], val: Iterable[Sample]) -> list[str]:
     train, val = list(train), list(val)
     both = sorted({sample.id for sample in train} & {sample.id for sample in val})
     if both:
-        raise ValueError(f"{len(both)} videos are in train and in val ({named(both)}): leave them out of one")
+        raise ValueError(f"{_are(len(both))} in train and in val ({named(both)}): leave out of one what is in both")
     notes = []
     shared = sorted(
         {sample.path for sample in train if sample.part} & {sample.path for sample in val if sample.part}
@@ -255,15 +268,17 @@ def _check_apart(train: Iterable[Sample], val: Iterable[Sample]) -> list[str]:
         else ()
     )
     if shared:
-        notes.append(
-            f"{len(shared):,} videos have parts in train and parts in val ({named(shared)}): val is easier for that"
-        )
+        have = counted(len(shared), "video has", "videos have")
+        notes.append(f"{have} parts in train and parts in val ({named(shared)}): val is easier for that")
     groups = {sample.group for sample in train} & {sample.group for sample in val} - {None}
     if groups:
-        notes.append(
-            f"{len(groups)} groups are in train and in val ({named(sorted(map(str, groups)))}): val is easier for that"
-        )
+        are = counted(len(groups), "group is", "groups are")
+        notes.append(f"{are} in train and in val ({named(sorted(map(str, groups)))}): val is easier for that")
     return notes
+
+
+def _are(videos: int) -> str:
+    return counted(videos, "video is", "videos are")
 
 
 def _remarks(classes: Sequence[str], val: Sequence[Sample], several: bool) -> list[str]:
@@ -274,5 +289,5 @@ def _remarks(classes: Sequence[str], val: Sequence[Sample], several: bool) -> li
     if not val:
         remarks.append("nothing is held out, so nothing can be said of how good the model is")
     elif absent:
-        remarks.append(f"{len(absent)} classes have no video in val: {named(absent)}")
+        remarks.append(f"{counted(len(absent), 'class has', 'classes have')} no video in val: {named(absent)}")
     return remarks

@@ -110,7 +110,7 @@ def settings_of(folder: Path) -> dict[str, Any]:
     known = json.loads(_description(folder) or "{}")
     names = [name for name in inspect.signature(make).parameters if name in known]
     if not names:
-        raise ValueError(f"{folder} is no demo set: make one with mvit quickstart, or demo.make of mvit.data")
+        raise ValueError(f"{folder} is no demo set: make one with mvit quickstart, or as docs/data.md says")
     return {name: known[name] for name in names}
 
 

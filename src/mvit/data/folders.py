@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from mvit.data import numbered
-from mvit.data.samples import HEADER, HELD_OUT, MEDIA_EXTENSIONS, Found, Sample, named
+from mvit.data.samples import HEADER, HELD_OUT, MEDIA_EXTENSIONS, Found, Sample, counted, named
 
 
 @dataclass
@@ -169,8 +169,8 @@ def _why_nothing(root: Path) -> str:
         return f"{root} has no class folders with videos, but {deeper[0]} has: give that folder"
     if here.media:
         return (
-            f"{root} holds {len(here.media)} videos but no class folders: put each video into a folder named after its "
-            f"class, or list them in a CSV ({HEADER})"
+            f"{root} holds {counted(len(here.media), 'video')} but no class folders: put each video into a folder "
+            f"named after its class, or list them in a CSV ({HEADER})"
         )
     if here.folders:
         return (

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from mvit.data.folders import Shelves
 from mvit.data.manifests import csv_rows, parsed, text_lines, usable
-from mvit.data.samples import HELD_OUT, Found, Sample, named, printable
+from mvit.data.samples import HELD_OUT, Found, Sample, counted, named, printable
 
 MOST_MISSING = 0.5  # of a data set that shrinks: beyond that, the videos are elsewhere
 
@@ -190,9 +190,9 @@ def _account(form: Format, found: Found, reading: _Reading, root: Path) -> None:
             )
         found.missing |= {sample.id for part, gone in reading.absent.items() if part != "train" for sample in gone}
     for name, count in reading.without_label.items():
-        found.notes.append(f"{name} has no labels: its {count:,} videos are left out")
+        found.notes.append(f"{name} has no labels: {counted(count, 'video is', 'videos are')} left out")
     if reading.unused:
-        found.notes.append(f"{reading.unused:,} videos are in the list, but not in this split")
+        found.notes.append(f"{counted(reading.unused, 'video is', 'videos are')} in the list, but not in this split")
     if form.hint:
         found.notes.append(form.hint)
 

@@ -62,6 +62,12 @@ def is_camera(source: str) -> bool:
     return bool(_DEVICE.fullmatch(source) or _DEVICE.fullmatch(str(Path(source).resolve())))
 
 
+def require_there(camera: str) -> None:
+    """Raise ``LostSource`` for a camera that this machine has not."""
+    if not (Path(camera).exists() and stat.S_ISCHR(Path(camera).stat().st_mode)):
+        raise LostSource(camera, "there is no such camera: ls /dev/video* shows those of this machine")
+
+
 def shown(source: str) -> str:
     """A source as it may be printed: without the password of an address."""
     return re.sub(r"(?<=://)([^/@:]*):[^/@]*@", r"\1:***@", source)
@@ -90,9 +96,8 @@ class LiveStream:
             raise
 
     def _open(self) -> None:
-        camera = is_camera(self.source)
-        if camera and not (Path(self.source).exists() and stat.S_ISCHR(Path(self.source).stat().st_mode)):
-            raise LostSource(self.source, "there is no such camera: ls /dev/video* shows those of this machine")
+        if camera := is_camera(self.source):
+            require_there(self.source)
         options = {
             "format_whitelist": ",".join(LIMITS.formats),
             "codec_whitelist": ",".join(LIMITS.codecs),

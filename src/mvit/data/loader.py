@@ -5,19 +5,18 @@ B clips in a batch, T frames, S pixels a side.
 
 import gc
 import multiprocessing
-import os
 import re
 import signal
-import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing import forkserver
 from typing import Any
 
 import torch
 from torch.utils.data import DataLoader
 
-from mvit.data import capacity, resources
+from mvit.data import capacity, processes, resources
 from mvit.data.backend import Backend
 from mvit.data.clips import Batch, Clips, Draw, decide_flip
 from mvit.data.dataset import Sample
@@ -226,6 +225,8 @@ def _processes() -> multiprocessing.context.BaseContext:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["mvit.data.loader"])
+    with processes.deaf():
+        forkserver.ensure_running()
     return context
 
 
@@ -238,15 +239,4 @@ def _begin(_worker: int) -> None:
     gc.freeze()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """End this process once the one that trains is gone, killed perhaps: nobody else would, and its memory stays taken.
-
-    torch looks at the parent's number, which is that of the process that both were forked from.
-    """
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
+    processes.end_with_parent()

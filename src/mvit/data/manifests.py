@@ -12,7 +12,7 @@ from typing import Any
 
 from mvit.data import members
 from mvit.data.folders import Shelves
-from mvit.data.samples import HEADER, HELD_OUT, Found, Sample, named, printable
+from mvit.data.samples import HEADER, HELD_OUT, Found, Sample, counted, named, printable
 from mvit.data.sampling import Part
 
 COLUMNS = ("path", "label", "group", "split", "start", "end", "missing")
@@ -61,9 +61,9 @@ def read_manifest(table: Path, *, anywhere: bool = False) -> Found:
     if unsplit and len(found.parts) > 1:
         raise ValueError(f"{table}, line {unsplit} has no split, but other lines have: give it train or val")
     if absent:
+        files = counted(len(absent), "file that does", "files that do")
         raise ValueError(
-            f"{table} names {len(absent):,} files that do not exist, of {len(lines):,} (paths are relative to the "
-            f"table): {named(absent)}"
+            f"{table} names {files} not exist, of {len(lines):,} (paths are relative to the table): {named(absent)}"
         )
     found.parts = dict(found.parts)
     if not unsplit and not set(found.parts) & set(HELD_OUT):

@@ -103,6 +103,11 @@ def medium_of(samples: Iterable[Sample]) -> Medium:
     return "images" if all(sample.path.suffix.lower() in IMAGE_EXTENSIONS for sample in samples) else "videos"
 
 
+def counted(number: float, one: str, many: str | None = None) -> str:
+    """A number with its noun: ``1 epoch``, ``30 epochs``."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 def named(names: Iterable[object], most: int = 5) -> str:
     """The first few names, and how many more there are, on one line."""
     texts = list(map(str, names))

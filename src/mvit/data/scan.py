@@ -1,31 +1,23 @@
 """What the files of a data set really hold: every one is opened and decoded at its start, middle and end before use."""
 
 import math
-import multiprocessing
-import os
-import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean, median
-from typing import TypeVar
 
 from mvit.data.dataset import Listing, Sample
 from mvit.data.look import Look, look
+from mvit.data.processes import in_processes
 from mvit.data.resources import available_cores
-from mvit.data.samples import medium_of
+from mvit.data.samples import counted, medium_of
 from mvit.data.sampling import ClipSampling, Part, padding_share
 from mvit.data.video import VideoFacts
 
 FEW = 24  # so many files are looked at sooner than processes start
 MUCH_PADDING = 0.1
 NAMED = 10  # unreadable files in a summary
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -47,9 +39,7 @@ class Scan:
         kept = tuple(sample for sample in samples if sample.id in self.facts)
         if samples and not kept:
             path = samples[0].id
-            raise ValueError(
-                f"none of the {len(samples)} videos can be read; the first is {path}: {self.unreadable[path]}"
-            )
+            raise ValueError(f"no video of {len(samples):,} can be read; the first is {path}: {self.unreadable[path]}")
         return kept
 
 
@@ -112,7 +102,9 @@ def _of_part(facts: VideoFacts, part: Part | None) -> VideoFacts | str:
 def summary(listing: Listing, found: Scan, sampling: ClipSampling | None = None) -> list[str]:
     """What a data set holds, in a few lines for a person: classes, frames, sizes, padding, unreadable files."""
     medium = medium_of((*listing.train, *listing.val))
-    lines = [f"{len(listing.classes)} classes: {len(listing.train):,} {medium} in train, {len(listing.val):,} in val"]
+    classes = counted(len(listing.classes), "class", "classes")
+    in_train = counted(len(listing.train), medium.removesuffix("s"), medium)
+    lines = [f"{classes}: {in_train} in train, {len(listing.val):,} in val"]
     lines += [_per_class(name, part, medium) for name, part in (("train", listing.train), ("val", listing.val)) if part]
     facts = list(found.facts.values())
     if facts:
@@ -138,58 +130,11 @@ def summary(listing: Listing, found: Scan, sampling: ClipSampling | None = None)
     return lines
 
 
-def in_processes(
-    work: Callable[[Item], Result], items: Sequence[Item], workers: int, *, most_at_once: int = 16
-) -> Iterator[tuple[Item, Result | str]]:
-    """Each item with what `work` makes of it, in order, or with a sentence where its process dies of it.
-
-    A process is handed up to `most_at_once` items together; all of them leave when this one is killed.
-    """
-    context = multiprocessing.get_context("spawn")  # a fork of a process that computes on threads can hang
-    while items:
-        done, chunk = 0, min(most_at_once, 1 + len(items) // (8 * workers))
-        try:
-            with ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_with_parent) as pool:
-                for item, outcome in zip(items, pool.map(work, items, chunksize=chunk), strict=True):
-                    yield item, outcome
-                    done += 1
-            return
-        except BrokenProcessPool:
-            # The files under way when it died are among the next ones: each of them again, in a process of its own.
-            near = done + (2 * workers + 1) * chunk
-            suspects, items = items[done:near], items[near:]
-        crashed = 0
-        for item in suspects:
-            try:
-                with ProcessPoolExecutor(1, mp_context=context, initializer=_leave_with_parent) as pool:
-                    yield item, pool.submit(work, item).result()
-            except BrokenProcessPool:
-                crashed += 1
-                yield item, "the decoder crashed on it, or its process was killed"
-        if crashed == len(suspects) > 1:
-            raise RuntimeError(
-                "processes that look at videos die at once: memory may be too small; in a program of your own, "
-                'what starts the work must stand under if __name__ == "__main__":'
-            )
-
-
-def _leave_with_parent() -> None:
-    """Have this process end when the one that started it does: killed, that one cannot tell it to."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def wait() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
 def _per_class(name: str, samples: Sequence[Sample], medium: str) -> str:
     counts = Counter(label for sample in samples for label in sample.labels).most_common() or [("none", 0)]
     (most, largest), (fewest, smallest) = counts[0], counts[-1]
     if largest == smallest:
-        return f"{name}: {largest:,} {medium if largest != 1 else medium.removesuffix('s')} a class"
+        return f"{name}: {counted(largest, medium.removesuffix('s'), medium)} a class"
     return f"{name}: {smallest:,} ({fewest}) to {largest:,} ({most}) {medium} a class"
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mvit.data.samples import Sample, named
+from mvit.data.samples import Sample, counted, named
 
 Counts = Mapping[str, int]
 
@@ -85,8 +85,8 @@ def folds(samples: Sequence[Sample], number: int, seed: int) -> tuple[tuple[Samp
     alone = sorted(label for label, count in total.items() if any(fold[label] == count for fold in held))
     if alone:
         raise ValueError(
-            f"{len(alone)} classes would be in one of {number} folds only ({named(alone)}), and be tested without "
-            "having been learned: they need more groups, or to be left out"
+            f"{counted(len(alone), 'class', 'classes')} would be in one of {number} folds only ({named(alone)}), and "
+            "be tested without having been learned: they need more groups, or to be left out"
         )
     return tuple(tuple(samples[index] for index in sorted(fold)) for fold in dealt)
 
@@ -174,7 +174,7 @@ def grouped(samples: Sequence[Sample], pattern: str) -> tuple[Sample, ...]:
 
 def _groups_in(samples: Sequence[Sample]) -> str:
     groups = {sample.group for sample in samples if sample.group is not None}
-    return f" ({len(groups):,} groups)" if groups else ""
+    return f" ({counted(len(groups), 'group')})" if groups else ""
 
 
 def _named(match: re.Match[str]) -> str | None:

@@ -149,5 +149,5 @@ def _ray() -> Any:
     try:
         import ray.data
     except ImportError as missing:
-        raise ValueError("--ray needs Ray: pip install '.[scale]' in mvit's folder, or leave it out") from missing
+        raise ValueError("--ray needs Ray: pip install 'mvit[scale]', or leave it out") from missing
     return ray

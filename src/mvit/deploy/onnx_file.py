@@ -9,7 +9,7 @@ import numpy as np
 from mvit.data.resources import available_cores
 from mvit.deploy.described import METADATA, Described, from_metadata, in_fixed_batches
 
-EXTRA = "pip install '.[export]' in mvit's folder"
+EXTRA = "pip install 'mvit[export]'"
 
 
 @dataclass(frozen=True, kw_only=True)

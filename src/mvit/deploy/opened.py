@@ -19,6 +19,10 @@ def load(run_or_file: str | Path, *, device: Any = None) -> Described:
             f"{path} is a program of torch.export, and opening one executes what is in it: name the run or an ONNX "
             "file, or in Python open what you trust by torch.export.load"
         )
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path} does not exist: expected a run folder, its model.safetensors or an exported .onnx or .xml"
+        )
     if path.suffix not in EXPORTED:
         from mvit.deploy import predictor
 

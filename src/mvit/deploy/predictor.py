@@ -13,7 +13,7 @@ from mvit.evaluation.scoring import AfterStem
 from mvit.model.mvit import MViT
 from mvit.weights.build import Model, build
 from mvit.weights.fit import fit
-from mvit.weights.read import CheckpointError, baseline_of, read, stored
+from mvit.weights.read import MODEL_FILE, CheckpointError, baseline_of, read, stored
 from mvit.weights.read import describe as read_description
 
 
@@ -95,6 +95,8 @@ def load(run_or_file: str | Path, *, device: str | torch.device | None = None) -
     path = Path(run_or_file)
     if path.suffix in EXPORTED:
         raise ValueError(f"{path} is an exported file, which gives scores and no more: name the run folder here")
+    if not path.exists():
+        raise FileNotFoundError(f"{path} does not exist: expected a run folder or its {MODEL_FILE}")
     model = _model(path)
     description = read_description(path)
     said = described(description, f"the description beside {path}", "train it again")

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from mvit.data.live import LiveStream, LostSource, is_address, is_camera, shown
+from mvit.data.live import LiveStream, LostSource, is_address, is_camera, require_there, shown
 from mvit.data.video import Video
 
 LATE_SECONDS = 2.0
@@ -49,8 +49,11 @@ class Source(Protocol):
 def opened(name: str, say: Callable[[str], None]) -> Source:
     """The source of a name: a camera, an address, or else a file; `say` is told of breaks.
 
-    Raises what opening a file raises, and ValueError for an address of another protocol.
+    Raises what opening a file raises, and ValueError for an address of another protocol and for a camera that is not
+    there.
     """
+    if is_camera(name):
+        require_there(name)
     return Live(name, say) if is_address(name) or is_camera(name) else PlayedFile(Video(name))
 
 

@@ -122,7 +122,5 @@ def arrow() -> Any:
     try:
         import pyarrow
     except ImportError as missing:
-        raise ValueError(
-            "Parquet needs pyarrow: pip install '.[scale]' in mvit's folder, or write another form"
-        ) from missing
+        raise ValueError("Parquet needs pyarrow: pip install 'mvit[scale]', or write another form") from missing
     return pyarrow

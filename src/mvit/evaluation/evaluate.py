@@ -201,7 +201,7 @@ def require_readable(kept: Sequence[Sample], unreadable: dict[Path, str]) -> Non
     if not unreadable:
         raise ValueError("there is no video to evaluate on")
     path, reason = next(iter(unreadable.items()))
-    raise ValueError(f"none of the {len(unreadable)} videos can be read; the first is {path}: {reason}")
+    raise ValueError(f"no video of {len(unreadable):,} can be read; the first is {path}: {reason}")
 
 
 def require_labelled(labels: np.ndarray) -> None:

@@ -134,5 +134,5 @@ def _has_one_label(folder: Path) -> bool:
     try:
         with (folder / SCORES_FILE).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
             return (folder / RESULT_FILE).is_file() and next(csv.reader(file), [])[1:2] == ["label"]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False

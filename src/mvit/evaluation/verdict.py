@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from mvit.data.samples import counted
 from mvit.evaluation.disorders import TITLES
 from mvit.evaluation.scoring import Scoring
 
@@ -83,12 +84,12 @@ def over(content: Mapping[str, Any]) -> str:
 
 
 def _videos(count: int) -> str:
-    return f"{count:,} video{'' if count == 1 else 's'}"
+    return counted(count, "video")
 
 
 def _units(content: Mapping[str, Any]) -> str:
     unit, count = content["sampled"]["unit"], content["sampled"]["count"]
-    return f"{count:,} {unit}{'' if count == 1 else 's'}"
+    return counted(count, unit)
 
 
 def table(content: Mapping[str, Any]) -> str:

@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from mvit.data.samples import counted
+from mvit.deploy.transformers_folder import TASK
 from mvit.sharing.licences import Origin
 from mvit.sharing.parcel import Told
 
@@ -83,19 +85,17 @@ def _what(repository: str, known: Told) -> str:
 
 
 def _use(repository: str, known: Told) -> str:
-    if known.medium == "images":
-        return (
-            f"## Use\n\n```\npip install 'mvit[hub]'\nmvit pull {repository} --out model\nmvit predict model IMAGE\n```"
-        )
+    one, file = ("image", "image.jpg") if known.medium == "images" else ("video", "video.mp4")
+    also = ", whose task is called so for images too" if one == "image" else ""
     return (
         "## Use\n\n"
-        f"```\npip install 'mvit[hub]'\nmvit pull {repository} --out model\nmvit predict model VIDEO\n```\n\n"
-        "Or with transformers 5.23 or newer, mvit installed:\n\n"
+        f"```\npip install 'mvit[hub]'\nmvit pull {repository} --out model\nmvit predict model {one.upper()}\n```\n\n"
+        f"Or with transformers 5.23 or newer, mvit installed{also}:\n\n"
         "```python\nfrom transformers import pipeline\n\n"
-        f'classify = pipeline("video-classification", model="{repository}", {TRUST})\n'
-        'print(classify("video.mp4"))\n```\n\n'
-        "Both look at a video as it was evaluated, and give the same scores. The remote code is a list of names in "
-        "mvit; `mvit pull` takes no code at all."
+        f'classify = pipeline("{TASK}", model="{repository}", {TRUST})\n'
+        f'print(classify("{file}"))\n```\n\n'
+        f"Both look at {'an' if one == 'image' else 'a'} {one} as it was evaluated, and give the same scores. The "
+        "remote code is a list of names in mvit; `mvit pull` takes no code at all."
     )
 
 
@@ -163,14 +163,14 @@ def _limits(known: Told) -> str:
         few = sum(count < FEW_VIDEOS for count in supports.values())
         if few:
             said.append(
-                f"{few:,} of {classes:,} classes were judged on fewer than {FEW_VIDEOS} {known.medium}: the figures of "
-                "single classes say little, as their intervals show."
+                f"{few:,} of {classes:,} classes {'was' if few == 1 else 'were'} judged on fewer than {FEW_VIDEOS} "
+                f"{known.medium}: the figures of single classes say little, as their intervals show."
             )
         if unreadable := len(known.result["unreadable"]):
             said.append(f"{unreadable:,} held-out {known.medium} could not be read, and are not in the figures.")
     if 0 < (groups := known.parts.get("val", (0, 0))[1]) < FEW_GROUPS:
         said.append(
-            f"The held-out {known.medium} are of {groups} group{'' if groups == 1 else 's'} alone. The interval takes "
+            f"The held-out {known.medium} are of {counted(groups, 'group')} alone. The interval takes "
             f"each of the {known.medium} for itself, so it is too narrow for what other groups would show."
         )
     if known.parts and not known.parts.get("train", (0, 0))[1]:

@@ -256,24 +256,26 @@ def _told_of(repository: str, revision: str) -> Iterator[None]:
     except errors.GatedRepoError as why:
         raise HubError(f"{repository} is given to those who accept its terms: do so on its page, logged in") from why
     except errors.RevisionNotFoundError as why:
-        raise HubError(f"{repository} has no revision {revision!r}: leave --revision out, or name another") from why
+        raise HubError(
+            f"{repository} has no revision {revision!r}: leave --revision out, or name another branch, tag or commit"
+        ) from why
     except errors.RepositoryNotFoundError as why:
         raise HubError(
-            f"there is no {repository} at {hub.constants.ENDPOINT} for whoever asks here: look at its name, or log in "
-            "by hf auth login or HF_TOKEN if it is private"
+            f"there is no {repository} at {hub.constants.ENDPOINT} for whoever asks here: look at how its owner and "
+            "name are written, or log in by hf auth login or HF_TOKEN if it is private"
         ) from why
     except errors.HfHubHTTPError as why:
-        status = why.response.status_code
-        said = f" ({' '.join(why.server_message.split())})" if why.server_message else ""
-        advice = {401: ": log in again by hf auth login", 403: ": take a token that may write there"}.get(status, "")
-        raise HubError(f"the hub answered {status} about {repository}{said}{advice}") from why
+        raise HubError(_answered(repository, why.response.status_code, why.server_message or "")) from why
     except (
         errors.HTTPError,
         errors.OfflineModeIsEnabled,
         errors.LocalEntryNotFoundError,
         errors.FileMetadataError,
     ) as why:
-        reason = str(why.__cause__ or why).splitlines()[0]
+        cause = why.__cause__ or why
+        if (answer := getattr(cause, "response", None)) is not None:
+            raise HubError(_answered(repository, answer.status_code)) from why
+        reason = str(cause).splitlines()[0]
         raise HubError(f"{hub.constants.ENDPOINT} cannot be reached for {repository} ({reason})") from why
     except RuntimeError as why:  # so is whatever goes wrong while a large file is sent or fetched
         reason = str(why.__cause__ or why).splitlines()[0]
@@ -282,3 +284,16 @@ def _told_of(repository: str, revision: str) -> Iterator[None]:
         ) from why
     except ValueError as why:
         raise HubError(f"the hub does not take {repository}: {' '.join(str(why).split())}") from why
+
+
+_ADVICE = {
+    401: ": log in again by hf auth login",
+    403: ": take a token that may do so",
+    404: ": look at its name and at --revision, and log in by hf auth login if it is private",
+}
+
+
+def _answered(repository: str, status: int, said: str = "") -> str:
+    """A refusal of the hub in a sentence, with its own words where they are no page."""
+    words = f" ({' '.join(said.split())})" if said and not said.lstrip().startswith("<") else ""
+    return f"the hub answered {status} about {repository}{words}{_ADVICE.get(status, '')}"

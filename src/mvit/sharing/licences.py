@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from mvit.data.samples import counted
 from mvit.weights import hub
 from mvit.weights.read import DESCRIPTION_FILE, describe
 
@@ -28,6 +29,23 @@ class Origin:
     """On the hub, of pulled weights."""
 
 
+LISTED_AT = "huggingface.co/docs/hub/repositories-licenses"
+# fmt: off
+LICENCES = (
+    "apache-2.0", "mit", "openrail", "bigscience-openrail-m", "creativeml-openrail-m", "bigscience-bloom-rail-1.0",
+    "bigcode-openrail-m", "afl-3.0", "artistic-2.0", "bsl-1.0", "bsd", "bsd-2-clause", "bsd-3-clause",
+    "bsd-3-clause-clear", "c-uda", "cc", "cc0-1.0", "cc-by-2.0", "cc-by-2.5", "cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0",
+    "cc-by-sa-4.0", "cc-by-nc-2.0", "cc-by-nc-3.0", "cc-by-nc-4.0", "cc-by-nd-4.0", "cc-by-nc-nd-3.0",
+    "cc-by-nc-nd-4.0", "cc-by-nc-sa-2.0", "cc-by-nc-sa-3.0", "cc-by-nc-sa-4.0", "cdla-sharing-1.0",
+    "cdla-permissive-1.0", "cdla-permissive-2.0", "wtfpl", "ecl-2.0", "epl-1.0", "epl-2.0", "etalab-2.0", "eupl-1.1",
+    "eupl-1.2", "agpl-3.0", "gfdl", "gpl", "gpl-2.0", "gpl-3.0", "lgpl", "lgpl-2.1", "lgpl-3.0", "isc", "h-research",
+    "intel-research", "lppl-1.3c", "ms-pl", "apple-ascl", "apple-amlr", "mpl-2.0", "odc-by", "odbl", "openmdw-1.0",
+    "openrail++", "osl-3.0", "postgresql", "ofl-1.1", "ncsa", "unlicense", "zlib", "pddl", "lgpl-lr",
+    "deepfloyd-if-license", "fair-noncommercial-research-license", "llama2", "llama3", "llama3.1", "llama3.2",
+    "llama3.3", "llama4", "grok2-community", "gemma", "unknown", "other",
+)
+# fmt: on
+"""What stands there; the hub refuses cards with another."""
 SCRATCH = Origin(kind="scratch", words="from scratch, with no weights of others")
 UNKNOWN = Origin(kind="unknown", words="from a checkpoint of which no licence is recorded")
 
@@ -53,14 +71,15 @@ def origin_of(run: Path) -> Origin:
         runs.append(folder)
         found = _started(folder)
     before = len(runs) - 1
-    way = f", by way of {before} earlier run{'' if before == 1 else 's'}" if before and found.kind != "unknown" else ""
+    way = f", by way of {counted(before, 'earlier run')}" if before and found.kind != "unknown" else ""
     return replace(found, words=found.words + way)
 
 
 def settled(origin: Origin, stated: str | None) -> Origin:
     """The same with the licence that its owner states, where none is inherited.
 
-    Raises ``ValueError`` where another one is, or none is known of weights that are not the owner's alone.
+    Raises ``ValueError`` where another one is, where none is known of weights that are not the owner's alone, and for
+    one of which the hub knows nothing.
     """
     licence = identifier(stated) if stated else None
     if origin.licence is not None:
@@ -74,6 +93,11 @@ def settled(origin: Origin, stated: str | None) -> Origin:
         raise ValueError(
             f"the model was trained {origin.words}, so nobody knows whether it may be given on: look it up, and state "
             "it with --licence"
+        )
+    if licence not in (None, *LICENCES):
+        raise ValueError(
+            f"--licence is {stated!r}, which is no identifier that the hub knows: give one of {LISTED_AT}, such as "
+            "apache-2.0 or cc-by-nc-4.0, or other for what is not among them"
         )
     return replace(origin, licence=licence)
 

@@ -156,7 +156,7 @@ class _Material:
         """The next draw, epoch after epoch; raises ValueError once no video of them all could be read."""
         if len(self.unreadable) == self.samples:
             path, reason = next(iter(self.unreadable.items()))
-            raise ValueError(f"none of the {self.samples} videos can be read; the first is {path}: {reason}")
+            raise ValueError(f"no video of {self.samples:,} can be read; the first is {path}: {reason}")
         epoch, place = divmod(self.drawn, self.samples)
         self.drawn += 1
         return epoch, self.order[place]

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mvit.data.dataset import Listing
+from mvit.data.samples import counted
 from mvit.deploy.predictor import load
 from mvit.evaluation import probes
 from mvit.provenance import provenance
@@ -211,7 +212,8 @@ def _speeds(task: Task, seeds: Sequence[int], sweep: Sweep) -> Iterator[float]:
 def describe(found: Mapping[str, Any]) -> str:
     """A table for each study, and what its columns mean."""
     lines = [] if found["complete"] else ["NOT COMPLETE: the same command goes on"]
-    lines.append(f"{len(found['seeds'])} seeds; {found['data']['val']:,} held-out videos; {found['views'] or 'no run'}")
+    videos = counted(found["data"]["val"], "held-out video")
+    lines.append(f"{len(found['seeds'])} seeds; {videos}; {found['views'] or 'no run'}")
     if before := found["pretraining"]:
         data = before["data"]
         lines.append(
@@ -229,10 +231,28 @@ def describe(found: Mapping[str, Any]) -> str:
 
 
 def plan(sweep: Sweep) -> str:
-    """What would run, what it costs, and what of it is done."""
+    """What would run, at which sizes, what it costs, and what of it is done."""
     done = sum(sweep.is_done(*one) for one in sweep.runs())
-    found = record(sweep)
-    return f"{describe(found | {'complete': True})}\n{len(sweep.runs())} runs in {sweep.folder}, {done} of them done"
+    lines = [describe(record(sweep) | {"complete": True}), *_sizes(sweep)]
+    return "\n".join([*lines, f"{len(sweep.runs())} runs in {sweep.folder}, {done} of them done"])
+
+
+def _sizes(sweep: Sweep) -> Iterator[str]:
+    """The sizes that were found, a line a variant."""
+    found = [task for task in sweep.tasks if task.declared.size]
+    if not found:
+        yield "sizes: none is to be found, every variant follows from the base"
+        return
+    kept = ", of this search, and not kept" if sweep.matching and not sweep.folder.exists() else ""
+    yield f"sizes that were found, stage by stage{kept}:"
+    for task in found:
+        size = task.recipe.model_config(len(sweep.listing.classes)).to_dict()
+        numbers = {name: size[name] for name in ("depths", "widths", "width", "heads") if size.get(name)}
+        said = (
+            f"{name} {value if isinstance(value, int) else ' '.join(map(str, value))}"
+            for name, value in numbers.items()
+        )
+        yield f"  {task.name}: {', '.join(said)}"
 
 
 def _cells(variant: str, facts: Mapping[str, Any], metric: str) -> dict[str, str]:

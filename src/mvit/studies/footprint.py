@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from mvit.data.processes import deaf
 from mvit.studies.cases import Case, Subject
 from mvit.training.memory import is_lack_of_memory
 
@@ -76,7 +77,8 @@ def in_its_own_process(name: str, function: Callable[..., Any], *arguments: Any)
     process = context.Process(
         target=_answer, args=(name, function, arguments, torch.get_num_threads(), there), daemon=True
     )
-    process.start()
+    with deaf():
+        process.start()
     there.close()
     try:
         answer = here.recv()

@@ -7,6 +7,7 @@ from typing import Any
 
 from mvit.data import demo
 from mvit.data.dataset import Listing
+from mvit.data.samples import counted
 from mvit.model.config import MViTConfig
 from mvit.model.presets import nearest
 from mvit.recipes import recipe as recipes
@@ -52,7 +53,8 @@ def planned(
         raise ValueError(f"name at least one study with --study, each once: there are {', '.join(STUDIES)}")
     _require_known(only, names)
     if seeds < LEAST_SEEDS:
-        raise ValueError(f"{seeds} seeds show no spread: take at least {LEAST_SEEDS}, and 5 for differences to be told")
+        few = counted(seeds, "seed shows", "seeds show")
+        raise ValueError(f"{few} no spread: take at least {LEAST_SEEDS}, and 5 for differences to be told")
     if base.model.weights:
         raise ValueError(
             f"model.weights is {base.model.weights!r}, but variants have other tensors: ablations start from scratch"

@@ -14,6 +14,7 @@ from mvit.analysis.complexity import complexity
 from mvit.data import resources
 from mvit.data.capacity import USED_SHARE
 from mvit.data.clips import Batch
+from mvit.data.samples import counted
 from mvit.model.config import MViTConfig
 from mvit.model.mvit import MViT
 from mvit.recipes import recipe as recipes
@@ -59,8 +60,8 @@ def resolved(
     fitting = list(takewhile(lambda candidate: fits(candidate, config, hardware), candidates))
     if not fitting:
         raise ValueError(
-            f"not even a step with {smallest} clips of {'x'.join(map(str, config.clip))} fits into {where}: take fewer "
-            "frames (data.frames), a smaller crop (data.crop) or a smaller model (--model)"
+            f"not even a step with {counted(smallest, 'clip')} of {'x'.join(map(str, config.clip))} fits into {where}: "
+            "take fewer frames (data.frames), a smaller crop (data.crop) or a smaller model (--model)"
         )
     chosen = fitting[-1]
     if len(fitting) < len(candidates):

@@ -11,7 +11,7 @@ from torch import Tensor
 from mvit import weights
 from mvit.data.clips import Batch
 from mvit.data.loader import TrainLoader
-from mvit.data.samples import named
+from mvit.data.samples import counted, named
 from mvit.data.views import Preprocessing, describe
 from mvit.distributed.group import ALONE, Ranks
 from mvit.distributed.interruption import Interruption
@@ -223,8 +223,8 @@ class Course:
             self.run.append(self.run.skipped, {"went_back_to": went_back, "lr_factor": back.rate_factor, "why": why})
         self.plot.forget_after(back.epoch * len(self.loader))
         self.echo(
-            f"warning: {why}: going back to {back.place(len(self.loader))}, leaving out {len(here.suspects)} steps "
-            f"that were skipped, and learning at {back.rate_factor:g} times the rate"
+            f"warning: {why}: going back to {back.place(len(self.loader))}, leaving out what was skipped "
+            f"({counted(len(here.suspects), 'step')}), and learning at {back.rate_factor:g} times the rate"
         )
 
     def leave_out(self, batch: Batch) -> None:
@@ -257,7 +257,7 @@ class Course:
     def figures(self) -> str:
         """Loss, accuracy and speed of the epoch so far."""
         here, meter = self.position, self.epoch_meter
-        skipped = f"  {here.skipped} steps skipped" if here.skipped else ""
+        skipped = f"  {counted(here.skipped, 'step')} skipped" if here.skipped else ""
         loss, right = (total / max(here.clips, 1) for total in (here.loss, here.right))
         return (
             f"loss {loss:.3f}  train {self.scoring.hit.name} {right:.1%}{skipped}  "

@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 
 from mvit.data.resources import available_cores
+from mvit.data.samples import counted
 from mvit.recipes.sections import TrainRecipe
 
 try:
@@ -47,8 +48,8 @@ class Hardware:
 
     def __str__(self) -> str:
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
-        threads = f" on {_counted(torch.get_num_threads(), 'thread')}" if self.device.type == "cpu" else ""
-        processes = _counted(self.workers, "decoding process", "es")
+        threads = f" on {counted(torch.get_num_threads(), 'thread')}" if self.device.type == "cpu" else ""
+        processes = counted(self.workers, "decoding process", "decoding processes")
         return f"{name}{threads}, {self.precision} ({self.reason}), {processes}"
 
 
@@ -70,10 +71,6 @@ def peak_memory(device: torch.device) -> int | None:
         return None
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return most if sys.platform == "darwin" else 1024 * most
-
-
-def _counted(number: int, what: str, plural: str = "s") -> str:
-    return f"{number} {what}{'' if number == 1 else plural}"
 
 
 def _device(wanted: str) -> str:

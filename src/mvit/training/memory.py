@@ -10,6 +10,7 @@ import torch
 
 from mvit.analysis import budget
 from mvit.analysis.complexity import complexity
+from mvit.data.samples import counted
 from mvit.model.config import MViTConfig
 from mvit.model.mvit import MViT
 from mvit.recipes.recipe import Recipe
@@ -66,9 +67,10 @@ def is_lack_of_memory(error: BaseException) -> bool:
 
 def too_little(config: Config, recipe: Recipe, hardware: Hardware) -> str:
     """A sentence for a step that found too little memory: what it takes, and what would take how much less."""
+    clips = counted(recipe.train.clips_per_step, "clip")
     if not isinstance(config, MViTConfig):
         return (
-            f"memory does not suffice for a step of {config.baseline} with {recipe.train.clips_per_step} clips of "
+            f"memory does not suffice for a step of {config.baseline} with {clips} of "
             f"{'x'.join(map(str, config.clip))}: set train.accumulate, or take a smaller model or clip"
         )
     step = step_of(config, recipe, hardware)
@@ -77,7 +79,7 @@ def too_little(config: Config, recipe: Recipe, hardware: Hardware) -> str:
     advice = ", ".join([*changes, "or a smaller model"] if changes else ["a smaller model"])
     pieces = f", {step.batch} at once," if recipe.train.accumulate > 1 else ""
     return (
-        f"memory does not suffice for a step with {recipe.train.clips_per_step} clips of "
+        f"memory does not suffice for a step with {clips} of "
         f"{'x'.join(map(str, step.clip))}{pieces} in {hardware.precision}, which by arithmetic takes {taken / 1e9:.3g} "
         f"GB of {hardware.device.type} at its peak: try {advice}; docs/memory.md has the figures"
     )

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from mvit.data.samples import counted
 from mvit.distributed import parallel
 from mvit.model.mvit import MViT
 from mvit.recipes.recipe import Recipe
@@ -57,9 +58,9 @@ class Schedule:
 
     def __str__(self) -> str:
         return (
-            f"{_many(self.epochs, 'epoch')} of {_many(self.steps_per_epoch, 'step')} ({self.steps:,} in all), "
-            f"{_many(self.batch, 'clip')} a step, learning rate {self.peak:.3g} after "
-            f"{_many(self.warmup_steps, 'step')} of warm-up, down to {self.floor:.3g}"
+            f"{counted(self.epochs, 'epoch')} of {counted(self.steps_per_epoch, 'step')} ({self.steps:,} in all), "
+            f"{counted(self.batch, 'clip')} a step, learning rate {self.peak:.3g} after "
+            f"{counted(self.warmup_steps, 'step')} of warm-up, down to {self.floor:.3g}"
         )
 
     def remarks(self) -> list[str]:
@@ -67,13 +68,9 @@ class Schedule:
         if self.steps >= FEW_STEPS:
             return []
         return [
-            f"{_many(self.steps, 'step')} {'is' if self.steps == 1 else 'are'} few for a model that starts from scratch"
-            ": raise train.epochs or lower train.batch, or start from model.weights"
+            f"{counted(self.steps, 'step')} {'is' if self.steps == 1 else 'are'} few for a model that starts from "
+            "scratch: raise train.epochs or lower train.batch, or start from model.weights"
         ]
-
-
-def _many(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def schedule(recipe: Recipe, steps_per_epoch: int) -> Schedule:

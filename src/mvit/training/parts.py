@@ -8,7 +8,7 @@ from typing import Literal
 
 from mvit.curation.index import Index
 from mvit.data.dataset import Listing, Sample, split
-from mvit.data.samples import Medium, medium_of
+from mvit.data.samples import Medium, counted, medium_of
 from mvit.data.sampling import ClipSampling
 from mvit.data.scan import scan, summary
 from mvit.recipes.sections import TrainRecipe
@@ -36,8 +36,9 @@ class Parts:
         several = (
             f" of which a video has {counts[0]} to {counts[-1]}, each learned by itself," if self.multi_label else ""
         )
+        learned = counted(len(self.train), self.medium.removesuffix("s"), self.medium)
         return (
-            f"{len(self.classes)} classes,{several} {len(self.train)} {self.medium} to learn from{chosen}, "
+            f"{counted(len(self.classes), 'class', 'classes')},{several} {learned} to learn from{chosen}, "
             f"{len(self.val)} to report on"
         )
 
@@ -70,7 +71,8 @@ def look_through(
         echo(f"note: {note}")
     if found.short:
         path, short = next(iter(found.short.items()))
-        echo(f"note: {len(found.short):,} videos end before their header says: {path}, {short} (mvit scan lists them)")
+        end = counted(len(found.short), "video ends before its header says", "videos end before their header says")
+        echo(f"note: {end}: {path}, {short} (mvit scan lists them)")
     for line in summary(listing, found, sampling):
         echo(line)
     return dict(found.unreadable)

@@ -78,6 +78,8 @@ def read(path: str | Path, config: MViTConfig | None = None) -> tuple[MViTConfig
                 f"{path.parent} holds no model yet: its training has not ended; go on with it by mvit train DATA --out "
                 f"{path.parent} --resume"
             )
+        if path.parent.is_dir() and path.name == MODEL_FILE:
+            raise FileNotFoundError(f"{path} does not exist: {path.parent} is no run folder, or not a whole one")
         raise FileNotFoundError(f"{path} does not exist: expected a run folder, a {MODEL_FILE} or a checkpoint")
     if (other := baseline_of(path)) is not None:
         raise CheckpointError(
@@ -215,8 +217,8 @@ def describe(path: str | Path) -> dict[str, Any]:
     folder = path if path.is_dir() else path.parent
     file = folder / DESCRIPTION_FILE
     if not file.is_file():
-        if not folder.is_dir():
-            raise FileNotFoundError(f"{path} does not exist: expected a run folder or a {MODEL_FILE}")
+        if not path.exists():
+            raise FileNotFoundError(f"{path} does not exist: expected a run folder or its {MODEL_FILE}")
         raise FileNotFoundError(
             f"{file} does not exist: a trained model is {MODEL_FILE} and {DESCRIPTION_FILE} together"
         )
@@ -285,7 +287,9 @@ def _read_torch(path: Path) -> tuple[dict[str, Tensor], Any]:
             f"{path} holds something else than tensors and plain values, or is damaged; it was not executed"
         ) from why
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as why:
-        raise CheckpointError(f"{path} cannot be read as a torch checkpoint: it is cut short or damaged") from why
+        raise CheckpointError(
+            f"{path} cannot be read as a torch checkpoint: it is none, or cut short or damaged"
+        ) from why
     cfg = content.get("cfg") if isinstance(content, dict) else None
     while inner := isinstance(content, dict) and next((w for w in _HOLDERS if isinstance(content.get(w), dict)), None):
         content = content[inner]
