@@ -3,11 +3,7 @@
 from dataclasses import dataclass
 
 from mvit.data.limits import STRANGERS
-
-
-def counted(number: int, one: str, many: str | None = None) -> str:
-    """A number with its noun: ``1 request``, ``16 requests``."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
+from mvit.data.samples import counted
 
 
 @dataclass(frozen=True, kw_only=True)

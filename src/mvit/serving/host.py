@@ -13,12 +13,13 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
+from mvit.data.samples import counted
 from mvit.deploy.described import EXPORTED, Described
 from mvit.deploy.opened import load
 from mvit.evaluation.evaluate import checked
 from mvit.evaluation.scoring import checked_logits
 from mvit.serving.app import application
-from mvit.serving.bounds import CONNECTIONS, HEADER_BYTES, HEADER_SECONDS, LAST_SECONDS, STOP_SECONDS, Bounds, counted
+from mvit.serving.bounds import CONNECTIONS, HEADER_BYTES, HEADER_SECONDS, LAST_SECONDS, STOP_SECONDS, Bounds
 from mvit.serving.decoder import Decoder
 from mvit.serving.service import Explain, Service
 
