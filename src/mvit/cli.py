@@ -105,6 +105,7 @@ def train(
     from mvit import runs
     from mvit.curation.index import place
     from mvit.data.dataset import find
+    from mvit.data.samples import medium_of
     from mvit.distributed import launch
     from mvit.distributed.interruption import TerminatedError, terminable
     from mvit.recipes import recipe as recipes
@@ -156,7 +157,7 @@ def train(
             if not ranks or ranks.leads:
                 calibrate(folder)
                 page = write_report([folder], folder / "report.html")
-                print(f"Wrote {page}. Next: mvit predict {folder} VIDEO")
+                print(f"Wrote {page}. Next: mvit predict {folder} {medium_of(listing.train).upper().removesuffix('S')}")
     except TerminatedError:
         return DONE  # saved, as it was asked to
     return DONE

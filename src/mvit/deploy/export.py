@@ -12,6 +12,7 @@ from torch.export import ExportedProgram
 
 from mvit import files
 from mvit.data.dataset import Sample, find_all
+from mvit.data.samples import medium_of
 from mvit.data.views import Preprocessing
 from mvit.deploy import graph, onnx_file, openvino_file, transformers_folder
 from mvit.deploy.agreement import BATCHES, compare, require
@@ -113,7 +114,7 @@ def clips_for(run: Path, predictor: Predictor, *, int8: bool, data: Path | None,
         if split is None or not split.get("val"):
             raise ValueError(f"{run} does not say which videos it held out: name some to look at the file by, --data")
         parts = {name: _mixed(split.get(name, ())) for name in ("val", "train")}
-        where = "videos that the run held out"
+        where = f"{medium_of(parts['val'])} that the run held out"
     judged, reason = _read(parts["val"], predictor.preprocessing, want)
     if len(judged) < LEAST_CLIPS:
         raise ValueError(
