@@ -72,7 +72,7 @@ def test_amounts_of_memory(memory, bytes_):
 
 @pytest.mark.parametrize("memory", ["16", "16 gb", "GB", "-1GB", "0GB", "1e3GB", "16GB!", "", "sixteen GB", "٣GB"])
 def test_what_is_no_amount_of_memory(memory):
-    with pytest.raises(ValueError, match="is no amount of memory: expected one in GB"):
+    with pytest.raises(ValueError, match="is no number of bytes: expected one in GB"):
         budget.in_bytes(memory)
 
 

@@ -91,7 +91,7 @@ def test_a_plan(mvit, tmp_path, monkeypatch):
         (("model", NAME, "--runs", "0"), "at least 1"),
         (("model", NAME, "--device", "tpu"), "no device is called 'tpu'"),
         (("plan", "swin_t", "--memory", "1GB"), "no model is called 'swin_t'"),
-        (("plan", NAME, "--memory", "24"), "is no amount of memory"),
+        (("plan", NAME, "--memory", "24"), "is no number of bytes"),
         (("plan", NAME, "--memory", "1GB", "--batches", "1", "2"), "three or more"),
     ],
     ids=lambda each: " ".join(each) if isinstance(each, tuple) else "",

@@ -48,7 +48,7 @@ def test_an_address_that_is_not_of_this_machine(refused, run):
     [
         (("--port", 70_000), "--port is 70000: it is 0 (any that is free) to 65535"),
         (("--queue", 0), "--queue is 0"),
-        (("--max-bytes", "much"), "'much' is no amount of memory"),
+        (("--max-bytes", "much"), "'much' is no number of bytes"),
         (("--max-seconds", "0s"), "--max-seconds is 0.0: it is above 0"),
         (("--max-pixels", 0), "--max-pixels is 0"),
         (("--max-frames", -1), "--max-frames is -1"),

@@ -72,7 +72,7 @@ def test_what_cannot_fit_is_an_error_before_the_first_step(tmp_path: Path, recip
 def test_the_key_is_read_strictly():
     assert load(None, ["train.memory=16GB"]).train.memory == "16GB"
     assert load(None, ["train.memory=false"]).train.memory is None
-    with pytest.raises(ValueError, match=r"train\.memory: '16' is no amount of memory"):
+    with pytest.raises(ValueError, match=r"train\.memory: '16' is no number of bytes"):
         load(None, ['train.memory="16"'])
     with pytest.raises(ValueError, match=r"train\.memory is 16: expected a string or false"):
         load(None, ["train.memory=16"])

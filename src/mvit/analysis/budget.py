@@ -21,11 +21,11 @@ _UNITS = {"GB": 10**9, "MB": 10**6, "GiB": 2**30, "MiB": 2**20}
 
 
 def in_bytes(memory: str) -> int:
-    """ "16GB" as bytes; raises ``ValueError`` for what is no amount of memory."""
+    """ "16GB" as bytes; raises ``ValueError`` for what is no number of bytes."""
     number = re.fullmatch(rf"([0-9]+(?:\.[0-9]+)?) ?({'|'.join(_UNITS)})", memory)
     amount = float(number[1]) * _UNITS[number[2]] if number else 0
     if amount < 1:
-        raise ValueError(f"{memory!r} is no amount of memory: expected one in {', '.join(_UNITS)}, such as '16GB'")
+        raise ValueError(f"{memory!r} is no number of bytes: expected one in {', '.join(_UNITS)}, such as '16GB'")
     return int(amount)
 
 
