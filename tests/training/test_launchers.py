@@ -96,7 +96,6 @@ def test_torchrun_starts_it_again_and_it_goes_on_by_itself(
     process = start("one_machine.sh", 2, *arguments(videos, tmp_path / "run"))
     said, _ = process.communicate()
     assert process.returncode == 0, said
-    assert "does not answer any more" in said
     assert "going on in epoch 2, of which 0 of 3 steps are done" in said
     assert faults.digests(tmp_path / "run") == expected
 
