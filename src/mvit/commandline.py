@@ -123,9 +123,12 @@ def progress_bar(doing: str) -> Iterator[Callable[[int, int], None]]:
     from rich.progress import Progress
 
     console = Console(stderr=True)
+    if not console.is_terminal:  # rich ends a line there even of a bar that it does not show
+        yield lambda done, of: None
+        return
     # What is printed beside the bar would go to the bar's terminal, also where it belongs into a file or a pipe.
     shown = sys.stdout.isatty()
-    with Progress(console=console, transient=True, redirect_stdout=shown, disable=not console.is_terminal) as bar:
+    with Progress(console=console, transient=True, redirect_stdout=shown) as bar:
         task = bar.add_task(doing, total=None)
         yield lambda done, of: bar.update(task, completed=done, total=of)
 

@@ -112,7 +112,8 @@ def test_what_was_not_finite_first_on_any_rank_is_known_to_all(tmp_path: Path, p
         for rank in range(2)
     ]
     for process in both:
-        answers = process.communicate(timeout=300)[0].splitlines()
+        lines = process.communicate(timeout=300)[0].splitlines()
+        answers = [line for line in lines if not line.startswith("[Gloo]")]  # which torch 2.10 says of itself
         assert answers == [
             "None",
             "None",

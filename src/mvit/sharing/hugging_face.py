@@ -71,9 +71,9 @@ def parcel(
 
     Raises ``ValueError`` for a model that is not whole, not ours, or whose licence is not known.
     """
+    known = told(run)  # first, so that a run which is not there is told as that
     hub = library()
     repository = _named(repository)
-    known = told(run)  # first, so that a run which is not there is told as that
     origin = settled(origin_of(run), licence)
     try:
         text = card(repository, known, origin)
