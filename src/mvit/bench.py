@@ -199,8 +199,8 @@ def compare(
     """Set models side by side on the same videos: top-1, differences with intervals and tests, cost, speed, memory.
 
     Args:
-        names: run folders or exported files, and last the data, as for evaluate; without data what is in run folders
-            is compared, where it is of the same videos under the same protocol
+        names: two or more run folders or exported files, and last the data, as for evaluate; without data what is in
+            run folders is compared, where it is of the same videos under the same protocol
         views: clips x crops taken of each video by every model, such as 5x1; the first one's own if not given
         runs: how often the speed of each is timed, turn by turn; 0: not at all, nor the memory
         out: folder for comparison.json and comparison.html
@@ -213,12 +213,15 @@ def compare(
     from mvit.studies import compare as study
 
     paths, data = (names, None) if not names or is_model(names[-1]) else (names[:-1], names[-1])
-    if not paths or (views and data is None):
-        raise ValueError(
-            "compare needs models, and data where --views is given: mvit compare RUN... [DATA]"
-            if not paths
-            else "--views is for data to look at, and none is given: mvit compare RUN... DATA --views 5x1"
-        )
+    if views and data is None and paths:
+        raise ValueError("--views is for data to look at, and none is given: mvit compare RUN... DATA --views 5x1")
+    if len(paths) < 2:
+        given = f"{paths[0]} is one" if paths else "there is none"
+        as_data = f", as {data} is taken for data" if data else ""
+        raise ValueError(f"compare needs two models or more, and {given}{as_data}: mvit compare RUN... [DATA]")
+    for place, path in enumerate(paths):
+        if path.resolve() in [other.resolve() for other in paths[:place]]:
+            raise ValueError(f"{path} is given twice, and a model is compared with others: name each once")
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file: name a folder for the comparison with --out")
     found = {} if data else comparison.of_saved(dict(zip(report.names(paths), paths, strict=True)))

@@ -88,7 +88,7 @@ def test_a_run_that_is_not_there_is_told_with_what_the_command_takes(refused, vi
         assert refused(command, run, videos).endswith(exported)
     for command in ("predict", "segment"):
         assert refused(command, run, video).endswith(exported)
-    assert refused("compare", run, run, videos).endswith(exported)
+    assert refused("compare", run, tmp_path / "too", videos).endswith(exported)
     for command in (("embed", run, video, "--out", tmp_path / "a.npy"), ("explain", run, video), ("export", run)):
         assert refused(*command).endswith("gone does not exist: expected a run folder or its model.safetensors")
     assert refused("push", run, "a/b").endswith("gone does not exist: expected a run folder or its model.safetensors")

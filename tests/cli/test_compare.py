@@ -63,10 +63,15 @@ def test_a_report_of_several_runs_draws_their_differences(run, other, mvit, tmp_
     assert "<h2>Differences</h2>" not in (tmp_path / "report.html").read_text()
 
 
-def test_what_cannot_be_compared_is_refused(run, other, refused, tmp_path):
+def test_what_cannot_be_compared_is_refused(run, other, videos, refused, tmp_path):
     result = json.loads((other / "result.json").read_text())
     (other / "result.json").write_text(json.dumps(result | {"protocol": "9x9 views"}))
     assert "against 9x9 views. Give the data too" in refused("compare", run, other, "--out", tmp_path / "out")
-    assert "mvit compare RUN... [DATA]" in refused("compare")
+    two = "compare needs two models or more, and"
+    assert f"{two} there is none: mvit compare RUN... [DATA]" in refused("compare")
+    assert f"{two} {run} is one: " in refused("compare", run)
+    assert f"{two} {run} is one, as {videos} is taken for data: " in refused("compare", run, videos)
+    again = run.parent / "." / run.name / ".." / run.name
+    assert f"{again} is given twice" in refused("compare", run, other, again)
     assert "none is given" in refused("compare", run, "--views", "2x1")
     assert not (tmp_path / "out").exists()

@@ -32,6 +32,14 @@ def test_folders_give_what_is_in_them_and_below(tree):
         gather([tree / "none"], images=True)
 
 
+def test_numbered_pictures_are_one_video_or_each_an_image(tree):
+    pictures = [f"frames/img_{n}.png" for n in range(3)]
+    for named in ("frames", "fr*"):
+        assert names(tree, gather([tree / named], images=False)) == ["frames"]
+        assert names(tree, gather([tree / named], images=True)) == pictures
+    assert names(tree, gather([tree], images=True)) == ["a/cover.jpg", "a/deep/1.avi", "b/10.MP4", "b/2.mp4", *pictures]
+
+
 def test_a_link_that_leads_back_up_is_not_followed(tree):
     (tree / "a" / "deep" / "up").symlink_to(tree / "a", target_is_directory=True)
     (tree / "b" / "other").symlink_to(tree / "a" / "deep", target_is_directory=True)

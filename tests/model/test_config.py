@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from mvit.model.config import MViTConfig, PoolConfig, convolved
-from mvit.model.presets import PRESETS, get_config
+from mvit.model.presets import PRESETS, get_config, nearest
 
 B = MViTConfig()
 
@@ -82,7 +82,11 @@ def test_numbers_that_make_no_model_are_refused(field, value, words):
         replace(B, **{field: value})
 
 
-def test_unknown_names_get_the_nearest():
+def test_unknown_names_get_the_nearest_or_those_there_are():
+    assert nearest("swipe", ["tap", "swipe_x"]) == "did you mean 'swipe_x'?"
+    assert nearest("nope", ["tap", "swipe_x"]) == "there are tap, swipe_x"
+    many = [f"class {n}" for n in range(400)]
+    assert nearest("nope", many) == f"there are {', '.join(many[:30])} and 370 more"
     with pytest.raises(ValueError, match="'mvit_b_16x4'"):
         get_config("mvit_b_16x5")
     with pytest.raises(ValueError, match="unknown model field 'depth'"):

@@ -81,3 +81,8 @@ def test_weights_come_first(tmp_path):
     model = mvit.create_model(SMALL, num_classes=3, weights=tmp_path / "run", features_only=True)
     assert not model.training
     torch.testing.assert_close(model.model.stem.weight, whole.stem.weight, rtol=0, atol=0)
+
+
+def test_levels_are_chosen_from_the_list():
+    with pytest.raises(ValueError, match="there is no out_indices: features_only gives every level, so choose"):
+        mvit.create_model(SMALL, features_only=True, out_indices=(1, 2))

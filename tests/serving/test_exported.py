@@ -53,6 +53,24 @@ def test_a_file_of_any_number_of_classes_gives_as_many_as_it_names(classes, libr
         host._warm_up(model)
 
 
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("doors/model.onnx", "doors"),
+        ("doors/model-int8.onnx", "doors-int8"),
+        ("doors/model.xml", "doors"),
+        ("doors/models.onnx", "models"),
+        ("doors/ajar-2.onnx", "ajar-2"),
+        ("/model.onnx", "model"),
+    ],
+)
+def test_a_file_that_export_named_is_called_after_its_folder(path, name, library, tmp_path):
+    library("granian", "serve")
+    from mvit.serving import host
+
+    assert host._name(tmp_path / path) == name
+
+
 @pytest.mark.parametrize("kind", ["onnx", "openvino"])
 def test_it_is_served_without_torch(kind, library, clip, tmp_path):
     library("granian", "serve")

@@ -1,6 +1,7 @@
 """The card says what there is to know, with denominators, in metadata that the hub's own library reads."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -92,6 +93,13 @@ def test_images_are_called_so(hub, tmp_path):
     assert 'print(classify("image.jpg"))' in text
     assert "video" not in text.replace("video-classification", "")
     assert hub.ModelCard(text).data.pipeline_tag == "image-classification"
+
+
+@pytest.mark.parametrize(("device", "said"), [("cpu", "- mvit 1, torch 2\n"), ("cuda", "- mvit 1, torch 2, cuda 13\n")])
+def test_versions_are_of_what_it_was_made_with(device, said, hub, run):
+    known = told(run)
+    environment = {"hardware": {"device": device}, "versions": {"mvit": "1", "torch": "2", "cuda": "13"}}
+    assert card("me/ways", replace(known, run={"environment": environment}), SCRATCH).endswith(said)
 
 
 def test_several_classes_and_many(hub, run):

@@ -9,7 +9,7 @@ import torch
 from mvit import cli, create_model
 from mvit.model.presets import get_config
 from mvit.weights import dialects
-from mvit.weights.read import CheckpointError, read
+from mvit.weights.read import CheckpointError, describe, read
 from mvit.weights.write import write, write_dialect
 
 TEST = "mvit_test_4x32"
@@ -54,6 +54,20 @@ def test_weights_that_are_not_finite_are_reported(good, tmp_path, capsys):
     assert "norm.bias" in capsys.readouterr().out
     with pytest.warns(UserWarning, match=r"not finite: norm\.bias"):
         create_model(TEST, weights=path)
+
+
+def test_files_that_hold_no_weights_are_called_what_they_are(tmp_path, capsys):
+    for name, said in (
+        ("a.onnx", "is an exported file, which gives scores and no more: name the run folder here"),
+        ("a.xml", "is an exported file"),
+        ("config.json", "is JSON, and holds no weights: name a run folder, its model.safetensors or a checkpoint"),
+    ):
+        (tmp_path / name).write_text("<xml>" if name == "a.xml" else "{}")
+        for reader in (read, describe):
+            with pytest.raises(CheckpointError, match=said):
+                reader(tmp_path / name)
+        assert cli.main(["info", str(tmp_path / name)]) == 2
+        assert said in capsys.readouterr().err
 
 
 def test_a_web_page_is_one_under_any_name(tmp_path):

@@ -11,7 +11,8 @@ from mvit.data.samples import OF_A_PART, VIDEO_EXTENSIONS, Sample, path_and_part
 def gather(paths: Sequence[Path], *, images: bool) -> list[Sample]:
     """What is to be looked at, without labels: each path in its turn, what is in folders sorted.
 
-    A folder gives the videos in it and below, and the images with ``images``; a folder of numbered pictures is a video.
+    A folder gives the videos in it and below. Numbered pictures are one video, or, with ``images``, as all images, each
+    for itself: photographs are numbered, too.
     ``clip.mp4#t=2.5,10`` is a part of one, ``videos/**/*.mp4`` all that fit. A path that is not there stays, for its
     reader to say so. Raises ``ValueError`` for a folder or a pattern that gives nothing, and for a wrong part.
     """
@@ -44,7 +45,7 @@ def _inside(folder: Path, images: bool, above: frozenset[Path] = frozenset()) ->
     if (real := folder.resolve()) in above:  # a link that leads back up
         return
     here = listed(folder)
-    if here.is_video():
+    if not images and here.is_video():
         yield folder
         return
     yield from (folder / name for name in here.media if images or Path(name).suffix.lower() in VIDEO_EXTENSIONS)

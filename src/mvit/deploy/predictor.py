@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mvit.deploy.described import EXPORTED, Described, described
+from mvit.deploy.described import Described, described
 from mvit.evaluation.scoring import AfterStem
 from mvit.model.mvit import MViT
 from mvit.weights.build import Model, build
@@ -93,8 +93,6 @@ def load(run_or_file: str | Path, *, device: str | torch.device | None = None) -
     ``FileNotFoundError``.
     """
     path = Path(run_or_file)
-    if path.suffix in EXPORTED:
-        raise ValueError(f"{path} is an exported file, which gives scores and no more: name the run folder here")
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist: expected a run folder or its {MODEL_FILE}")
     model = _model(path)

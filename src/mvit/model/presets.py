@@ -179,7 +179,13 @@ def get_config(name: str) -> MViTConfig:
     return PRESETS[name]
 
 
+MOST_NAMES = 30
+"""In a sentence: all commands and presets, and not the 400 classes of a data set."""
+
+
 def nearest(name: str, known: Sequence[str]) -> str:
-    """The end of a sentence about an unknown name: the one that was probably meant, or all there are."""
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.3)
-    return f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+    """The end of a sentence about an unknown name: the one that was probably meant, or else those there are."""
+    if near := difflib.get_close_matches(name, known, n=1):
+        return f"did you mean {near[0]!r}?"
+    rest = f" and {len(known) - MOST_NAMES:,} more" if len(known) > MOST_NAMES else ""
+    return f"there are {', '.join(known[:MOST_NAMES])}{rest}"

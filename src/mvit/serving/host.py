@@ -78,7 +78,9 @@ def _warm_up(model: Described) -> None:
 
 def _name(model: Path) -> str:
     path = model.resolve()
-    name = path.stem if path.suffix in EXPORTED else path.parent.name if path.is_file() else path.name
+    own, dash, kind = path.stem.partition("-")  # export names a file model.onnx, or model-int8.onnx
+    exported = f"{path.parent.name}{dash}{kind}" if own == "model" and path.parent.name else path.stem
+    name = exported if path.suffix in EXPORTED else path.parent.name if path.is_file() else path.name
     return name.encode("utf-8", "replace").decode()
 
 

@@ -196,7 +196,10 @@ def _licence(origin: Origin) -> str:
 
 
 def _made(known: Told) -> str:
-    versions = dict(known.run.get("environment", {}).get("versions", {"mvit": known.description["mvit"]}))
+    environment = known.run.get("environment", {})
+    versions = dict(environment.get("versions", {"mvit": known.description["mvit"]}))
+    if environment.get("hardware", {}).get("device") == "cpu":
+        versions.pop("cuda", None)  # of torch's build, and not used
     lines = ["## How it was made", ""]
     train = known.recipe.get("train", {})
     if {"epochs", "batch", "seed"} <= train.keys():

@@ -64,6 +64,10 @@ def create_model(
     config = get_config(name_or_config) if isinstance(name_or_config, str) else name_or_config
     known = [field.name for field in fields(MViTConfig)]
     for field_name in config_fields:
+        if field_name == "out_indices":  # which comes with features_only where people know it from
+            raise ValueError(
+                "there is no out_indices: features_only gives every level, so choose from the list of them"
+            )
         if field_name not in known:
             raise ValueError(f"MViTConfig has no field {field_name!r}: {nearest(field_name, known)}")
     check_inflation(inflate)

@@ -81,6 +81,7 @@ def read(path: str | Path, config: MViTConfig | None = None) -> tuple[MViTConfig
         if path.parent.is_dir() and path.name == MODEL_FILE:
             raise FileNotFoundError(f"{path} does not exist: {path.parent} is no run folder, or not a whole one")
         raise FileNotFoundError(f"{path} does not exist: expected a run folder, a {MODEL_FILE} or a checkpoint")
+    _refuse_without_weights(path)
     if (other := baseline_of(path)) is not None:
         raise CheckpointError(
             f"{path} is {other.baseline} by {LIBRARIES[other.baseline]}: it can be evaluated, probed and predicted "
@@ -214,6 +215,7 @@ def check(path: Path, state: Mapping[str, Tensor], config: Config) -> None:
 def describe(path: str | Path) -> dict[str, Any]:
     """What ``model.json`` beside a model says: config, classes, preprocessing, views and protocol."""
     path = Path(path)
+    _refuse_without_weights(path)
     folder = path if path.is_dir() else path.parent
     file = folder / DESCRIPTION_FILE
     if not file.is_file():
@@ -300,6 +302,20 @@ def _read_torch(path: Path) -> tuple[dict[str, Tensor], Any]:
     ):
         raise CheckpointError(f"{path} holds no state dict: expected tensors by name")
     return content, cfg
+
+
+_WITHOUT_WEIGHTS = {
+    **dict.fromkeys(
+        (".onnx", ".xml", ".pt2"), "is an exported file, which gives scores and no more: name the run folder here"
+    ),
+    ".json": f"is JSON, and holds no weights: name a run folder, its {MODEL_FILE} or a checkpoint",
+}
+"""By how its name ends, what a file is that people give in place of weights, and what to do."""
+
+
+def _refuse_without_weights(path: Path) -> None:
+    if path.suffix in _WITHOUT_WEIGHTS and path.is_file():
+        raise CheckpointError(f"{path} {_WITHOUT_WEIGHTS[path.suffix]}")
 
 
 def _refuse_web_page(path: Path) -> None:
