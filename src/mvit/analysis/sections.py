@@ -231,7 +231,7 @@ def worst(record: RunRecord, thumbnails: Thumbnails) -> Html:
     several = is_of_several(record)
     rows = [
         (
-            (thumbnails.of(mistake.path), " ", mistake.path),
+            (thumbnails.of(mistake.path), " ", thumbnails.named(mistake.path)),
             mistake.label or DASH,
             mistake.predicted,
             f"{mistake.score:.3f}",
@@ -251,11 +251,13 @@ def worst(record: RunRecord, thumbnails: Thumbnails) -> Html:
     return table(f"{what}: {over}; look at their labels too.", columns, rows)
 
 
-def unreadable(record: RunRecord) -> Html:
-    """The videos that were left out, with the reason."""
+def unreadable(record: RunRecord, thumbnails: Thumbnails) -> Html:
+    """The videos that were left out, with the reason; without names how many, as reasons may quote names."""
     if not record.unreadable:
         return tag("p", "None: every video listed could be read." if record.result else "None is recorded.")
     caption = f"{counted(len(record.unreadable), 'video')} left out; none was replaced by another."
+    if not thumbnails.wanted:
+        return tag("p", caption)
     return folded(caption, {"video": "path", "reason": None, "found in": "short"}, record.unreadable, "videos")
 
 
