@@ -115,7 +115,7 @@ def test_a_video_that_one_could_not_read_counts_for_none(samples, tmp_path):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"classes": ("bright", "dim")}, "only one has 'dark' \\(2 such\\)"),
+        ({"classes": ("bright", "dim")}, "compared: other lacks 'dark' \\(1 such\\), rule lacks 'dim' \\(1 such\\)$"),
         ({"name": "rule"}, "two models are called rule"),
         ({"scoring": Scoring(multi_label=True)}, "several classes at once"),
     ],

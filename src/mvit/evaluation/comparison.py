@@ -70,6 +70,7 @@ def of_saved(folders: Mapping[str, Path]) -> dict[str, Any]:
 
 def require_alike(runs: Mapping[str, Saved]) -> None:
     """Raise ValueError unless these are evaluations of the same videos under the same protocol, naming what differs."""
+    require_same_classes({name: run.classes for name, run in runs.items()})
     (name, first), *others = runs.items()
     for other, run in others:
         if why := _differing(first, run):
@@ -79,12 +80,20 @@ def require_alike(runs: Mapping[str, Saved]) -> None:
             )
 
 
+def require_same_classes(classes: Mapping[str, Sequence[str]]) -> None:
+    """Raise ValueError unless all models, by name, know the same classes in any order, naming who lacks which."""
+    (name, first), *others = classes.items()
+    for other, own in others:
+        lacks = {other: sorted({*first} - {*own}), name: sorted({*own} - {*first})}
+        if said := [f"{who} lacks {which[0]!r} ({len(which):,} such)" for who, which in lacks.items() if which]:
+            raise ValueError(
+                f"{name} and {other} do not name the same classes, so they cannot be compared: {', '.join(said)}"
+            )
+
+
 def _differing(first: Saved, run: Saved) -> str | None:
     if first.result["protocol"] != run.result["protocol"]:
         return f"{first.result['protocol']} against {run.result['protocol']}"
-    if set(first.classes) != set(run.classes):
-        alone = sorted(set(first.classes) ^ set(run.classes))
-        return f"only one of them has the class {alone[0]!r} ({len(alone):,} such)"
     labels, others = _labels(first), _labels(run)
     if lacking := sorted(labels.keys() ^ others.keys()):
         return f"only one of them has scores of {lacking[0]} ({len(lacking):,} such)"

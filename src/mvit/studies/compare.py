@@ -125,17 +125,12 @@ def _shifted(progress: Progress, place: int, models: int, done: int, of: int) ->
 
 
 def _require_comparable(models: Sequence[Contender]) -> None:
-    first = models[0]
     for place, model in enumerate(models):
         if model.scoring.multi_label:
             raise ValueError(f"{model.name} is for videos of several classes at once: compare models of one class each")
         if model.name in [other.name for other in models[:place]]:
             raise ValueError(f"two models are called {model.name}: each is compared once")
-        if alone := sorted(set(first.classes) ^ set(model.classes)):
-            raise ValueError(
-                f"{first.name} and {model.name} do not name the same classes, so they cannot be compared: only one has "
-                f"{alone[0]!r} ({len(alone):,} such)"
-            )
+    comparison.require_same_classes({model.name: model.classes for model in models})
 
 
 def costs(
