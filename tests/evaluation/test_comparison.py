@@ -47,6 +47,7 @@ def test_a_comparison_by_the_statistics_it_is_made_of():
         one, other = right[pair["first"]], right[pair["second"]]
         assert pair["difference"] == pytest.approx(one.mean() - other.mean())
         assert pair["difference_interval"] == difference_interval(one, other, units(groups))
+        assert pair["method"] == "bootstrap"
         assert pair["only_first"] - pair["only_second"] == one.sum() - other.sum()
         assert pair["p"] == mcnemar(one, other)
     assert [pair["p_corrected"] for pair in found["pairs"]] == holm([pair["p"] for pair in found["pairs"]])

@@ -174,11 +174,12 @@ def _pairs(record: Mapping[str, Any]) -> Html | None:
     for pair in record["pairs"]:
         low, high = (100 * limit for limit in pair["difference_interval"])
         apart = "" if low <= 0 <= high else "yes"
+        drawn = pair["method"] == "bootstrap"
         rows.append(
             (
                 f"{pair['first']} – {pair['second']}",
                 f"{100 * pair['difference']:+.1f}",
-                f"{low:+.1f} to {high:+.1f}",
+                f"{low:+.1f} to {high:+.1f}" + ("" if drawn else f", {pair['method']}"),
                 apart,
                 f"{pair['only_first']:,} : {pair['only_second']:,}",
                 shown_p(pair["p"]),
@@ -194,14 +195,26 @@ def _pairs(record: Mapping[str, Any]) -> Html | None:
         "p": "n",
         "p of all": "n",
     }
-    few = " So few make it rather too narrow." if record["units"] < FEW_UNITS else ""
-    caption = (
-        f"Differences of top-1 in points; intervals by drawing {over(record)} with replacement, for both alike.{few} "
+    methods = {pair["method"] for pair in record["pairs"]}
+    caption = "Differences of top-1 in points. "
+    if "bootstrap" in methods:
+        few = " So few make them rather too narrow." if record["units"] < FEW_UNITS else ""
+        caption += f"Intervals by drawing {over(record)} with replacement, for both alike.{few} "
+    for method in sorted(methods - {"bootstrap"}):
+        caption += f"{method.capitalize()}: {undrawn(method, record)}. "
+    caption += (
         "Right alone: videos that only the one, or only the other, has right. p: McNemar's exact test of these two "
         "models as they are, which knows no groups and does not say how either would come out if trained again; p of "
         f"all: corrected for {counted(len(rows), 'pair')} (Holm)."
     )
     return table(caption, columns, rows)
+
+
+def undrawn(method: str, record: Mapping[str, Any]) -> str:
+    """What the interval of a pair is, where draws cannot differ."""
+    if method == "exact":
+        return f"the bound for {counted(record['videos'], 'video')}, each by itself, as none differs"
+    return f"{over(record)} counting as so many, as all differ alike"
 
 
 def shown_p(p: float) -> str:

@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 
 from mvit.evaluation.saved import Saved, groups_of, read
-from mvit.evaluation.statistics import difference_interval, holm, mcnemar, mean_interval, units
+from mvit.evaluation.statistics import difference_interval, difference_method, holm, mcnemar, mean_interval, units
 
 
 def compare(right: Mapping[str, np.ndarray], groups: Sequence[str | None]) -> dict[str, Any]:
     """``models`` and ``pairs`` of what models, by name, have right of the same N videos, (N,) bool, as JSON holds it.
 
     Shares are fractions, intervals 95 % over groups (N,). Of each pair: ``difference`` of the first's share less the
-    second's, its interval (paired: both of the same draws), how many videos one of them alone has right, McNemar's p
-    and ``p_corrected``, that for as many pairs as there are (Holm).
+    second's, its interval (paired: both of the same draws) and the ``method`` of it, how many videos one of them alone
+    has right, McNemar's p and ``p_corrected``, that for as many pairs as there are (Holm).
     """
     unit = units(groups)
     models = {
@@ -34,6 +34,7 @@ def compare(right: Mapping[str, np.ndarray], groups: Sequence[str | None]) -> di
                 "second": second,
                 "difference": float(one.mean() - other.mean()),
                 "difference_interval": difference_interval(one, other, unit),
+                "method": difference_method(one, other, unit),
                 "only_first": int((one & ~other).sum()),
                 "only_second": int((other & ~one).sum()),
                 "p": mcnemar(one, other),

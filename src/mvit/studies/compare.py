@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mvit.analysis.comparison import DASH, cells, order_drop, over, shown_p
+from mvit.analysis.comparison import DASH, cells, order_drop, over, shown_p, undrawn
 from mvit.analysis.record import read
 from mvit.analysis.report import names
 from mvit.data.dataset import Sample
@@ -210,8 +210,9 @@ def _lines(record: Mapping[str, Any]) -> Iterator[str]:
         yield f"{name}: {model.get('protocol', record.get('protocol'))}"
     for pair in record["pairs"]:
         low, high = (100 * limit for limit in pair["difference_interval"])
+        told = "" if pair["method"] == "bootstrap" else f" ({pair['method']}: {undrawn(pair['method'], record)})"
         yield (
-            f"{pair['first']} - {pair['second']}: {100 * pair['difference']:+.1f} points [{low:+.1f}, {high:+.1f}], "
-            f"right alone {pair['only_first']:,} : {pair['only_second']:,}, McNemar p {shown_p(pair['p'])}, of all "
-            f"{shown_p(pair['p_corrected'])}"
+            f"{pair['first']} - {pair['second']}: {100 * pair['difference']:+.1f} points [{low:+.1f}, {high:+.1f}]"
+            f"{told}, right alone {pair['only_first']:,} : {pair['only_second']:,}, McNemar p {shown_p(pair['p'])}, of "
+            f"all {shown_p(pair['p_corrected'])}"
         )
