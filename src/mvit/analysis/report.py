@@ -71,7 +71,10 @@ def _whole(title: str, head: Html, body: Html, footer: str) -> str:
 def _compared(records: Sequence[RunRecord], compared: Mapping[str, Any]) -> Html:
     """Accuracy against cost and the differences of runs that were measured alike."""
     named = dict(zip(names([record.folder for record in records]), records, strict=True))
-    models = {name: model | comparison.cost(named[name]) for name, model in compared["models"].items()}
+    models = {
+        name: model | comparison.cost(named[name]) | comparison.order_drop(named[name].probe, compared["listed"])
+        for name, model in compared["models"].items()
+    }
     return tag("section", tag("h2", "Differences"), comparison.section({**compared, "models": models}))
 
 
