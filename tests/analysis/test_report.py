@@ -52,7 +52,10 @@ def test_the_page_says_what_the_files_say(make_run, tmp_path):
     assert result["headline"] in page.text
     assert probe["meaning"] in page.text
     assert "mvit_tiny_16x64 · 8 classes · seed 7 · 30 epochs in 27" in page.text
-    assert f"{100 * result['top1']:.1f} % top-1, 95 % interval" in page.text
+    assert (
+        f"{100 * result['top1']:.1f} % top-1, 95 % interval over videos {100 * result['top1_interval'][0]:.1f} to"
+        in page.text
+    )
     assert "96 of 98" in page.text
     assert "videos/broken_0.mp4 it holds no video: moov atom not found evaluation" in page.text
     assert "videos/cut.mp4 it ends early training" in page.text

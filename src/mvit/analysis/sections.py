@@ -60,7 +60,7 @@ def headline(record: RunRecord) -> Html:
     figure = tag(
         "div",
         tag("p", f"{100 * result[key]:.1f}", tag("small", " %"), class_="figure"),
-        tag("p", f"{name}, 95 % interval {100 * low:.1f} to {100 * high:.1f}", class_="said"),
+        tag("p", f"{name}, 95 % interval over videos {100 * low:.1f} to {100 * high:.1f}", class_="said"),
     )
     return join(
         tag("div", figure, _facts(facts), class_="headline"), tag("p", unbroken(result["headline"]), class_="cite")
