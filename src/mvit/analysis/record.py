@@ -142,6 +142,8 @@ class RunRecord:
     """When it began, with what, and on which data."""
     result: dict[str, Any] | None = None
     probe: dict[str, Any] | None = None
+    other_probes: tuple[Path, ...] = ()
+    """Folders in it with a probe of other videos, or of other views."""
     model: dict[str, Any] | None = None
     recipe: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
@@ -224,6 +226,7 @@ def read(folder: Path) -> RunRecord:
     return replace(
         known,
         probe=read_probe(folder),
+        other_probes=tuple(sorted(path.parent for path in folder.glob("*/probe.json"))),
         trust=_json(folder / "calibration.json", TRUST_FIELDS),
         mistakes=_mistakes(folder / "scores.csv"),
         unreadable=tuple(_unreadable(folder / "unreadable.csv", known.result)),

@@ -126,10 +126,20 @@ def is_of_several(record: RunRecord) -> bool:
 def order(record: RunRecord) -> Html:
     """What the probe of time found, or which command asks."""
     if record.probe is None:
-        return missing("order probe", "probe", record)
+        return join(missing("order probe", "probe", record), _other_probes(record))
     trained = record.settings.get("augment", {}).get("order") == "shuffled"
     control = "The model was trained on shuffled clips: what it loses below, it does not lose for want of their kind."
-    return join(tag("p", control, class_="note") if trained else None, order_of_frames.section(record.probe))
+    note = tag("p", control, class_="note") if trained else None
+    return join(note, order_of_frames.section(record.probe), _other_probes(record))
+
+
+def _other_probes(record: RunRecord) -> Html | None:
+    """Which commands draw the probes of other videos or views, which lie in folders of their own."""
+    if not record.other_probes:
+        return None
+    lines = [tag("code", f"mvit report {shlex.quote(str(folder))}") for folder in record.other_probes]
+    separated = [(", " if place else "", line) for place, line in enumerate(lines)]
+    return tag("p", "Of other videos or views the probe is drawn by ", separated, ".")
 
 
 def confusions(record: RunRecord, thumbnails: Thumbnails) -> Html:
@@ -295,7 +305,10 @@ def _origin(record: RunRecord) -> dict[str, object]:
 
 def missing(what: str, command: str, record: RunRecord, *, data: bool = True) -> Html:
     """That something is not there yet, and the command that makes it."""
-    line = f"mvit {command} {shlex.quote(str(record.folder))}{' DATA' if data else ''}"
+    folder = record.folder
+    if data and record.model is None and (folder.parent / "model.json").is_file():
+        folder = folder.parent  # what a run has of other videos lies in a folder of the run
+    line = f"mvit {command} {shlex.quote(str(folder))}{' DATA' if data else ''}"
     return tag("p", f"No {what} yet: run ", tag("code", line), ".", class_="missing")
 
 
