@@ -3,7 +3,7 @@
 import json as json_of
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -227,12 +227,13 @@ def compare(
     found = {} if data else comparison.of_saved(dict(zip(report.names(paths), paths, strict=True)))
     models = study.contenders(paths)
     seen = numbers(views, "clips x crops, such as 5x1", 2) if views else models[0].views
+    folders: Sequence[Path] = paths
     if data:
-        samples = to_judge_alike(paths, data, models[0].classes, models[0].scoring.multi_label)
+        samples, folders = to_judge_alike(paths, data, models[0].classes, models[0].scoring.multi_label)
         with progress_bar("evaluating") as progress:
             found = study.on_data(models, samples, seen, progress=progress)
     with progress_bar("measuring") as progress:
-        cost = study.costs(models, seen, runs=runs, progress=progress)
+        cost = study.costs(study.probed(models, folders, found["listed"]), seen, runs=runs, progress=progress)
     record = study.recorded(found, cost, models[0].device)
     page = report.compared_page(record, " · ".join(model.name for model in models))
     out.mkdir(parents=True, exist_ok=True)

@@ -158,7 +158,7 @@ def _name_values(command: Command) -> None:
         metavar = None if hints[name] is bool else f"{name.removesuffix('s').upper()}..." if many else name.upper()
         if bool in get_args(hints[name]):
             metavar = f"[{'|'.join(sorted(_words(hints[name])))}]"
-        says_nothing = entry.default == () or entry.default in (None, inspect.Parameter.empty) or entry.default is False
+        says_nothing = entry.default in ((), None, inspect.Parameter.empty) or isinstance(entry.default, bool)
         hint = "" if says_nothing else None
         command.__annotations__[name] = Annotated[hints[name], arg(metavar=metavar, help_behavior_hint=hint)]
 
@@ -168,7 +168,7 @@ def _options_last(args: list[str], command: Command) -> list[str]:
     if "--" in args:
         return args
     hints = {name.replace("_", "-"): hint for name, hint in get_type_hints(command).items()}
-    flags = {f"--{name}" for name, hint in hints.items() if hint is bool}
+    flags = {f"--{no}{name}" for name, hint in hints.items() if hint is bool for no in ("", "no-")}
     valued = {f"--{name}": _words(hint) for name, hint in hints.items() if bool in get_args(hint)}
     many = {f"--{name}" for name, hint in hints.items() if get_origin(hint) is tuple}
     options: list[str] = []

@@ -12,7 +12,8 @@ def report(runs: tuple[Path, ...], /, *, out: Path | None = None, frames: bool =
     Args:
         runs: one or more run folders
         out: HTML file; report.html in the run folder, or here for several runs, if not given
-        frames: show frames of the videos that are confused, worst, or probably mislabelled, where their files are there
+        frames: leave out frames, paths and names of the videos, for a page to give away; else it shows those that are
+            confused, worst or probably mislabelled, where their files are there
     """
     from mvit.analysis.report import names
     from mvit.analysis.report import report as write_report

@@ -63,13 +63,19 @@ def to_judge(run: Path, data: Path, classes: Sequence[str], several: bool) -> tu
     return samples, home / f"on-{name_of(data)}"
 
 
-def to_judge_alike(runs: Sequence[Path], data: Path, classes: Sequence[str], several: bool) -> tuple[Sample, ...]:
-    """The videos of ``data`` to judge each of these runs on; raises ``ValueError`` where they held out others."""
-    samples = [to_judge(run, data, classes, several)[0] for run in runs]
+def to_judge_alike(
+    runs: Sequence[Path], data: Path, classes: Sequence[str], several: bool
+) -> tuple[tuple[Sample, ...], list[Path]]:
+    """The videos of ``data`` to judge each of these runs on, and the folder of each for what comes out of it.
+
+    Raises ``ValueError`` where they held out others.
+    """
+    judged = [to_judge(run, data, classes, several) for run in runs]
+    samples, folders = [each for each, _ in judged], [folder for _, folder in judged]
     for run, own in zip(runs, samples, strict=True):
         if {sample.id for sample in own} != {sample.id for sample in samples[0]}:
             raise ValueError(
                 f"{runs[0]} and {run} did not hold out the same videos of {data}: name videos that neither learned "
                 "from, as a folder or CSV of their own"
             )
-    return samples[0]
+    return samples[0], folders

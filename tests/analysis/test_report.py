@@ -5,6 +5,7 @@ import html
 import json
 import math
 import re
+import shutil
 import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
@@ -52,7 +53,10 @@ def test_the_page_says_what_the_files_say(make_run, tmp_path):
     assert result["headline"] in page.text
     assert probe["meaning"] in page.text
     assert "mvit_tiny_16x64 · 8 classes · seed 7 · 30 epochs in 27" in page.text
-    assert f"{100 * result['top1']:.1f} % top-1, 95 % interval" in page.text
+    assert (
+        f"{100 * result['top1']:.1f} % top-1, 95 % interval over videos {100 * result['top1_interval'][0]:.1f} to"
+        in page.text
+    )
     assert "96 of 98" in page.text
     assert "videos/broken_0.mp4 it holds no video: moov atom not found evaluation" in page.text
     assert "videos/cut.mp4 it ends early training" in page.text
@@ -163,8 +167,17 @@ def test_names_and_paths_are_text(make_run, tmp_path):
 
 def test_what_is_missing_is_said_with_the_command_that_makes_it(make_run, tmp_path):
     run = make_run(tmp_path / "my run", CLASSES)
-    (run / "probe.json").unlink()
+    (tmp_path / "probed").mkdir()
+    (run / "probe.json").rename(tmp_path / "probed" / "probe.json")
     assert f"No order probe yet: run mvit probe '{run}' DATA" in shown(run).text
+    assert "Of other videos or views" not in shown(run).text
+    other = shutil.copytree(tmp_path / "probed", run / "on-clips")
+    others = f"Of other videos or views the probe is drawn by mvit report '{other}' ."
+    assert others in shown(run).text
+    assert "points lost" in shown(other).text
+    assert f"No result yet: run mvit evaluate '{run}' DATA" in shown(other).text
+    shutil.copy(other / "probe.json", run)
+    assert others in shown(run).text
     for name in ("result.json", "scores.csv", "metrics.jsonl", "model.json"):
         (run / name).unlink()
     text = shown(run).text

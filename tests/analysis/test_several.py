@@ -82,7 +82,7 @@ def test_the_page_says_what_the_files_say(run):
     text = text_of(run)
     assert result["headline"] in text
     assert probe["meaning"] in text
-    assert f"{100 * result['map']:.1f} % mAP, 95 % interval" in text
+    assert f"{100 * result['map']:.1f} % mAP, 95 % interval over videos" in text
     assert f"hit@1 {100 * result['hit1']:.1f} % equal scores {100 * result['chance']:.1f} %" in text
     assert "classes that have videos 3 of 3 videos 40 of 42" in text
     assert f"unreadable counted as wrong {100 * result['map_unreadable_wrong']:.1f} %" in text

@@ -149,11 +149,35 @@ def test_frames_are_shown_of_videos_that_are_there(tmp_path):
     assert strip.shape[1] == pytest.approx(3 * strip.shape[0] * 48 / 40, abs=3)
     thirds = [part.mean(axis=(0, 1)).argmax() for part in np.split(strip[:, : strip.shape[1] // 3 * 3], 3, axis=1)]
     assert thirds == [0, 1, 2]  # from left to right: red, green, blue
-    assert "It holds frames of 1 video; mvit report --no-frames leaves them out." in text_of(page)
+    assert "It holds frames of 1 video; mvit report --no-frames leaves them and all names of videos out." in text_of(
+        page
+    )
     assert "1 video could not be shown" in text_of(page)
     without = page_of(run, frames=False)
     assert not Images(without).sources
     assert "could not be shown" not in text_of(without)
+
+
+def test_a_page_without_frames_names_no_video(make_run, tmp_path):
+    runs = [make_run(tmp_path / name, CLASSES, videos=40, skill=1.5, unreadable=2) for name in ("a", "b")]
+    with (runs[0] / "scores.csv").open(newline="") as file:
+        paths = {row["path"] for row in csv.DictReader(file)} | {"videos/broken_0.mp4", "videos/cut.mp4"}
+    assert any(path in page_of(*runs) for path in paths)
+    page = page_of(*runs, frames=False)
+    for path in paths:
+        assert Path(path).name not in page
+    assert "videos/" not in page
+    text = text_of(page)
+    assert text.count("3 videos left out; none was replaced by another.") == 2
+    assert "Videos have numbers here: their frames, paths and names are left out." in text
+    worst = [mistake.path for mistake in read(runs[0]).worst]
+    numbers = re.findall(r"video (\d+) (?:grab|swipe|tap)", text.split("Worst mistakes")[1].split("Probable")[0])
+    assert numbers == [str(place + 1) for place in range(len(worst))]
+    suspected = [suspect["path"] for suspect in json.loads((runs[0] / "calibration.json").read_text())["label_errors"]]
+    labels = text.split("Probable label errors")[1].split("Unreadable videos")[0]
+    again = next(path for path in suspected if path in worst)
+    row = re.findall(r"video (\d+) (?:grab|swipe|tap)", labels)[suspected.index(again)]
+    assert row == str(worst.index(again) + 1)  # one number all over the page
 
 
 def test_a_part_of_a_video_is_shown_as_that_part(tmp_path):

@@ -63,6 +63,18 @@ def test_options_may_stand_anywhere(run, mvit, refused, videos, tmp_path):
     assert len(out.splitlines()) == 2
 
 
+def test_a_flag_that_turns_off_takes_no_value(run, mvit, tmp_path):
+    page = tmp_path / "report.html"
+    for args in (["--no-frames", "--out", page, run], ["--out", page, "--no-frames", run], [run, "--no-frames"]):
+        code, _, err = mvit("report", *args, *(() if page in args else ("--out", page)))
+        assert code == 0, err
+        assert "Videos have numbers here" in page.read_text()
+        page.unlink()
+    told = " ".join(mvit("report", "--help")[1].split())
+    assert "--no-frames leave out frames, paths and names" in told
+    assert "default: True" not in told
+
+
 def test_predict_gives_the_score_that_evaluate_wrote(run, videos, mvit):
     code, out, _ = mvit("evaluate", run, videos)
     assert code == 0

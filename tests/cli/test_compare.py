@@ -34,6 +34,7 @@ def test_runs_are_compared_from_their_files(run, other, mvit, tmp_path):
         assert model["clips_per_second"]["median"] > 0
         assert model["memory_bytes"] > 0
     assert "McNemar p 1.000" in told
+    assert "MiB: memory that one clip takes beside the model" in told
     page = (out / "comparison.html").read_text()
     assert page.count("<svg") == 2
     assert "first – other" in page
@@ -47,6 +48,30 @@ def test_runs_are_compared_on_data_under_the_same_views(run, other, videos, mvit
     assert pair["difference"] == 0  # the files of both say the same now that both look at the videos
     assert record["videos"] == len((run / "scores.csv").read_text().splitlines()) - 1
     assert "2x1 views" in told
+
+
+def test_what_order_is_worth_is_told_of_the_videos_that_are_compared(other, videos, write_videos, mvit, tmp_path):
+    strangers, out = write_videos(tmp_path / "strangers", each=2), tmp_path / "compared"
+    (other / "probe.json").unlink(missing_ok=True)
+    run = shutil.copytree(other, tmp_path / "first")
+    legend = "order: points of top-1 lost when the frames of these videos are shuffled, by mvit probe"
+
+    def compared(*args) -> list[float | None]:
+        code, told, err = mvit("compare", run, other, *args, "--runs", 0, "--out", out)
+        assert code == 0, err
+        models = json.loads((out / "comparison.json").read_text())["models"]
+        drops = [models[name]["order_drop"] for name in ("first", "other")]
+        assert (legend in told) == any(drop is not None for drop in drops)
+        assert (legend in (out / "comparison.html").read_text()) == (legend in told)
+        return drops
+
+    assert mvit("probe", other, videos, "--orders", 1)[0] == 0
+    drop = json.loads((other / "probe.json").read_text())["drops"]["shuffled"]
+    assert compared() == compared(videos) == [None, drop]
+    assert compared(strangers) == [None, None]
+    assert mvit("probe", other, strangers, "--orders", 1)[0] == 0
+    drop = json.loads((other / "on-strangers" / "probe.json").read_text())["drops"]["shuffled"]
+    assert compared(strangers) == [None, drop]
 
 
 def test_a_report_of_several_runs_draws_their_differences(run, other, mvit, tmp_path):

@@ -47,6 +47,7 @@ def test_a_comparison_by_the_statistics_it_is_made_of():
         one, other = right[pair["first"]], right[pair["second"]]
         assert pair["difference"] == pytest.approx(one.mean() - other.mean())
         assert pair["difference_interval"] == difference_interval(one, other, units(groups))
+        assert pair["method"] == "bootstrap"
         assert pair["only_first"] - pair["only_second"] == one.sum() - other.sum()
         assert pair["p"] == mcnemar(one, other)
     assert [pair["p_corrected"] for pair in found["pairs"]] == holm([pair["p"] for pair in found["pairs"]])
@@ -76,7 +77,6 @@ def test_one_model_alone_has_no_pairs(tmp_path):
     ("other", "message"),
     [
         ({"protocol": "2x3 views"}, "1x1 views against 2x3 views"),
-        ({"classes": "ac"}, r"the class 'b' \(2 such\)"),
         ({"right": "10101"}, r"scores of /v/4.mp4 \(1 such\)"),
         ({"labels": "aaba"}, r"/v/2.mp4 is 'a' in the one and 'b' in the other \(1 such\)"),
     ],
@@ -84,5 +84,13 @@ def test_one_model_alone_has_no_pairs(tmp_path):
 def test_what_was_not_measured_alike_is_refused(other, message, tmp_path):
     first = evaluated(tmp_path / "first", "1010")
     second = evaluated(tmp_path / "second", **{"right": "1010", **other})
-    with pytest.raises(ValueError, match=f"first and second were not measured alike: .*{message}"):
+    with pytest.raises(ValueError, match=f"first and second were not measured alike: .*{message}.*mvit compare RUN"):
         of_saved({"first": first, "second": second})
+
+
+def test_runs_of_different_classes_are_not_sent_to_data_that_could_not_help(tmp_path):
+    few = evaluated(tmp_path / "few", "10")
+    many = evaluated(tmp_path / "many", "10", classes="abcd", protocol="2x3 views")
+    for runs in ({"few": few, "many": many}, {"many": many, "few": few}):
+        with pytest.raises(ValueError, match=r"cannot be compared: few lacks 'c' \(2 such\)$"):
+            of_saved(runs)

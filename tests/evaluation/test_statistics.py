@@ -12,6 +12,7 @@ from mvit.evaluation import statistics
 from mvit.evaluation.metrics import paired_difference, wilson
 from mvit.evaluation.statistics import (
     difference_interval,
+    difference_method,
     holm,
     kendall_distance,
     mcnemar,
@@ -81,7 +82,28 @@ def test_where_draws_cannot_differ_it_is_the_interval_of_so_many_trials():
     assert mean_interval(np.ones(1), np.zeros(1, dtype=int)) == wilson(1, 1)  # one video
     alike, other = np.ones(9), np.zeros(9)
     assert difference_interval(alike, other, np.arange(9)) == paired_difference(alike, other)
-    assert difference_interval(alike, alike, np.arange(9) // 3) == paired_difference(np.ones(3), np.ones(3))
+    assert difference_interval(alike, np.tile([1, 1, 0], 3), np.arange(9) // 3) == pytest.approx(
+        paired_difference(np.ones(3), np.full(3, 2 / 3))
+    )
+
+
+@pytest.mark.parametrize("videos", [1, 9, 60, 5000])
+def test_where_no_video_differs_it_is_the_exact_bound_for_none_of_so_many(videos):
+    alike, groups = np.arange(videos) % 3 > 0, np.arange(videos) % 4
+    groups = np.unique(groups, return_inverse=True)[1]
+    low, high = difference_interval(alike, alike, groups)
+    assert high == pytest.approx(stats.binomtest(0, videos).proportion_ci(0.95, "exact").high)
+    assert high == pytest.approx(1 - 0.025 ** (1 / videos))
+    assert low == -high
+    assert difference_interval(alike, alike, groups, confidence=0.99)[1] > high
+
+
+def test_how_an_interval_is_had():
+    first, groups = np.array([1, 1, 0, 1, 0, 0]), np.arange(6) // 2
+    assert difference_method(first, first, groups) == "exact"
+    assert difference_method(first, 1 - first, groups) == "bootstrap"
+    assert difference_method(first, np.array([0, 1, 0, 0, -1, 0]), groups) == "trials"  # each group by a half
+    assert difference_method(first, 1 - first, np.zeros(6, dtype=int)) == "trials"  # one group
 
 
 def test_it_repeats_by_the_seed_and_does_not_hang_on_how_many_are_drawn_at_once(monkeypatch):

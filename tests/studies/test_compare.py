@@ -16,6 +16,7 @@ from mvit.data import video
 from mvit.data.dataset import Sample
 from mvit.data.sampling import ClipSampling
 from mvit.data.views import Preprocessing
+from mvit.evaluation.comparison import compare
 from mvit.evaluation.scoring import Scoring
 from mvit.studies.compare import Contender, costs, describe, on_data, recorded
 
@@ -52,6 +53,10 @@ def by_brightness(clips: np.ndarray) -> np.ndarray:
     return np.stack([light, -light], axis=1)
 
 
+def text_of(page: str) -> str:
+    return " ".join(re.sub(r"<[^>]*>", " ", page).replace("\xa0", " ").split())
+
+
 def contender(name: str, predict, **fields) -> Contender:
     return Contender(name=name, predict=predict, **{"classes": CLASSES, "preprocessing": SMALL, **fields})
 
@@ -79,12 +84,34 @@ def test_ours_and_a_torchvision_model_are_compared_by_function(samples):
     assert json.loads(json.dumps(record))["models"]["rule"]["protocol"] == found["protocol"]
     told = describe(record)
     assert "2x1 views" in told
-    assert re.search(r"rule - ours: \+\d+\.\d points \[.*\], right alone \d : 0, McNemar p", told)
+    assert re.search(r"rule - ours: \+\d+\.\d points \[.*\].*, right alone \d : 0, McNemar p", told)
     page = section(record)
     assert page.count("<svg") == 2  # against GMAC, that of ours alone, and against time
     assert "GMAC of a video" in page
     assert "over 4 groups" in page
     assert "Multiply-adds are not known of rule, theirs." in page
+
+
+def test_an_interval_that_is_not_drawn_is_said_to_be_none_of_draws():
+    groups = [f"person{n // 15}" for n in range(60)]
+    right = {"one": np.arange(60) % 2 > 0, "same": np.arange(60) % 2 > 0, "most": np.arange(60) % 15 > 0}
+    record = {"listed": 60, "protocol": "1x1 views", **compare(right, groups)}
+    told, page = describe(record), text_of(section(record))
+    said = "the bound for 60 videos, each by itself, as none differs"
+    assert f"one - same: +0.0 points [-6.0, +6.0] (exact: {said}), right alone 0 : 0" in told
+    assert told.count(said) == 1
+    assert "-6.0 to +6.0, exact" in page
+    assert f"Exact: {said}." in page
+    assert "Intervals by drawing 4 groups with replacement, for both alike. So few make them rather too narrow." in page
+    del right["most"]
+    page = text_of(section({**record, **compare(right, groups)}))
+    assert "by drawing" not in page
+    assert "too narrow" not in page
+    (one_group,) = compare({"one": right["one"], "none": np.zeros(60, dtype=bool)}, ["ann"] * 60)["pairs"]
+    assert one_group["method"] == "trials"
+    page = text_of(section({**record, **compare({"one": right["one"], "none": np.zeros(60, bool)}, ["ann"] * 60)}))
+    assert "Trials: 1 group counting as so many, as all differ alike." in page
+    assert "by drawing" not in page
 
 
 @pytest.mark.parametrize(("rate", "said"), [(3391.33, "3,391"), (99.96, "100"), (6.0054, "6.01"), (0.0421, "0.0421")])
@@ -115,7 +142,7 @@ def test_a_video_that_one_could_not_read_counts_for_none(samples, tmp_path):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"classes": ("bright", "dim")}, "only one has 'dark' \\(2 such\\)"),
+        ({"classes": ("bright", "dim")}, "compared: other lacks 'dark' \\(1 such\\), rule lacks 'dim' \\(1 such\\)$"),
         ({"name": "rule"}, "two models are called rule"),
         ({"scoring": Scoring(multi_label=True)}, "several classes at once"),
     ],

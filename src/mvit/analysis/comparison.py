@@ -19,13 +19,15 @@ LEFT, RIGHT, TOP, BOTTOM = 56.0, 20.0, 36.0, 54.0
 NAME, PIXELS = 0.62, 12.0  # mean width of a letter as a share of the font's size, and that size
 LONGEST_NAME = 30
 FEW_UNITS = 10
+EXPLAINED = {
+    "MiB": "memory that one clip takes beside the model",
+    "order": "points of top-1 lost when the frames of these videos are shuffled, by mvit probe",
+}
+"""Columns of the table of models that do not speak for themselves."""
 
 
 def cost(run: RunRecord) -> dict[str, Any]:
-    """What a run says of its cost and of time: parameters, GMAC a view and a video, and the drop of shuffled frames.
-
-    None for what its files do not say.
-    """
+    """What a run says of its cost: parameters, GMAC a view and a video; None for what its files do not say."""
     known: dict[str, Any] = dict.fromkeys(("parameters", "gmac_per_view", "views", "gmac_per_video"))
     try:
         counted_of = complexity(MViTConfig.from_dict(run.model["config"])) if run.model else None
@@ -36,15 +38,20 @@ def cost(run: RunRecord) -> dict[str, Any]:
         view = counted_of.macs / 1e9
         known |= {"parameters": counted_of.parameters, "gmac_per_view": view, "views": list(views)}
         known["gmac_per_video"] = view * math.prod(views)
-    return known | order_drop(run)
+    return known
 
 
-def order_drop(run: RunRecord) -> dict[str, Any]:
-    """``order_drop``, the points of top-1 that a run loses when frames are shuffled, None if unknown; its interval."""
-    if run.probe is None or metric(run.probe["ordered"]).key != "top1":
+def order_drop(probe: Mapping[str, Any] | None, listed: int) -> dict[str, Any]:
+    """``order_drop``, the points of top-1 that a model loses when frames are shuffled, and its interval.
+
+    None without a probe, and where its videos are not as many as are ``listed`` here.
+    """
+    if probe is None or probe["listed"] != listed or metric(probe["ordered"]).key != "top1":
         return {"order_drop": None}
-    interval = run.probe.get("drop_intervals", {}).get("shuffled")
-    return {"order_drop": run.probe["drops"]["shuffled"], "order_drop_interval": interval}
+    return {
+        "order_drop": probe["drops"]["shuffled"],
+        "order_drop_interval": probe.get("drop_intervals", {}).get("shuffled"),
+    }
 
 
 def section(record: Mapping[str, Any]) -> Html:
@@ -138,8 +145,10 @@ def _models(record: Mapping[str, Any]) -> Html:
     )
     if "measured" in record:
         caption += f"Clips/s: {record['measured']['protocol']}; median and quartiles. "
-        caption += "MiB: what a clip takes beside the model. "
-    caption += f"Order: points of top-1 lost when frames are shuffled, by mvit probe. {DASH}: not known."
+    explained = [
+        f"{title}: {said}. " for title, said in EXPLAINED.items() if title in [titles[place] for place in kept]
+    ]
+    caption += f"{''.join(explained)}{DASH}: not known."
     columns = {titles[place]: "n" if place else None for place in kept}
     return table(caption, columns, [[row[place] for place in kept] for row in rows])
 
@@ -174,11 +183,12 @@ def _pairs(record: Mapping[str, Any]) -> Html | None:
     for pair in record["pairs"]:
         low, high = (100 * limit for limit in pair["difference_interval"])
         apart = "" if low <= 0 <= high else "yes"
+        drawn = pair["method"] == "bootstrap"
         rows.append(
             (
                 f"{pair['first']} – {pair['second']}",
                 f"{100 * pair['difference']:+.1f}",
-                f"{low:+.1f} to {high:+.1f}",
+                f"{low:+.1f} to {high:+.1f}" + ("" if drawn else f", {pair['method']}"),
                 apart,
                 f"{pair['only_first']:,} : {pair['only_second']:,}",
                 shown_p(pair["p"]),
@@ -194,14 +204,26 @@ def _pairs(record: Mapping[str, Any]) -> Html | None:
         "p": "n",
         "p of all": "n",
     }
-    few = " So few make it rather too narrow." if record["units"] < FEW_UNITS else ""
-    caption = (
-        f"Differences of top-1 in points; intervals by drawing {over(record)} with replacement, for both alike.{few} "
+    methods = {pair["method"] for pair in record["pairs"]}
+    caption = "Differences of top-1 in points. "
+    if "bootstrap" in methods:
+        few = " So few make them rather too narrow." if record["units"] < FEW_UNITS else ""
+        caption += f"Intervals by drawing {over(record)} with replacement, for both alike.{few} "
+    for method in sorted(methods - {"bootstrap"}):
+        caption += f"{method.capitalize()}: {undrawn(method, record)}. "
+    caption += (
         "Right alone: videos that only the one, or only the other, has right. p: McNemar's exact test of these two "
         "models as they are, which knows no groups and does not say how either would come out if trained again; p of "
         f"all: corrected for {counted(len(rows), 'pair')} (Holm)."
     )
     return table(caption, columns, rows)
+
+
+def undrawn(method: str, record: Mapping[str, Any]) -> str:
+    """What the interval of a pair is, where draws cannot differ."""
+    if method == "exact":
+        return f"the bound for {counted(record['videos'], 'video')}, each by itself, as none differs"
+    return f"{over(record)} counting as so many, as all differ alike"
 
 
 def shown_p(p: float) -> str:

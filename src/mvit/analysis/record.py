@@ -142,6 +142,8 @@ class RunRecord:
     """When it began, with what, and on which data."""
     result: dict[str, Any] | None = None
     probe: dict[str, Any] | None = None
+    other_probes: tuple[Path, ...] = ()
+    """Folders in it with a probe of other videos, or of other views."""
     model: dict[str, Any] | None = None
     recipe: str | None = None
     settings: dict[str, Any] = field(default_factory=dict)
@@ -223,7 +225,8 @@ def read(folder: Path) -> RunRecord:
     folder = known.folder
     return replace(
         known,
-        probe=_probe(folder / "probe.json"),
+        probe=read_probe(folder),
+        other_probes=tuple(sorted(path.parent for path in folder.glob("*/probe.json"))),
         trust=_json(folder / "calibration.json", TRUST_FIELDS),
         mistakes=_mistakes(folder / "scores.csv"),
         unreadable=tuple(_unreadable(folder / "unreadable.csv", known.result)),
@@ -285,7 +288,9 @@ def _check_result(path: Path, result: dict[str, Any]) -> None:
         raise ValueError(f"{path} was not written by this version of mvit: its tables do not fit its {size} classes")
 
 
-def _probe(path: Path) -> dict[str, Any] | None:
+def read_probe(folder: Path) -> dict[str, Any] | None:
+    """The probe of time in a folder, None without one; raises ValueError for a file that is foreign."""
+    path = folder / "probe.json"
     probe = _json(path, PROBE_FIELDS)
     if probe is not None:
         key = metric(probe["ordered"]).key

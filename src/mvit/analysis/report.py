@@ -23,9 +23,9 @@ PROBED = ("shuffled", "reversed", "single_frame")
 def report(runs: Sequence[Path], out: Path, *, frames: bool = True, compared: Mapping[str, Any] | None = None) -> Path:
     """Write a self-contained HTML page about runs, atomically, from the files in their folders; returns its path.
 
-    With ``frames`` it shows some of the videos, as far as their files are there; ``compared`` is what
-    ``evaluation.comparison`` found of several runs, by the names of ``names``. Raises ValueError for a folder that is
-    missing or no run's, and for files in it that mvit did not write.
+    With ``frames`` it shows some of the videos, as far as their files are there; without, it names none either.
+    ``compared`` is what ``evaluation.comparison`` found of several runs, by the names of ``names``. Raises ValueError
+    for a folder that is missing or no run's, and for files in it that mvit did not write.
     """
     records = [read(Path(run)) for run in runs]
     if not records:
@@ -71,7 +71,10 @@ def _whole(title: str, head: Html, body: Html, footer: str) -> str:
 def _compared(records: Sequence[RunRecord], compared: Mapping[str, Any]) -> Html:
     """Accuracy against cost and the differences of runs that were measured alike."""
     named = dict(zip(names([record.folder for record in records]), records, strict=True))
-    models = {name: model | comparison.cost(named[name]) for name, model in compared["models"].items()}
+    models = {
+        name: model | comparison.cost(named[name]) | comparison.order_drop(named[name].probe, compared["listed"])
+        for name, model in compared["models"].items()
+    }
     return tag("section", tag("h2", "Differences"), comparison.section({**compared, "models": models}))
 
 
@@ -80,7 +83,9 @@ def _footer(records: Sequence[RunRecord], thumbnails: Thumbnails) -> str:
     said = f"Written by mvit {__version__} from the files in {folders}."
     if thumbnails.shown:
         held = counted(thumbnails.shown, "video")
-        said += f" It holds frames of {held}; mvit report --no-frames leaves them out."
+        said += f" It holds frames of {held}; mvit report --no-frames leaves them and all names of videos out."
+    if not thumbnails.wanted:
+        said += " Videos have numbers here: their frames, paths and names are left out."
     if thumbnails.lacking:
         said += f" {counted(thumbnails.lacking, 'video')} could not be shown: not there any more, or unreadable."
     return said
@@ -96,7 +101,7 @@ def _sections(record: RunRecord, heading: str, thumbnails: Thumbnails) -> Html:
         "Calibration": lambda: trust.calibration(record),
         "Worst mistakes": lambda: sections.worst(record, thumbnails),
         "Probable label errors": lambda: trust.label_errors(record, thumbnails),
-        "Unreadable videos": lambda: sections.unreadable(record),
+        "Unreadable videos": lambda: sections.unreadable(record, thumbnails),
         "Recipe and versions": lambda: sections.recipe(record),
     }
     if sections.is_of_several(record):

@@ -60,7 +60,7 @@ def headline(record: RunRecord) -> Html:
     figure = tag(
         "div",
         tag("p", f"{100 * result[key]:.1f}", tag("small", " %"), class_="figure"),
-        tag("p", f"{name}, 95 % interval {100 * low:.1f} to {100 * high:.1f}", class_="said"),
+        tag("p", f"{name}, 95 % interval over videos {100 * low:.1f} to {100 * high:.1f}", class_="said"),
     )
     return join(
         tag("div", figure, _facts(facts), class_="headline"), tag("p", unbroken(result["headline"]), class_="cite")
@@ -126,10 +126,20 @@ def is_of_several(record: RunRecord) -> bool:
 def order(record: RunRecord) -> Html:
     """What the probe of time found, or which command asks."""
     if record.probe is None:
-        return missing("order probe", "probe", record)
+        return join(missing("order probe", "probe", record), _other_probes(record))
     trained = record.settings.get("augment", {}).get("order") == "shuffled"
     control = "The model was trained on shuffled clips: what it loses below, it does not lose for want of their kind."
-    return join(tag("p", control, class_="note") if trained else None, order_of_frames.section(record.probe))
+    note = tag("p", control, class_="note") if trained else None
+    return join(note, order_of_frames.section(record.probe), _other_probes(record))
+
+
+def _other_probes(record: RunRecord) -> Html | None:
+    """Which commands draw the probes of other videos or views, which lie in folders of their own."""
+    if not record.other_probes:
+        return None
+    lines = [tag("code", f"mvit report {shlex.quote(str(folder))}") for folder in record.other_probes]
+    separated = [(", " if place else "", line) for place, line in enumerate(lines)]
+    return tag("p", "Of other videos or views the probe is drawn by ", separated, ".")
 
 
 def confusions(record: RunRecord, thumbnails: Thumbnails) -> Html:
@@ -231,7 +241,7 @@ def worst(record: RunRecord, thumbnails: Thumbnails) -> Html:
     several = is_of_several(record)
     rows = [
         (
-            (thumbnails.of(mistake.path), " ", mistake.path),
+            (thumbnails.of(mistake.path), " ", thumbnails.named(mistake.path)),
             mistake.label or DASH,
             mistake.predicted,
             f"{mistake.score:.3f}",
@@ -251,11 +261,13 @@ def worst(record: RunRecord, thumbnails: Thumbnails) -> Html:
     return table(f"{what}: {over}; look at their labels too.", columns, rows)
 
 
-def unreadable(record: RunRecord) -> Html:
-    """The videos that were left out, with the reason."""
+def unreadable(record: RunRecord, thumbnails: Thumbnails) -> Html:
+    """The videos that were left out, with the reason; without names how many, as reasons may quote names."""
     if not record.unreadable:
         return tag("p", "None: every video listed could be read." if record.result else "None is recorded.")
     caption = f"{counted(len(record.unreadable), 'video')} left out; none was replaced by another."
+    if not thumbnails.wanted:
+        return tag("p", caption)
     return folded(caption, {"video": "path", "reason": None, "found in": "short"}, record.unreadable, "videos")
 
 
@@ -293,7 +305,10 @@ def _origin(record: RunRecord) -> dict[str, object]:
 
 def missing(what: str, command: str, record: RunRecord, *, data: bool = True) -> Html:
     """That something is not there yet, and the command that makes it."""
-    line = f"mvit {command} {shlex.quote(str(record.folder))}{' DATA' if data else ''}"
+    folder = record.folder
+    if data and record.model is None and (folder.parent / "model.json").is_file():
+        folder = folder.parent  # what a run has of other videos lies in a folder of the run
+    line = f"mvit {command} {shlex.quote(str(folder))}{' DATA' if data else ''}"
     return tag("p", f"No {what} yet: run ", tag("code", line), ".", class_="missing")
 
 

@@ -1,4 +1,4 @@
-"""Pictures of videos on a page, of the files where they lie now, as text that the page itself holds."""
+"""Videos on a page: their names, and pictures of the files where they lie now, as text that the page itself holds."""
 
 from base64 import b64encode
 
@@ -7,7 +7,10 @@ from mvit.data import stills
 
 
 class Thumbnails:
-    """Pictures of videos by the names that evaluation gives them, and how many could not be had."""
+    """Pictures of videos by the names that evaluation gives them, and how many could not be had.
+
+    Where they are not ``wanted``, the page is for others: it does not have the names either.
+    """
 
     def __init__(self, *, wanted: bool = True) -> None:
         self.wanted = wanted
@@ -16,6 +19,7 @@ class Thumbnails:
         self.lacking = 0
         """Those of which there is none, as their file is gone or cannot be read."""
         self._pictures: dict[str, Html | None] = {}
+        self._numbers: dict[str, int] = {}
 
     def of(self, name: str) -> Html | None:
         """Frames of a video from left to right; None where they cannot be had, or are not wanted."""
@@ -27,6 +31,10 @@ class Thumbnails:
             self.shown += picture is not None
             self.lacking += picture is None
         return self._pictures[name]
+
+    def named(self, name: str) -> str:
+        """The name of a video, or, where pictures are not wanted, a number in its place, one all over the page."""
+        return name if self.wanted else f"video {self._numbers.setdefault(name, len(self._numbers) + 1)}"
 
 
 def _picture(name: str) -> Html | None:

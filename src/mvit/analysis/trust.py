@@ -147,7 +147,11 @@ def label_errors(record: RunRecord, thumbnails: Thumbnails) -> Html:
         return tag("p", f"None found. {judged}")
     rows = [
         (
-            (thumbnails.of(suspect["path"]) if place < WITH_PICTURES else None, " ", suspect["path"]),
+            (
+                thumbnails.of(suspect["path"]) if place < WITH_PICTURES else None,
+                " ",
+                thumbnails.named(suspect["path"]),
+            ),
             suspect["label"],
             suspect["suggested"],
             f"{suspect['own_score']:.3f}",

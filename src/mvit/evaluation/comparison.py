@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 
 from mvit.evaluation.saved import Saved, groups_of, read
-from mvit.evaluation.statistics import difference_interval, holm, mcnemar, mean_interval, units
+from mvit.evaluation.statistics import difference_interval, difference_method, holm, mcnemar, mean_interval, units
 
 
 def compare(right: Mapping[str, np.ndarray], groups: Sequence[str | None]) -> dict[str, Any]:
     """``models`` and ``pairs`` of what models, by name, have right of the same N videos, (N,) bool, as JSON holds it.
 
     Shares are fractions, intervals 95 % over groups (N,). Of each pair: ``difference`` of the first's share less the
-    second's, its interval (paired: both of the same draws), how many videos one of them alone has right, McNemar's p
-    and ``p_corrected``, that for as many pairs as there are (Holm).
+    second's, its interval (paired: both of the same draws) and the ``method`` of it, how many videos one of them alone
+    has right, McNemar's p and ``p_corrected``, that for as many pairs as there are (Holm).
     """
     unit = units(groups)
     models = {
@@ -34,6 +34,7 @@ def compare(right: Mapping[str, np.ndarray], groups: Sequence[str | None]) -> di
                 "second": second,
                 "difference": float(one.mean() - other.mean()),
                 "difference_interval": difference_interval(one, other, unit),
+                "method": difference_method(one, other, unit),
                 "only_first": int((one & ~other).sum()),
                 "only_second": int((other & ~one).sum()),
                 "p": mcnemar(one, other),
@@ -70,6 +71,7 @@ def of_saved(folders: Mapping[str, Path]) -> dict[str, Any]:
 
 def require_alike(runs: Mapping[str, Saved]) -> None:
     """Raise ValueError unless these are evaluations of the same videos under the same protocol, naming what differs."""
+    require_same_classes({name: run.classes for name, run in runs.items()})
     (name, first), *others = runs.items()
     for other, run in others:
         if why := _differing(first, run):
@@ -79,12 +81,20 @@ def require_alike(runs: Mapping[str, Saved]) -> None:
             )
 
 
+def require_same_classes(classes: Mapping[str, Sequence[str]]) -> None:
+    """Raise ValueError unless all models, by name, know the same classes in any order, naming who lacks which."""
+    (name, first), *others = classes.items()
+    for other, own in others:
+        lacks = {other: sorted({*first} - {*own}), name: sorted({*own} - {*first})}
+        if said := [f"{who} lacks {which[0]!r} ({len(which):,} such)" for who, which in lacks.items() if which]:
+            raise ValueError(
+                f"{name} and {other} do not name the same classes, so they cannot be compared: {', '.join(said)}"
+            )
+
+
 def _differing(first: Saved, run: Saved) -> str | None:
     if first.result["protocol"] != run.result["protocol"]:
         return f"{first.result['protocol']} against {run.result['protocol']}"
-    if set(first.classes) != set(run.classes):
-        alone = sorted(set(first.classes) ^ set(run.classes))
-        return f"only one of them has the class {alone[0]!r} ({len(alone):,} such)"
     labels, others = _labels(first), _labels(run)
     if lacking := sorted(labels.keys() ^ others.keys()):
         return f"only one of them has scores of {lacking[0]} ({len(lacking):,} such)"

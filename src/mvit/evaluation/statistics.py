@@ -5,6 +5,7 @@ N videos, U units that were sampled: groups, or the videos themselves where they
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
 
@@ -55,16 +56,31 @@ def difference_interval(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """The interval of ``mean(first - second)``, both measured on the same N videos, as ``mean_interval`` has it.
+    """The interval of ``mean(first - second)``, both measured on the same N videos, by ``difference_method``.
 
-    Both are taken of the same draws of units. Where all units have the same difference, the interval is that of so many
-    trials (``metrics.paired_difference``).
+    bootstrap: as ``mean_interval`` has it, both of the same draws of units. trials: of so many as there are units
+    (``metrics.paired_difference``). exact: means differ by no more than the share of videos that differ, which is below
+    the upper limit for none of N (Clopper and Pearson, 1934), each video by itself: it knows no units.
     """
+    method = difference_method(first, second, units)
+    if method == "exact":
+        bound = 1 - (0.5 - confidence / 2) ** (1 / len(units))
+        return -bound, bound
     sizes = np.bincount(units)
     one, other = (np.bincount(units, np.asarray(values, dtype=np.float64)) for values in (first, second))
-    if np.ptp((one - other) / sizes) < 1e-12:
+    if method == "trials":
         return paired_difference(one / sizes, other / sizes, confidence)
     return _percentiles(_resampled(one - other, sizes, resamples, seed), confidence)
+
+
+def difference_method(
+    first: np.ndarray, second: np.ndarray, units: np.ndarray
+) -> Literal["bootstrap", "exact", "trials"]:
+    """How the interval of a difference is had: draws cannot differ where no video does, or where all units do alike."""
+    difference = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
+    if not difference.any():
+        return "exact"
+    return "trials" if np.ptp(np.bincount(units, difference) / np.bincount(units)) < 1e-12 else "bootstrap"
 
 
 def _resampled(sums: np.ndarray, sizes: np.ndarray, resamples: int, seed: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 """Models beside each other: right on the same videos under the same views, what each costs, and how fast it is here."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from mvit.analysis.comparison import DASH, cells, order_drop, over, shown_p
-from mvit.analysis.record import read
+from mvit.analysis.comparison import DASH, EXPLAINED, cells, order_drop, over, shown_p, undrawn
+from mvit.analysis.record import read_probe
 from mvit.analysis.report import names
 from mvit.data.dataset import Sample
 from mvit.data.views import Preprocessing
@@ -59,8 +59,6 @@ def contenders(paths: Sequence[Path]) -> list[Contender]:
             counted = counts(model.model.config, (model.preprocessing.sampling.frames, size, size))
             known = {"parameters": counted.parameters, "macs": counted.macs}
             known["device"] = next(model.model.parameters()).device.type
-            if path.is_dir():
-                known["said"] = order_drop(read(path))
         found.append(
             Contender(
                 name=name,
@@ -74,6 +72,14 @@ def contenders(paths: Sequence[Path]) -> list[Contender]:
             )
         )
     return found
+
+
+def probed(models: Sequence[Contender], folders: Sequence[Path], listed: int) -> list[Contender]:
+    """The same models with ``said`` from the probes in their folders, of those that are of as many videos."""
+    return [
+        replace(model, said=order_drop(read_probe(folder), listed))
+        for model, folder in zip(models, folders, strict=True)
+    ]
 
 
 def _predict_of(path: Path) -> Predict:
@@ -125,17 +131,12 @@ def _shifted(progress: Progress, place: int, models: int, done: int, of: int) ->
 
 
 def _require_comparable(models: Sequence[Contender]) -> None:
-    first = models[0]
     for place, model in enumerate(models):
         if model.scoring.multi_label:
             raise ValueError(f"{model.name} is for videos of several classes at once: compare models of one class each")
         if model.name in [other.name for other in models[:place]]:
             raise ValueError(f"two models are called {model.name}: each is compared once")
-        if alone := sorted(set(first.classes) ^ set(model.classes)):
-            raise ValueError(
-                f"{first.name} and {model.name} do not name the same classes, so they cannot be compared: only one has "
-                f"{alone[0]!r} ({len(alone):,} such)"
-            )
+    comparison.require_same_classes({model.name: model.classes for model in models})
 
 
 def costs(
@@ -210,13 +211,15 @@ def _lines(record: Mapping[str, Any]) -> Iterator[str]:
     for line in lines:
         first, *others = (f"{cell:{'>' if place else '<'}{wide[place]}}" for place, cell in enumerate(line))
         yield "  ".join([first, *others])
+    yield from (f"{title}: {said}" for title, said in EXPLAINED.items() if title in titles)
     yield f"top-1 with 95 % intervals over {over(record)}; {record['videos']:,} of {record['listed']:,} videos"
     for name, model in record["models"].items():
         yield f"{name}: {model.get('protocol', record.get('protocol'))}"
     for pair in record["pairs"]:
         low, high = (100 * limit for limit in pair["difference_interval"])
+        told = "" if pair["method"] == "bootstrap" else f" ({pair['method']}: {undrawn(pair['method'], record)})"
         yield (
-            f"{pair['first']} - {pair['second']}: {100 * pair['difference']:+.1f} points [{low:+.1f}, {high:+.1f}], "
-            f"right alone {pair['only_first']:,} : {pair['only_second']:,}, McNemar p {shown_p(pair['p'])}, of all "
-            f"{shown_p(pair['p_corrected'])}"
+            f"{pair['first']} - {pair['second']}: {100 * pair['difference']:+.1f} points [{low:+.1f}, {high:+.1f}]"
+            f"{told}, right alone {pair['only_first']:,} : {pair['only_second']:,}, McNemar p {shown_p(pair['p'])}, of "
+            f"all {shown_p(pair['p_corrected'])}"
         )
