@@ -141,7 +141,7 @@ def description(facts: dict[str, Any]) -> dict[str, Any]:
                         "in": "query",
                         "required": False,
                         "schema": {"type": "string", "minLength": 1, "maxLength": 1000},
-                        "description": "the class; the predicted one if left out",
+                        "description": "the class; the one that this clip alone is taken for if left out",
                     }
                 ],
                 _answer("the maps", explanation),

@@ -1,7 +1,7 @@
 // The page of `mvit serve`: a video, a picture or the camera, and what the model says of it.
 
 import { ask } from "./asking.js";
-import { forget } from "./attention.js";
+import { forget, headed } from "./attention.js";
 import { camera, piece } from "./camera.js";
 import { at, bars, best, clock, counted, headline, progress, say } from "./drawing.js";
 import { CHUNK_SECONDS, WINDOWS, draw, show, shown, start } from "./timeline.js";
@@ -77,6 +77,7 @@ async function classify(file, signal) {
 
 function whole({ scores }, how) {
   headline(scores, `The whole ${shown.kind}: ${how}`);
+  headed(best(scores)[0]);
   bars(at("whole"), scores);
 }
 
