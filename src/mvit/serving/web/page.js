@@ -69,7 +69,7 @@ async function classify(file, signal) {
     say(`${at("headline").textContent}. The timeline follows.`);
     await ask(`segments?${WINDOWS}&${TOP}`, file, { signal, sent, lines: take });
     if (!shown.segments) throw Object.assign(new Error("The server's answer broke off."), { status: 0 });
-    done = `Done: ${counted(shown.segments.length, "segment")} in ${clock(shown.seconds, shown.seconds)}.`;
+    done = `Done: ${counted(shown.segments.length, "segment")} in a video of ${clock(shown.seconds, shown.seconds)}.`;
   }
   say(done);
   idle();
