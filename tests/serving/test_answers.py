@@ -78,6 +78,7 @@ def test_the_model_says_what_it_is(server):
     facts = server.ask("GET", "/model").json
     assert facts["name"] == "movements"
     assert facts["classes"] == ["left", "right", "up"]
+    assert facts["views"] == [3, 1]
     assert facts["clip"] == [4, 32, 32]
     assert facts["explains"] is True
     assert facts["limits"] == {"bytes": 2_000_000, "seconds": 20, "pixels": 4096 * 3072, "frames": 2**17}

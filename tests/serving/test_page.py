@@ -45,7 +45,8 @@ def test_a_video_has_the_models_label_and_segments(page, model, ten_seconds, fou
     browsing.finished(page)
     label, score = next(iter(model.predict(ten_seconds).items()))
     assert page.locator("#headline").inner_text() == f"{label} {percent(score)}"
-    assert page.locator("#said").inner_text() == f"The whole video: {model.protocol}"
+    square = "The model sees the middle square of the picture."
+    assert page.locator("#said").inner_text() == f"The whole video: {model.protocol}. {square}"
     assert len(found) > 1
     rows = [
         f"{segment.start:.2f} s {segment.end:.2f} s {segment.label} {percent(segment.score)}".split()
@@ -56,6 +57,16 @@ def test_a_video_has_the_models_label_and_segments(page, model, ten_seconds, fou
     assert (
         page.locator("#status").inner_text() == f"Done: {len(found)} segments in a video of {browsing.SECONDS:.2f} s."
     )
+
+
+def test_of_three_crops_it_is_not_said_that_the_middle_is_seen(page, ten_seconds):
+    facts = page.evaluate("fetch('model').then((answer) => answer.json())")
+    page.route("**/model", lambda route: route.fulfill(json=facts | {"views": [1, 3]}))
+    page.reload()
+    page.locator("#choose:enabled").wait_for()
+    browsing.choose(page, ten_seconds)
+    browsing.finished(page)
+    assert page.locator("#said").inner_text() == f"The whole video: {facts['protocol']}."
 
 
 def test_the_moment_under_the_playhead_has_its_scores(page, ten_seconds, found):

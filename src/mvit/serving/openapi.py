@@ -77,6 +77,7 @@ def description(facts: dict[str, Any]) -> dict[str, Any]:
         name=_TEXT,
         classes=_list(_TEXT),
         protocol=_TEXT,
+        views={"type": "array", "items": _COUNT, "minItems": 2, "maxItems": 2, "description": "clips and crops"},
         clip={"type": "array", "items": _COUNT, "minItems": 3, "maxItems": 3},
         explains={"type": "boolean"},
         multi_label={"type": "boolean"},

@@ -56,6 +56,7 @@ class Service:
             "name": self.name,
             "classes": list(self.model.classes),
             "protocol": self.model.protocol,
+            "views": list(self.model.views),
             "clip": [clip.sampling.frames, clip.crop, clip.crop],
             "explains": self._explain is not None,
             "multi_label": self.model.scoring.multi_label,
