@@ -78,6 +78,7 @@ def test_the_model_says_what_it_is(server):
     facts = server.ask("GET", "/model").json
     assert facts["name"] == "movements"
     assert facts["classes"] == ["left", "right", "up"]
+    assert facts["views"] == [3, 1]
     assert facts["clip"] == [4, 32, 32]
     assert facts["explains"] is True
     assert facts["limits"] == {"bytes": 2_000_000, "seconds": 20, "pixels": 4096 * 3072, "frames": 2**17}
@@ -91,6 +92,31 @@ def test_health_and_metrics(server, clip):
     server.ask("POST", "/predict", clip.read_bytes())
     assert server.metric(name) == before + 1
     assert server.metric("mvit_queue") == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/predict?views=10x3", 200), ("/segments?window=0.2&stride=0.1", 200), ("/explain", 200)]
+    + [(path, 422) for path in ("/predict", "/segments", "/explain")],
+)
+def test_seconds_count_each_request_once_in_every_stage(path, status, server, clip):
+    """So that a sum by its count is what a request took, and an answer's seconds are those counted."""
+
+    def now() -> dict[str, dict[str, float]]:
+        stages = ("waiting", "decoding", "computing")
+        return {of: {s: server.metric(f'mvit_seconds_{of}{{stage="{s}"}}') for s in stages} for of in ("count", "sum")}
+
+    before = now()
+    answer = server.ask("POST", path, clip.read_bytes() if status == 200 else b"garbage")
+    assert answer.status == status
+    after = now()
+    assert after["count"] == {stage: count + 1 for stage, count in before["count"].items()}
+    took = {stage: after["sum"][stage] - total for stage, total in before["sum"].items()}
+    assert took["decoding"] > 0
+    assert (took["computing"] > 0) == (status == 200)
+    if path.startswith("/predict") and status == 200:
+        told = [answer.json[f"seconds_{name}"] for name in ("waited", "decoding", "computing")]
+        assert told == pytest.approx([*took.values()], abs=1e-4)
 
 
 def test_an_image_is_a_video_of_one_frame(server, tmp_path):

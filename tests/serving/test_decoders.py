@@ -126,6 +126,8 @@ def test_what_breaks_off_ends_with_an_error_line(odd):
 
 
 def test_who_leaves_is_not_decoded_for_any_longer(odd, clip):
+    decoded = 'mvit_seconds_count{stage="decoding"}'
+    before = odd.metric(decoded)
     connection = odd.connect()
     connection.sendall(b"POST /predict HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nHANG")
     until(odd.decoders)
@@ -133,6 +135,7 @@ def test_who_leaves_is_not_decoded_for_any_longer(odd, clip):
     until(lambda: not odd.decoders())
     until(lambda: odd.ask("GET", "/health").json["queue"] == 0)
     assert odd.metric('mvit_requests_total{path="/predict",status="400"}') == 1
+    assert odd.metric(decoded) == before + 1, "what was decoded for it counts"
 
 
 def test_a_full_queue_says_when_to_come_again_and_health_answers(odd, clip):

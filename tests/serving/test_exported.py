@@ -82,6 +82,7 @@ def test_it_is_served_without_torch(kind, library, clip, tmp_path):
         assert list(answer.json["scores"]) == list(expected)
         np.testing.assert_allclose([*answer.json["scores"].values()], [*expected.values()], atol=1e-5)
         assert "segments" in served.ask("POST", "/segments", clip.read_bytes()).lines[-1]
+        assert "/explain" not in served.ask("GET", "/openapi.json").json["paths"]
         refused = served.ask("POST", "/explain", clip.read_bytes())
         assert (refused.status, refused.json) == (
             404,

@@ -45,7 +45,8 @@ def test_a_video_has_the_models_label_and_segments(page, model, ten_seconds, fou
     browsing.finished(page)
     label, score = next(iter(model.predict(ten_seconds).items()))
     assert page.locator("#headline").inner_text() == f"{label} {percent(score)}"
-    assert page.locator("#said").inner_text() == f"The whole video: {model.protocol}"
+    square = "The model sees the middle square of the picture."
+    assert page.locator("#said").inner_text() == f"The whole video: {model.protocol}. {square}"
     assert len(found) > 1
     rows = [
         f"{segment.start:.2f} s {segment.end:.2f} s {segment.label} {percent(segment.score)}".split()
@@ -53,7 +54,19 @@ def test_a_video_has_the_models_label_and_segments(page, model, ten_seconds, fou
     ]
     assert [row.split() for row in page.locator("#segments tbody tr").all_inner_texts()] == rows
     assert page.locator(".segment").all_inner_texts() == [segment.label for segment in found]
-    assert page.locator("#status").inner_text() == f"Done: {len(found)} segments in {browsing.SECONDS:.2f} s."
+    assert (
+        page.locator("#status").inner_text() == f"Done: {len(found)} segments in a video of {browsing.SECONDS:.2f} s."
+    )
+
+
+def test_of_three_crops_it_is_not_said_that_the_middle_is_seen(page, ten_seconds):
+    facts = page.evaluate("fetch('model').then((answer) => answer.json())")
+    page.route("**/model", lambda route: route.fulfill(json=facts | {"views": [1, 3]}))
+    page.reload()
+    page.locator("#choose:enabled").wait_for()
+    browsing.choose(page, ten_seconds)
+    browsing.finished(page)
+    assert page.locator("#said").inner_text() == f"The whole video: {facts['protocol']}."
 
 
 def test_the_moment_under_the_playhead_has_its_scores(page, ten_seconds, found):
@@ -84,6 +97,24 @@ def test_a_video_plays_at_once_where_motion_is_welcome(wanted, plays, browser, a
         browsing.choose(page, ten_seconds)
         browsing.finished(page)
         assert bool(page.evaluate("document.querySelector('video').played.length")) == plays
+
+
+def test_at_its_end_a_video_has_one_duration(page, frames, tmp_path):
+    """Also where frames are missing, so that the last is shown for less than the others' average."""
+    with av.open(str(tmp_path / "holed.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=15)
+        stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "yuv420p"
+        for moment in (0, 1, 2, 9, 10, 11):
+            picture = av.VideoFrame.from_ndarray(frames[moment], format="rgb24")
+            picture.pts = moment
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    browsing.choose(page, tmp_path / "holed.mp4")
+    browsing.finished(page)
+    page.get_by_role("button", name="Play").click()
+    assert page.evaluate("document.querySelector('video').duration") == pytest.approx(12 / 15, abs=0.01)
+    duration = f"{11 / 15 * 6 / 5:.2f} s"  # the last of the six takes as long as the five before it on average
+    page.locator("#clock", has_text=f"{duration} of {duration}").wait_for()
 
 
 def paused(page: Any) -> bool:
@@ -307,6 +338,26 @@ def test_an_answer_that_breaks_off_says_so_and_keeps_what_came(page, ten_seconds
     again.click()
     alert.filter(has_text="broke off").wait_for()
     assert again.is_visible()
+
+
+@pytest.mark.parametrize(
+    ("spans", "gap"),
+    [
+        ([(0, 6), (2, 8), (8.001, 10)], ""),  # times are rounded
+        *(
+            (spans, " In gaps the model is not sure enough.")
+            for spans in ([(0, 6), (2, 8)], [(2, 8), (8, 10)], [(0, 8), (2, 6), (9, 10)])
+        ),
+    ],
+)
+def test_gaps_are_told_of_where_there_are_some(spans, gap, page, ten_seconds):
+    found = [{"start": start, "end": end, "label": "left", "score": 0.9} for start, end in spans]
+    last = {"segments": found, "duration": 10}
+    page.route("**/segments*", lambda route: route.fulfill(**in_lines(window(0, left=0.9), last)))
+    browsing.choose(page, ten_seconds)
+    browsing.finished(page)
+    rule = "Windows of 2 s, each by itself; neighbours of one label put together."
+    assert page.locator("#rule").inner_text() == rule + gap
 
 
 def test_segments_of_several_classes_at_once_lie_above_one_another(page, ten_seconds):

@@ -5,7 +5,7 @@ import browsing
 
 def test_the_camera_is_labelled_as_it_goes_and_stopped(page):
     page.get_by_role("button", name="Use the camera").click()
-    page.locator("#said", has_text="The camera").wait_for()
+    page.locator("#said", has_text="The camera, the last 2 seconds. The model sees the middle square").wait_for()
     seen = page.locator("#clock").inner_text()
     page.locator("#segments tbody tr").first.wait_for()
     page.locator("#clock").filter(has_not_text=seen).wait_for()

@@ -3,6 +3,7 @@
 import itertools
 import re
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
@@ -21,8 +22,9 @@ def test_where_the_model_looks_lies_over_the_video(page, address, ten_seconds):
     browsing.finished(page)
     assert not [path for path in sent if "explain" in path], "it is computed when it is wanted"
     page.get_by_label("Show where the model looks").check()
-    facts = page.request.post(f"{address}explain", data=ten_seconds.read_bytes()).json()
-    page.get_by_text(f"for {facts['label']}: the brighter, the more").wait_for()
+    label, _ = page.locator("#headline").inner_text().split(maxsplit=1)
+    facts = page.request.post(f"{address}explain?target={label}", data=ten_seconds.read_bytes()).json()
+    page.get_by_text(f"for {label}: the brighter, the more").wait_for()
     overlay = page.locator("#overlay")
     assert not overlay.is_visible(), "the playhead is elsewhere"
     page.get_by_role("button", name="Go there").click()
@@ -42,6 +44,28 @@ def test_where_the_model_looks_lies_over_the_video(page, address, ten_seconds):
     assert not overlay.is_visible()
     page.get_by_label("Show where the model looks").uncheck()
     assert not page.get_by_label("Opacity").is_visible()
+
+
+def test_where_the_model_looks_is_for_the_class_of_the_headline(page, address, ten_seconds):
+    """Whichever of them the clip in the middle is taken for."""
+    labels, waiting = ["left", "right & up"], []
+    page.route("**/predict?top*", lambda route: waiting.append(route))  # by the model's own views
+    quick = {"scores": {labels[0]: 0.6, labels[1]: 0.4}, "protocol": "1x1"}
+    page.route("**/predict?views*", lambda route: route.fulfill(json=quick))
+    known = page.request.post(f"{address}explain", data=ten_seconds.read_bytes()).json()
+
+    def explained(route) -> None:
+        (target,) = parse_qs(urlsplit(route.request.url).query)["target"]
+        route.fulfill(json=known | {"label": target})
+
+    page.route("**/explain*", explained)
+    browsing.choose(page, ten_seconds)
+    page.locator("#headline", has_text=labels[0]).wait_for()
+    page.get_by_label("Show where the model looks").check()
+    page.locator("#explained", has_text=f"for {labels[0]}: the brighter").wait_for()
+    waiting[0].fulfill(json={"scores": {labels[1]: 0.6, labels[0]: 0.4}, "protocol": "3x1"})
+    page.locator("#headline", has_text=labels[1]).wait_for()
+    page.locator("#explained", has_text=f"for {labels[1]}: the brighter").wait_for()
 
 
 @pytest.mark.parametrize("look", LOOKS)

@@ -19,7 +19,6 @@ class _Job:
     views: np.ndarray | None
     function: Callable[[], Any] | None
     future: Future = field(default_factory=Future)
-    came: float = field(default_factory=time.monotonic)
 
     @property
     def clips(self) -> int:
@@ -29,11 +28,10 @@ class _Job:
 
 @dataclass(frozen=True)
 class Computed:
-    """What came of a job, how long it waited for the thread, and how long all that was computed together took."""
+    """What came of a job, and how long all that was computed together took."""
 
     value: Any
-    seconds_waited: float
-    seconds_computing: float
+    seconds: float
 
 
 class Batcher:
@@ -92,4 +90,4 @@ class Batcher:
             return
         took = time.monotonic() - began
         for job, value in zip(jobs, values, strict=True):
-            job.future.set_result(Computed(value, began - job.came, took))
+            job.future.set_result(Computed(value, took))

@@ -1,10 +1,12 @@
 """Counts of what was asked and how long it took, in the text that Prometheus reads."""
 
+import contextlib
 import os
 import time
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -28,22 +30,37 @@ class _Histogram:
         yield f"{name}_count{{{label}}} {total}"
 
 
+@dataclass
+class Seconds:
+    """Of one request, by stage."""
+
+    waiting: float = 0.0
+    """For a decoder, and for the thread that computes."""
+    decoding: float = 0.0
+    computing: float = 0.0
+
+
 class Metrics:
     """What happened since the server began."""
 
     def __init__(self) -> None:
         self._began = time.time()
         self._answers: Counter[tuple[str, str]] = Counter()
-        self._stages = {stage: _Histogram() for stage in ("waiting", "decoding", "computing")}
+        self._stages = {stage: _Histogram() for stage in asdict(Seconds())}
 
     def answered(self, path: str, status: str) -> None:
         """A request to one of the known paths was answered, or ("gone") nobody was there any more to be answered."""
         self._answers[path, status] += 1
 
-    def took(self, **seconds: float) -> None:
-        """So many seconds of waiting, decoding or computing."""
-        for stage, value in seconds.items():
-            self._stages[stage].add(max(value, 0.0))
+    @contextlib.contextmanager
+    def request(self) -> Iterator[Seconds]:
+        """A request whose seconds are added to what is yielded; they count once, however it ends."""
+        seconds = Seconds()
+        try:
+            yield seconds
+        finally:
+            for stage, value in asdict(seconds).items():
+                self._stages[stage].add(value)
 
     def text(self, **values: float) -> str:
         """All of it, with gauges and (``_total``) counters of the moment by name."""
@@ -52,7 +69,8 @@ class Metrics:
             f'mvit_requests_total{{path="{path}",status="{status}"}} {count}'
             for (path, status), count in sorted(self._answers.items())
         ]
-        lines += ["# HELP mvit_seconds Seconds of a request by stage.", "# TYPE mvit_seconds histogram"]
+        words = "Seconds of a request in each stage, once for each request whose file was to be decoded."
+        lines += [f"# HELP mvit_seconds {words}", "# TYPE mvit_seconds histogram"]
         for stage, histogram in self._stages.items():
             lines += histogram.lines("mvit_seconds", f'stage="{stage}"')
         for name, value in (values | _process() | {"process_start_time_seconds": round(self._began, 2)}).items():

@@ -77,6 +77,7 @@ def description(facts: dict[str, Any]) -> dict[str, Any]:
         name=_TEXT,
         classes=_list(_TEXT),
         protocol=_TEXT,
+        views={"type": "array", "items": _COUNT, "minItems": 2, "maxItems": 2, "description": "clips and crops"},
         clip={"type": "array", "items": _COUNT, "minItems": 3, "maxItems": 3},
         explains={"type": "boolean"},
         multi_label={"type": "boolean"},
@@ -109,6 +110,20 @@ def description(facts: dict[str, Any]) -> dict[str, Any]:
         "and duration, or one with error and the status that it would have had at the beginning"
     )
     size = facts["limits"]["bytes"]
+    explain = _asked(
+        "Say where in the clip in a video's middle the score of a class comes from.",
+        [
+            {
+                "name": "target",
+                "in": "query",
+                "required": False,
+                "schema": {"type": "string", "minLength": 1, "maxLength": 1000},
+                "description": "the class; the one that this clip alone is taken for if left out",
+            }
+        ],
+        _answer("the maps", explanation),
+        size,
+    )
     return {
         "openapi": "3.1.0",
         "info": {
@@ -133,20 +148,7 @@ def description(facts: dict[str, Any]) -> dict[str, Any]:
                 _answer(line, _TEXT, "application/x-ndjson"),
                 size,
             ),
-            "/explain": _asked(
-                "Say where in the clip in a video's middle the score of a class comes from.",
-                [
-                    {
-                        "name": "target",
-                        "in": "query",
-                        "required": False,
-                        "schema": {"type": "string", "minLength": 1, "maxLength": 1000},
-                        "description": "the class; the predicted one if left out",
-                    }
-                ],
-                _answer("the maps", explanation),
-                size,
-            ),
+            **({"/explain": explain} if facts["explains"] else {}),
             "/model": _got("What the model is.", ("200", _answer("its facts", model))),
             "/health": _got(
                 "Whether the server is there.",

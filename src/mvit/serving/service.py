@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -16,10 +16,10 @@ from mvit.deploy.described import Described
 from mvit.deploy.segments import Hysteresis, segments
 from mvit.deploy.windows import Scored, Windowing
 from mvit.evaluation.scoring import NotFiniteError, by_name, checked_logits
-from mvit.serving.batching import Batcher
+from mvit.serving.batching import Batcher, Computed
 from mvit.serving.bounds import MOST_WINDOWS, Bounds
 from mvit.serving.decoder import Decoder, Decoding
-from mvit.serving.metrics import Metrics
+from mvit.serving.metrics import Metrics, Seconds
 from mvit.serving.questions import Question
 from mvit.serving.refusal import Refusal
 from mvit.serving.wire import Facts, Order
@@ -56,6 +56,7 @@ class Service:
             "name": self.name,
             "classes": list(self.model.classes),
             "protocol": self.model.protocol,
+            "views": list(self.model.views),
             "clip": [clip.sampling.frames, clip.crop, clip.crop],
             "explains": self._explain is not None,
             "multi_label": self.model.scoring.multi_label,
@@ -91,33 +92,30 @@ class Service:
 
     async def predict(self, video: BinaryIO, question: Question) -> dict[str, Any]:
         """The scores of a video, as evaluation has them with as many views."""
-        began = time.monotonic()
         clips, crops = question.views or self.model.views
-        async with self._decoding(video, self._order(clips, crops)) as decoding:
-            await decoding.facts()
-            scores, computing = await self._scores(decoding)
-        waited = time.monotonic() - began - decoding.seconds - computing
-        self.metrics.took(waiting=waited, decoding=decoding.seconds, computing=computing)
+        with self.metrics.request() as seconds:
+            async with self._decoding(video, self._order(clips, crops), seconds) as decoding:
+                await decoding.facts()
+                scores = await self._scores(decoding, seconds)
         return {
             "scores": self._named(scores, question.top),
             "views": clips * crops,
             "protocol": describe(self.model.preprocessing, clips, crops, self.model.scoring.aggregate),
-            "seconds_waited": round(max(waited, 0.0), 4),
-            "seconds_decoding": round(decoding.seconds, 4),
-            "seconds_computing": round(computing, 4),
+            "seconds_waited": round(seconds.waiting, 4),
+            "seconds_decoding": round(seconds.decoding, 4),
+            "seconds_computing": round(seconds.computing, 4),
         }
 
     async def segments(self, video: BinaryIO, question: Question) -> AsyncIterator[dict[str, Any]]:
         """The scores of each window of a video as soon as they are known, and last its segments."""
-        windowing = question.windowing
-        async with self._streams, self._decoding(video, self._order(*self.model.views, windowing)) as decoding:
-            facts = await decoding.facts()
-            windows: list[Scored] = []
-            for part in _windows(facts, windowing):
-                scores, computing = await self._scores(decoding)
-                self.metrics.took(computing=computing)
-                windows.append(Scored(part, scores))
-                yield {**_seconds(part), "scores": self._named(scores, question.top)}
+        windowing, windows = question.windowing, list[Scored]()
+        with self.metrics.request() as seconds:
+            async with self._decoding(video, self._order(*self.model.views, windowing), seconds) as decoding:
+                facts = await decoding.facts()
+                for part in _windows(facts, windowing):
+                    scores = await self._scores(decoding, seconds)
+                    windows.append(Scored(part, scores))
+                    yield {**_seconds(part), "scores": self._named(scores, question.top)}
         several = self.model.scoring.multi_label
         found = sorted(
             segments(windows, self.model.classes, Hysteresis(), multi_label=several), key=lambda s: (s.start, s.end)
@@ -136,10 +134,11 @@ class Service:
         explain = self._explain
         if question.target is not None and question.target not in self.model.classes:
             raise Refusal(404, "the model has no class of the name that target gives: /model lists them")
-        async with self._decoding(video, self._order(1, 1)) as decoding:
-            facts = await decoding.facts()
-            views = np.concatenate([piece async for piece in decoding.views()])
-        heat = (await self.batcher.alone(lambda: explain(views, question.target))).value
+        with self.metrics.request() as seconds:
+            async with self._decoding(video, self._order(1, 1), seconds) as decoding:
+                facts = await decoding.facts()
+                views = np.concatenate([piece async for piece in decoding.views()])
+            heat = await _done(self.batcher.alone(lambda: explain(views, question.target)), seconds)
         if not np.isfinite(heat.values).all() or not facts.times:
             raise Refusal(422, "the model's answer to it is no number: it is damaged, or made to do so")
         frames = len(heat.values)
@@ -168,26 +167,44 @@ class Service:
         )
 
     @contextlib.asynccontextmanager
-    async def _decoding(self, video: BinaryIO, order: Order) -> AsyncIterator[Decoding]:
-        async with self._decoders, self.decoder.decoding(video, order) as decoding:
-            yield decoding
+    async def _decoding(self, video: BinaryIO, order: Order, seconds: Seconds) -> AsyncIterator[Decoding]:
+        began = time.monotonic()
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                if order.windowing:
+                    await stack.enter_async_context(self._streams)
+                await stack.enter_async_context(self._decoders)
+            finally:
+                seconds.waiting += time.monotonic() - began
+            decoding = await stack.enter_async_context(self.decoder.decoding(video, order))
+            try:
+                yield decoding
+            finally:
+                seconds.decoding += decoding.seconds
 
-    async def _scores(self, decoding: Decoding) -> tuple[np.ndarray, float]:
-        """The scores of the next views, and seconds of computing."""
-        rows, computing = [], 0.0
-        async for views in decoding.views():
-            computed = await self.batcher.logits(views)
-            rows.append(computed.value)
-            computing += computed.seconds_computing
-        logits = np.concatenate(rows)
+    async def _scores(self, decoding: Decoding, seconds: Seconds) -> np.ndarray:
+        """The scores of the next views."""
+        logits = np.concatenate([await _done(self.batcher.logits(views), seconds) async for views in decoding.views()])
         try:
-            return self.model.scoring.scores(checked_logits(logits, len(logits))), computing
+            return self.model.scoring.scores(checked_logits(logits, len(logits)))
         except NotFiniteError:
             raise Refusal(422, "the model's scores of it are no numbers: it is damaged, or made to do so") from None
 
     def _named(self, scores: np.ndarray, top: int | None) -> dict[str, float]:
         named = by_name(scores, self.model.classes)
         return dict(list(named.items())[:top])
+
+
+async def _done(job: Awaitable[Computed], seconds: Seconds) -> Any:
+    """What comes of a job; whoever leaves before it is computed has waited."""
+    began, computing = time.monotonic(), 0.0
+    try:
+        computed = await job
+        computing = computed.seconds
+        return computed.value
+    finally:
+        seconds.waiting += time.monotonic() - began - computing
+        seconds.computing += computing
 
 
 def _windows(facts: Facts, windowing: Windowing) -> list[Part]:

@@ -7,30 +7,39 @@ import { seek, shown } from "./timeline.js";
 const HEAT = [[0, 0, 4], [87, 16, 110], [188, 55, 84], [249, 142, 9], [252, 255, 164]]; // as `mvit explain` draws
 
 let signal = new AbortController().signal; // of what is on the page
+let label = null; // of the headline: its class is the one explained
 let facts = null; // what /explain said of it
 
 /** Forget the video before; `ends` is its successor's. */
 export function forget(ends) {
-  [signal, facts] = [ends, null];
+  [signal, label, facts] = [ends, null, null];
   at("explain").checked = false;
   tell();
 }
 
+/** From now on the headline says this label. */
+export function headed(by) {
+  if (by === label) return;
+  [label, facts] = [by, null];
+  wanted();
+}
+
 async function wanted() {
-  if (at("explain").checked && !facts) {
-    const asked = signal;
-    at("explained").textContent = "Computing where the model looks.";
-    try {
-      const answer = await ask("explain", shown.file, { signal });
-      if (asked === signal) facts = answer;
-    } catch (error) {
-      if (asked !== signal) return;
-      at("explain").checked = false;
-      at("explained").textContent = error.message;
-      return;
-    }
-  }
   tell();
+  if (!at("explain").checked || facts || !label) return;
+  const [asked, target] = [signal, label];
+  const late = () => asked !== signal || target !== label;
+  try {
+    const answer = await ask(`explain?target=${encodeURIComponent(target)}`, shown.file, { signal });
+    if (late()) return;
+    facts = answer;
+    tell();
+  } catch (error) {
+    if (late()) return;
+    at("explain").checked = false;
+    tell();
+    at("explained").textContent = error.message;
+  }
 }
 
 /** The seconds that the maps are of: each stands for half the time to its neighbours. */
@@ -41,11 +50,12 @@ function span() {
 }
 
 function tell() {
-  const on = at("explain").checked && facts;
+  const { checked } = at("explain");
+  const on = checked && facts;
   const still = shown.kind === "picture";
   at("opacity").parentElement.hidden = !on;
   at("there").hidden = !on || still;
-  at("explained").textContent = "";
+  at("explained").textContent = checked ? "Computing where the model looks." : "";
   if (on) {
     const [start, end] = span().map((one) => clock(one, shown.seconds));
     const when = start === end ? `the picture at ${start}` : `${start} to ${end}`;

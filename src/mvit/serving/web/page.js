@@ -1,12 +1,13 @@
 // The page of `mvit serve`: a video, a picture or the camera, and what the model says of it.
 
 import { ask } from "./asking.js";
-import { forget } from "./attention.js";
+import { forget, headed } from "./attention.js";
 import { camera, piece } from "./camera.js";
 import { at, bars, best, clock, counted, headline, progress, say } from "./drawing.js";
 import { CHUNK_SECONDS, WINDOWS, draw, show, shown, start } from "./timeline.js";
 
 const TOP = "top=5";
+const SQUARE = "The model sees the middle square of the picture."; // by one crop
 const PASSING = [0, 408, 502, 503, 504]; // the connection, or the server at this moment, and not the file
 const video = at("video");
 const picture = at("picture");
@@ -59,24 +60,25 @@ async function classify(file, signal) {
   };
   const quick = await ask(`predict?views=1x1&${TOP}`, file, { signal, sent });
   const final = quick.protocol === model.protocol;
-  whole(quick, final ? quick.protocol : "so far, from its middle alone");
+  whole(quick, final ? quick.protocol : "so far, from its middle alone", 1);
   if (!final) {
     const answer = await ask(`predict?${TOP}`, file, { signal, sent });
-    whole(answer, answer.protocol);
+    whole(answer, answer.protocol, model.views[1]);
   }
   let done = "Done.";
   if (shown.kind === "video") {
     say(`${at("headline").textContent}. The timeline follows.`);
     await ask(`segments?${WINDOWS}&${TOP}`, file, { signal, sent, lines: take });
     if (!shown.segments) throw Object.assign(new Error("The server's answer broke off."), { status: 0 });
-    done = `Done: ${counted(shown.segments.length, "segment")} in ${clock(shown.seconds, shown.seconds)}.`;
+    done = `Done: ${counted(shown.segments.length, "segment")} in a video of ${clock(shown.seconds, shown.seconds)}.`;
   }
   say(done);
   idle();
 }
 
-function whole({ scores }, how) {
-  headline(scores, `The whole ${shown.kind}: ${how}`);
+function whole({ scores }, how, crops) {
+  headline(scores, `The whole ${shown.kind}: ${how}.${crops === 1 ? ` ${SQUARE}` : ""}`);
+  headed(best(scores)[0]);
   bars(at("whole"), scores);
 }
 
@@ -148,7 +150,7 @@ async function label(stream, signal) {
     try {
       const { scores } = await ask(`predict?views=1x1&${TOP}`, data, { signal });
       shown.windows.push({ start: since, end: until, scores });
-      headline(scores, `The camera, the last ${CHUNK_SECONDS} seconds`);
+      headline(scores, `The camera, the last ${CHUNK_SECONDS} seconds. ${SQUARE}`);
       if (best(scores)[0] !== said) say((said = best(scores)[0]));
     } catch (error) {
       if (signal.aborted) return;

@@ -7,6 +7,7 @@ export const WINDOWS = "window=2s&stride=0.5s"; // as rule() says
 const STEP_SECONDS = 0.5; // that an arrow key moves
 const COLOURS = 6; // in page.css; as many labels again have them hatched
 const LANE_REM = 2.1;
+const ROUNDED_SECONDS = 0.002; // the server rounds to thousandths
 const TOGETHER_SECONDS = 0.1; // pieces of the camera that follow one another are milliseconds apart
 
 const video = at("video");
@@ -93,7 +94,17 @@ function rule(found) {
   }
   if (!shown.segments) return "So far: segments are drawn by the highest score until all windows are known.";
   if (!found.length) return "Windows of 2 s, each by itself: in none is the model sure enough of a label.";
-  return "Windows of 2 s, each by itself; neighbours of one label put together. In gaps the model is not sure enough.";
+  const unsure = gaps(found) ? " In gaps the model is not sure enough." : "";
+  return `Windows of 2 s, each by itself; neighbours of one label put together.${unsure}`;
+}
+
+function gaps(found) {
+  let end = 0; // so far: of several classes at once, segments overlap
+  return [...found, { start: shown.seconds }].some((one) => {
+    const gap = one.start > end + ROUNDED_SECONDS;
+    end = Math.max(end, one.end);
+    return gap;
+  });
 }
 
 function coloured(element, label) {
@@ -136,7 +147,7 @@ export function seek(seconds) {
 }
 
 function follow() {
-  if (shown.kind === "video") move(video.currentTime);
+  if (shown.kind === "video") move(video.ended ? shown.seconds : video.currentTime); // browsers count less of the last frame
   if (!video.paused) requestAnimationFrame(follow);
 }
 
