@@ -103,7 +103,7 @@ def summary(listing: Listing, found: Scan, sampling: ClipSampling | None = None)
     """What a data set holds, in a few lines for a person: classes, frames, sizes, padding, unreadable files."""
     medium = medium_of((*listing.train, *listing.val))
     classes = counted(len(listing.classes), "class", "classes")
-    in_train = counted(len(listing.train), medium.removesuffix("s"), medium)
+    in_train = counted(len(listing.train), medium.removesuffix("s"))
     lines = [f"{classes}: {in_train} in train, {len(listing.val):,} in val"]
     lines += [_per_class(name, part, medium) for name, part in (("train", listing.train), ("val", listing.val)) if part]
     facts = list(found.facts.values())
@@ -134,7 +134,7 @@ def _per_class(name: str, samples: Sequence[Sample], medium: str) -> str:
     counts = Counter(label for sample in samples for label in sample.labels).most_common() or [("none", 0)]
     (most, largest), (fewest, smallest) = counts[0], counts[-1]
     if largest == smallest:
-        return f"{name}: {counted(largest, medium.removesuffix('s'), medium)} a class"
+        return f"{name}: {counted(largest, medium.removesuffix('s'))} a class"
     return f"{name}: {smallest:,} ({fewest}) to {largest:,} ({most}) {medium} a class"
 
 

@@ -236,7 +236,7 @@ class Guard:
             await self.app(scope, receive, guarded)
         except Gone:
             status = "gone"
-        except Exception:
+        except Exception:  # Starlette has answered 500, and raises it again for the log
             traceback.print_exc()
         finally:
             self.asking -= 1

@@ -68,7 +68,7 @@ class Schedule:
         if self.steps >= FEW_STEPS:
             return []
         return [
-            f"{counted(self.steps, 'step')} {'is' if self.steps == 1 else 'are'} few for a model that starts from "
+            f"{counted(self.steps, 'step is', 'steps are')} few for a model that starts from "
             "scratch: raise train.epochs or lower train.batch, or start from model.weights"
         ]
 

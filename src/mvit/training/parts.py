@@ -36,7 +36,7 @@ class Parts:
         several = (
             f" of which a video has {counts[0]} to {counts[-1]}, each learned by itself," if self.multi_label else ""
         )
-        learned = counted(len(self.train), self.medium.removesuffix("s"), self.medium)
+        learned = counted(len(self.train), self.medium.removesuffix("s"))
         return (
             f"{counted(len(self.classes), 'class', 'classes')},{several} {learned} to learn from{chosen}, "
             f"{len(self.val)} to report on"
