@@ -67,7 +67,7 @@ def run(commands: Commands, args: Sequence[str]) -> int:
     _name_values(command)
     marks = (tyro.conf.FlagCreatePairsOff, tyro.conf.AvoidSubcommands)
     try:
-        return tyro.cli(command, args=_options_last(rest, command), prog=f"mvit {name}", config=marks)
+        return tyro.cli(command, args=_options_last(rest, name, command), prog=f"mvit {name}", config=marks)
     except SystemExit as stop:  # tyro has printed the help (0) or what it did not understand (2)
         return int(stop.code or DONE)
 
@@ -163,14 +163,23 @@ def _name_values(command: Command) -> None:
         command.__annotations__[name] = Annotated[hints[name], arg(metavar=metavar, help_behavior_hint=hint)]
 
 
-def _options_last(args: list[str], command: Command) -> list[str]:
-    """The same arguments with options behind positionals: tyro takes positionals only in one piece."""
+def _options_last(args: list[str], name: str, command: Command) -> list[str]:
+    """The same arguments with options behind positionals: tyro takes positionals only in one piece.
+
+    Raises ``ValueError`` for an option that the command does not have, a value that one cannot have, and too few or too
+    many arguments.
+    """
     if "--" in args:
         return args
-    hints = {name.replace("_", "-"): hint for name, hint in get_type_hints(command).items()}
+    if {"-h", "--help"} & set(args):
+        return ["--help"]
+    takes, types = inspect.signature(command).parameters, get_type_hints(command)
+    hints = {
+        each.replace("_", "-"): types[each] for each in takes if takes[each].kind is inspect.Parameter.KEYWORD_ONLY
+    }
     flags = {f"--{no}{name}" for name, hint in hints.items() if hint is bool for no in ("", "no-")}
     valued = {f"--{name}": _words(hint) for name, hint in hints.items() if bool in get_args(hint)}
-    many = {f"--{name}" for name, hint in hints.items() if get_origin(hint) is tuple}
+    many: dict[str, list[str]] = {f"--{name}": [] for name, hint in hints.items() if get_origin(hint) is tuple}
     options: list[str] = []
     positionals: list[str] = []
     rest = list(args)
@@ -179,21 +188,51 @@ def _options_last(args: list[str], command: Command) -> list[str]:
         if not argument.startswith("-"):
             positionals.append(argument)
             continue
-        options.append(argument)
-        if argument in valued and (not rest or rest[0] not in valued[argument]):
-            options.append("True")  # a flag alone: tyro wants a value where there may be one
+        option, given, value = argument.partition("=")
+        option = option.replace("_", "-")
+        if option in valued and not given and (not rest or rest[0] not in valued[option]):
+            options += [option, "True"]  # a flag alone: tyro wants a value where there may be one
             continue
-        if argument in many:
+        if option in many:
             values = list(itertools.takewhile(lambda value: not value.startswith("-"), rest))
         else:
-            values = [] if argument in flags | {"-h", "--help"} or "=" in argument else rest[:1]
-        name, given, value = argument.removeprefix("--").partition("=")
-        if name in hints and argument not in flags and not {"-h", "--help"} & set(args):
-            for each in [value] if given else values or [""] * (argument not in many):
-                _require_value(f"--{name}", each, hints[name])
-        options += values
-        del rest[: len(values)]
+            values = [] if option in flags else rest[:1]
+        values = [value] if given else values
+        if option not in flags:
+            hint = hints.get(option.removeprefix("--"))
+            if hint is None:
+                from mvit.model.presets import nearest
+
+                near = nearest(option, [f"--{each}" for each in (*hints, "help")])
+                raise ValueError(f"mvit {name} has no option {option}: {near}")
+            for each in values or [""]:
+                _require_value(option, each, hint)
+        if option in many:  # given twice, tyro would keep the last
+            many[option] += values
+        else:
+            options += [f"{option}={value}"] if given else [option, *values]
+        if not given:
+            del rest[: len(values)]
+    options += [each for option, values in many.items() if values for each in (option, *values)]
+    _require_enough(positionals, options, name, command)
     return positionals + options
+
+
+def _require_enough(positionals: list[str], options: list[str], name: str, command: Command) -> None:
+    """Raise ``ValueError`` where arguments are lacking, or are more than the command takes."""
+    types, takes = get_type_hints(command), inspect.signature(command).parameters
+    many = [each for each in takes if get_origin(types[each]) is tuple]  # which may be none as well
+    needed = [each for each, entry in takes.items() if entry.default is entry.empty and each not in many]
+    places = [each for each, entry in takes.items() if entry.kind is entry.POSITIONAL_ONLY]
+    given = {option.partition("=")[0] for option in options}
+    lacking = [each.upper() for each in places[len(positionals) :] if each in needed]
+    required = [f"--{each.replace('_', '-')}" for each in needed if each not in places]
+    lacking += [each for each in required if each not in given]
+    if lacking:
+        raise ValueError(f"mvit {name} lacks {' and '.join(lacking)}: `mvit {name} --help` says what it takes")
+    if len(positionals) > len(places) and not set(many) & set(places):
+        more = positionals[len(places)]
+        raise ValueError(f"mvit {name} takes nothing like {more!r} here: `mvit {name} --help` says what it takes")
 
 
 def _require_value(option: str, text: str, hint: Any) -> None:

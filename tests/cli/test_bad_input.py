@@ -12,10 +12,35 @@ def test_an_unknown_command_names_the_nearest(refused):
     assert "did you mean 'train'?" in refused("trian")
 
 
-def test_an_unknown_option_is_refused(mvit):
-    code, _, err = mvit("predict", "run", "video", "--tpo", "3")
-    assert code == 2
-    assert "--top" in err
+def test_an_unknown_option_is_refused(refused):
+    assert (
+        refused("predict", "run", "video", "--tpo", "3")
+        == "mvit: mvit predict has no option --tpo: did you mean '--top'?"
+    )
+    assert refused("train", "videos", "--max_bda=1%").endswith("no option --max-bda: did you mean '--max-bad'?")
+    assert "mvit doctor has no option -v: there are --help" in refused("doctor", "-v")
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (["explain"], "mvit explain lacks RUN and VIDEO"),
+        (["train", "--model", "mvit_b_16x4"], "mvit train lacks DATA"),
+        (["embed", "run", "video"], "mvit embed lacks --out"),
+        (["bench", "data"], "mvit bench data lacks DATA"),
+        (["doctor", "run"], "mvit doctor takes nothing like 'run' here"),
+        (["explain", "run", "a", "--stage", "1", "b"], "mvit explain takes nothing like 'b' here"),
+    ],
+)
+def test_too_few_or_too_many_arguments(refused, line, told):
+    command = " ".join(line[:2] if line[0] == "bench" else line[:1])
+    assert refused(*line) == f"mvit: {told}: `mvit {command} --help` says what it takes"
+
+
+def test_help_is_given_whatever_else_is_said(mvit):
+    code, out, _ = mvit("explain", "--nothing", "--help")
+    assert code == 0
+    assert out.startswith("usage: mvit explain")
 
 
 def test_a_wrong_value_of_an_option_is_told_in_a_sentence(refused, tmp_path):
@@ -24,6 +49,7 @@ def test_a_wrong_value_of_an_option_is_told_in_a_sentence(refused, tmp_path):
     assert refused("segment", "run", "a.mp4", "--enter", "half") == "mvit: --enter is 'half', but takes a number"
     assert refused("ablate", tmp_path, "--rates", "1e-3", "x") == "mvit: --rates is 'x', but takes a number"
     assert refused("ablate", tmp_path, "--match", "m") == "mvit: --match is 'm', but takes cost or time or memory"
+    assert refused("segment", "run", "a.mp4", "--out") == "mvit: --out is '', but takes a value"
     assert refused("probe", "run", tmp_path, "--orders") == "mvit: --orders is '', but takes a whole number"
     assert refused("probe", "run", tmp_path, "--views") == "mvit: --views is '', but takes a value"
 

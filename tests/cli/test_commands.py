@@ -4,9 +4,11 @@ import csv
 import io
 import json
 import re
+from pathlib import Path
 
 import pytest
 
+from mvit import commandline
 from mvit.analysis import published
 from mvit.doctor import Check
 
@@ -61,6 +63,29 @@ def test_options_may_stand_anywhere(run, mvit, refused, videos, tmp_path):
     code, out, _ = mvit("predict", "--top", 1, run, videos / "wait" / "0.mp4", "--json", videos / "wait" / "1.mp4")
     assert code == 0
     assert len(out.splitlines()) == 2
+
+
+def test_an_option_of_several_values_may_be_given_twice():
+    seen = []
+
+    def write(run: Path, /, *, out: tuple[Path, ...] = (), max_bad: str = "") -> int:
+        """Write.
+
+        Args:
+            run: one
+            out: several
+            max_bad: one
+        """
+        seen.append((run, out, max_bad))
+        return 0
+
+    every = (Path("a"), Path("b"), Path("c"))
+    for line in (
+        ["--out", "a", "b", "--max_bad", "1%", "x", "--out", "c"],
+        ["x", "--out=a", "--out=b", "--max-bad=1%", "--out", "c"],
+    ):
+        assert commandline.run({"write": write}, ["write", *line]) == 0
+    assert seen == [(Path("x"), every, "1%")] * 2
 
 
 def test_a_flag_that_turns_off_takes_no_value(run, mvit, tmp_path):
