@@ -81,7 +81,7 @@ def settle(
         if lacking.advice:
             echo(f"weights: {lacking.why}, so the model starts from scratch ({lacking.advice})")
     if by_data or auto or _is_commanded("model.weights", overrides):
-        wanted = from_published(hub.named(model, weights) if weights else None)
+        wanted = from_published(model, hub.named(model, weights) if weights else None)
         if weights and not wanted and not Path(weights).exists():
             raise FileNotFoundError(f"{weights} does not exist: --weights takes a run, a checkpoint, or a name")
         for key, entry in wanted.items():
@@ -118,7 +118,8 @@ def as_begun(file: Path | None, overrides: Sequence[str], begun_with: Path, *, a
         given["model.weights"] = recipes.load(begun_with).model.weights
     wanted: dict[str, Resolved] = {}
     if (auto or _is_commanded("model.weights", overrides)) and given["model.weights"]:
-        wanted = from_published(hub.named(given.get("model.name", recipes.DEFAULT_MODEL), given["model.weights"]))
+        model = given.get("model.name", recipes.DEFAULT_MODEL)
+        wanted = from_published(model, hub.named(model, given["model.weights"]))
     return recipes.make(_values(wanted) | given)
 
 
@@ -244,12 +245,12 @@ def refuse_without_weights(named: str | None, given: Mapping[str, Any], lacking:
         )
 
 
-def from_published(entry: Published | None) -> dict[str, Resolved]:
-    """How published weights want to be built and fed: fields of the model, and the norm of pixels."""
+def from_published(model: str, entry: Published | None) -> dict[str, Resolved]:
+    """How published weights want a model to be built and fed: its fields, and the norm of pixels."""
     if entry is None:
         return {}
     seen = entry.protocol.preprocessing
-    values = {f"model.{field}": value for field, value in entry.config_fields.items()}
+    values = {f"model.{field}": value for field, value in entry.fields_of(get_config(model)).items()}
     values |= {"data.mean": seen.mean, "data.std": seen.std}
     return {key: Resolved(value, f"the weights {entry.name}") for key, value in values.items()}
 
