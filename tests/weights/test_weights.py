@@ -171,6 +171,12 @@ def test_hostile_and_broken_files_are_refused_in_a_sentence(tmp_path, monkeypatc
     refused("page.pyth", b"<!DOCTYPE html><html></html>", match="web page")
     torch.save([1, 2], tmp_path / "list.pyth")
     refused("list.pyth", match="no state dict")
+    in_itself: dict[str, object] = {}
+    in_itself["model"] = in_itself
+    torch.save(in_itself, tmp_path / "in_itself.pyth")
+    refused("in_itself.pyth", match="no state dict")
+    torch.save({"stages.999999999999.blocks.0.x": torch.zeros(1)}, tmp_path / "stages.pyth")
+    refused("stages.pyth", match="count 1,000,000,000,000 stages, and 1 of them have blocks")
     torch.save({"a": torch.zeros(1)}, tmp_path / "foreign.pyth")
     refused("foreign.pyth", match="names that are known")
     for cut in (0, 7, 100, len(whole) // 2, len(whole) - 1):

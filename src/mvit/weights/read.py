@@ -4,7 +4,6 @@ import json
 import pickle
 import re
 import warnings
-import zipfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -259,7 +258,10 @@ def _not_dense(tensor: Tensor) -> str:
         return "has a shape but no data (meta)"
     if tensor.layout != torch.strided:
         return f"is sparse ({tensor.layout})"
-    return "" if tensor.dtype in _WEIGHTS else f"holds {str(tensor.dtype).removeprefix('torch.')}"
+    if tensor.dtype not in _WEIGHTS:
+        return f"holds {str(tensor.dtype).removeprefix('torch.')}"
+    held = tensor.untyped_storage().nbytes() // tensor.element_size()
+    return f"has {tensor.numel():,} numbers of which the file holds {held:,}" if tensor.numel() > held else ""
 
 
 _WEIGHTS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
@@ -288,13 +290,14 @@ def _read_torch(path: Path) -> tuple[dict[str, Tensor], Any]:
         raise CheckpointError(
             f"{path} holds something else than tensors and plain values, or is damaged; it was not executed"
         ) from why
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as why:
+    except Exception as why:  # of any kind, as another file's bytes are taken for instructions and their arguments
         raise CheckpointError(
             f"{path} cannot be read as a torch checkpoint: it is none, or cut short or damaged"
         ) from why
     cfg = content.get("cfg") if isinstance(content, dict) else None
-    while inner := isinstance(content, dict) and next((w for w in _HOLDERS if isinstance(content.get(w), dict)), None):
-        content = content[inner]
+    for _ in _HOLDERS:  # no deeper, as a dict may hold itself
+        inner = isinstance(content, dict) and next((w for w in _HOLDERS if isinstance(content.get(w), dict)), None)
+        content = content[inner] if inner else content
     if (
         not isinstance(content, dict)
         or not all(isinstance(name, str) for name in content)
