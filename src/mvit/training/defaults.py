@@ -18,6 +18,7 @@ from mvit.training import batch, hardware
 from mvit.weights import hub
 from mvit.weights.hub import DownloadError
 from mvit.weights.published import Published, published_for
+from mvit.weights.read import OF_BLOCKS
 
 SMALL, OF_VIDEOS, OF_IMAGES = "mvit_tiny_16x64", "mvitv2_s_16x4", "mvitv2_t_image"
 """The models for a processor that is no CUDA GPU, and for videos and for images on one."""
@@ -25,11 +26,6 @@ SAME_TENSORS = ("name", "weights", "inflate", "freeze", "drop_path", "head_dropo
 """Keys of the section [model] that leave a preset with the tensors that were published for it."""
 SEEN = ("frames", "sampling", "spacing", "target_fps", "short_side", "crop", "mean", "std")
 """Keys of the section [data] that say what a model sees, and was trained on."""
-OF_BLOCKS = (
-    *("depths", "widths", "heads", "stride_q", "pool_every_query", "pooling", "widen_in", "relative_positions"),
-    *("width_skip", "residual_pooling", "qkv_bias", "reversible"),
-)
-"""Fields that a model for images and the one for clips that starts from it have alike."""
 
 
 def settle(
