@@ -180,6 +180,19 @@ def test_positions_are_cached_until_weights_change():
         assert create_model(TEST)(clip).isfinite().all()
 
 
+def test_replicas_of_data_parallel_have_each_their_own_positions():
+    """They have no parameters of their own, and share all else that the model keeps."""
+    positions = tiny().positions
+    tables = []
+    with torch.no_grad():
+        for value in (1.0, 2.0):
+            replica = positions._replicate_for_data_parallel()
+            for name, parameter in positions.named_parameters():
+                setattr(replica, name, torch.full_like(parameter, value))
+            tables.append(replica.table((2, 8, 8)))
+    assert torch.equal(tables[1], 2 * tables[0])
+
+
 def test_positions_of_a_constant_stay_constant_at_any_grid():
     positions = tiny().positions
     with torch.no_grad():

@@ -172,6 +172,22 @@ def test_a_field_of_baselines_is_none_of_ours_and_unknown_names_are_told_the_nea
         recipes.load(None, ["model.name=video_swim"])
 
 
+@pytest.mark.parametrize(
+    ("name", "changed", "message"),
+    [
+        ("slowfast", {"patch": (1, 4, 4)}, r"its library builds \(1, 2, 2\), so set model.patch to that"),
+        ("resnet", {"patch": (1, 4, 4)}, r"its library builds \(1, 2, 2\)"),
+        ("pvt_v2", {"patch": (1, 8, 8)}, r"its library builds \(1, 4, 4\)"),
+        ("timesformer", {"patch": (2, 8, 8)}, r"its library builds \(1, 8, 8\)"),
+        ("slowfast", {"clip": (6, 64, 64)}, "6 frames and a width of 16: .* a multiple of 4 and one of 8"),
+        ("slowfast", {"width": 20}, "16 frames and a width of 20: .* a multiple of 4 and one of 8"),
+    ],
+)
+def test_what_a_library_would_build_otherwise_or_not_run_is_refused(name, changed, message):
+    with pytest.raises(ValueError, match=message):
+        replace(SIZES[name], **changed)
+
+
 def test_configurations_read_back():
     for config in SIZES.values():
         assert BaselineConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config

@@ -20,10 +20,10 @@ from mvit.model.presets import PRESETS, get_config
 from mvit.recipes import recipe, resolve
 from mvit.recipes.recipe import load, path_of
 from mvit.training import hardware, loop
-from mvit.training.defaults import as_begun, for_clips, settle
+from mvit.training.defaults import as_begun, for_clips, from_published, settle
 from mvit.weights import hub, published
 from mvit.weights.fit import fit
-from mvit.weights.published import Protocol, Published
+from mvit.weights.published import Protocol, Published, published_for
 from mvit.weights.read import LoadingReport
 from pictures import save_picture
 
@@ -284,6 +284,13 @@ def test_a_named_recipe_starts_from_published_weights_where_asked(
     assert 'positions = "joint"  # from the weights k400_slowfast' in "".join(told)
     by_name = settle(str(file), ("model.weights=k400",), listing, echo=told.append)
     assert (by_name.model.fields, by_name.data.mean) == (settled.model.fields, settled.data.mean)
+
+
+@pytest.mark.parametrize(("model", "adds"), [("mvitv2_l_image", True), ("mvitv2_l_40x3", False)])
+def test_only_an_image_s_class_token_gets_queries_from_weights_of_images(model: str, adds: bool):
+    fields = from_published(model, published_for("mvitv2_l_image")["in21k_mvit"])
+    assert fields["model.class_token"].value
+    assert ("model.residual_class_token" in fields) == adds
 
 
 def test_what_a_recipe_says_otherwise_than_published_weights_want_holds_and_is_told(

@@ -80,6 +80,19 @@ def test_what_is_refused_says_why_and_writes_nothing(families, random, tmp_path,
     assert set(tmp_path.iterdir()) == there
 
 
+def test_a_run_is_written_as_no_other_model_than_it_says(tmp_path, capsys):
+    model = create_model("mvit_test_4x32", width_skip="raw")
+    write(tmp_path / "run", model.state_dict(), {"config": model.config.to_dict()})
+    command = ["convert", str(tmp_path / "run"), str(tmp_path / "out"), "--to", "mvit"]
+    assert cli.main([*command, "--model", "mvit_test_4x32"]) == 2
+    said = capsys.readouterr().err
+    assert "describes itself, and as another model (width_skip raw, not normalised): leave out --model" in said
+    assert len(said.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+    assert cli.main(command) == 0
+    assert read(tmp_path / "out")[0] == model.config
+
+
 def test_a_preset_says_what_shapes_do_not(tmp_path, capsys):
     model = create_model("mvit_test_4x32").eval()
     write(tmp_path / "ours", model.state_dict(), {"config": model.config.to_dict()})

@@ -1,12 +1,13 @@
 """Weights in a model that they were not made for: other sizes, other classes, images' weights for clips."""
 
+import re
 from dataclasses import replace
 
 import pytest
 import torch
 
 from mvit import create_model
-from mvit.weights import CheckpointError, fit, read
+from mvit.weights import CheckpointError, fit, read, write
 from mvit.weights.write import write_dialect
 
 CASES = [
@@ -38,6 +39,7 @@ def test_another_size_is_resized_and_reported(dialect, family, clip, families, r
     report = fit(create_model(config), *read(tmp_path / "m.pth", config=config)[1:])
     assert {line.split()[0] for line in report.resized} == resized
     assert not report.reinitialised
+    assert not report.differing
     clips = torch.randn(1, 3, *config.clip)
     torch.testing.assert_close(logits(other, clips), logits(model, clips), rtol=1e-4, atol=1e-4)
 
@@ -64,10 +66,35 @@ def test_images_weights_in_a_model_for_clips(how, images, clips, families, rando
         assert torch.equal(model.positions.class_position, joint[:, :1])
         assert not model.positions.temporal.any()
     _, state, report = read(tmp_path / "m.pyth", config=config)
+    assert not report.differing
     fit(create_model(config), state, report, how)
     new_names = {line.split()[0] for line in report.reinitialised}
     v2 = {"class_token"} | {f"blocks.{n}.attn.relative.time" for n in range(6)}
     assert new_names == (v2 if clips == "v2 clips" else set())
+
+
+@pytest.mark.parametrize(
+    ("dialect", "field", "value"),
+    [
+        ("mvit", "width_skip", "raw"),
+        ("mvit", "stride_kv", ((1, 2, 2),) * 4),
+        ("official", "stride_kv", ((1, 2, 2),) * 4),
+        ("official", "residual_pooling", True),
+    ],
+)
+def test_what_no_tensor_shows_and_the_file_says_otherwise_is_told(dialect, field, value, families, random, tmp_path):
+    ours = families["v1 clips"]
+    theirs = replace(ours, **{field: value})
+    if dialect == "mvit":
+        path = tmp_path
+        write(path, random(theirs).state_dict(), {"config": theirs.to_dict()})
+    else:
+        path = tmp_path / "m.pyth"
+        write_dialect(path, random(theirs).state_dict(), theirs, dialect)
+    said = f"said otherwise by the file: {field} {value}, not {getattr(ours, field)}"
+    with pytest.warns(UserWarning, match=re.escape(said) + "$"):
+        create_model(ours, weights=path)
+    create_model(theirs, weights=path, drop_path=0.1, head_dropout=0.1, init="torch")  # which is no other model
 
 
 def test_kernels_of_images_want_a_word_before_they_span_time(families, random, tmp_path):

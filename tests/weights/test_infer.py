@@ -184,6 +184,10 @@ def test_the_adaptive_stride_of_the_cfg(families, random, tmp_path):
         ("MVIT:\n  MODE: conv_unshared\n", "'conv_unshared' as MVIT.MODE"),
         ("MVIT:\n  USE_MEAN_POOLING: true\n", "MVIT.USE_MEAN_POOLING"),
         ("MVIT:\n  DROPPATH_RATE: much\n", "drop_path is 'much'"),
+        ("MVIT:\n  POOL_Q_STRIDE: 5\n", "its tensors and its cfg make no model"),
+        ('MVIT:\n  MODE: ["max"]\n', "its tensors and its cfg make no model"),
+        ("MVIT:\n  NUM_HEADS: 1\n  HEAD_MUL: [[1, 1e999]]\n", "its tensors and its cfg make no model"),
+        pytest.param(f"MVIT:\n  MODE: {'[' * 100_000}\n", "its tensors and its cfg make no model", id="deep"),
     ],
 )
 def test_a_cfg_that_cannot_be_followed_is_refused(cfg, match, families, random, tmp_path):
@@ -192,11 +196,13 @@ def test_a_cfg_that_cannot_be_followed_is_refused(cfg, match, families, random, 
         read(tmp_path / "m.pyth")
 
 
-def test_mean_pooling_without_a_class_token_is_another_model(families, random, tmp_path):
+@pytest.mark.parametrize("named", [False, True])
+def test_mean_pooling_without_a_class_token_is_another_model(named, families, random, tmp_path):
     """Its mean is taken before the norm, where a model without a class token has it after."""
-    official(tmp_path / "m.pyth", random(families["v2 images"]), cfg="MVIT:\n  USE_MEAN_POOLING: true\n")
+    model = random(families["v2 images"])
+    official(tmp_path / "m.pyth", model, cfg="MVIT:\n  USE_MEAN_POOLING: true\n")
     with pytest.raises(CheckpointError, match=r"MVIT\.USE_MEAN_POOLING"):
-        read(tmp_path / "m.pyth")
+        read(tmp_path / "m.pyth", model.config if named else None)
 
 
 @pytest.mark.parametrize(
@@ -208,9 +214,11 @@ def test_mean_pooling_without_a_class_token_is_another_model(families, random, t
     ],
 )
 def test_reversible_models_of_another_kind_are_refused(cfg, match, families, random, tmp_path):
-    official(tmp_path / "m.pyth", random(families["reversible clips"]), cfg=f"MVIT:\n  REV:\n    {cfg}\n  DEPTH: 8\n")
-    with pytest.raises(CheckpointError, match=match):
-        read(tmp_path / "m.pyth")
+    model = random(families["reversible clips"])
+    official(tmp_path / "m.pyth", model, cfg=f"MVIT:\n  REV:\n    {cfg}\n  DEPTH: 8\n")
+    for config in (None, *([] if "LAYERS" in cfg else [model.config])):  # of those, a configuration knows
+        with pytest.raises(CheckpointError, match=match):
+            read(tmp_path / "m.pyth", config)
 
 
 def test_a_reversible_model_whose_streams_end_as_one_is_refused(families, random, tmp_path):

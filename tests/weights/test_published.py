@@ -1,12 +1,16 @@
 """The table of published weights: well formed, documented, and equal to what torchvision says of its own."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
+from mvit.model.mvit import MViT
 from mvit.model.presets import get_config
 from mvit.weights import hub, published
-from mvit.weights.published import DATA_SETS, PUBLISHED, SOURCES
+from mvit.weights.infer import infer_config
+from mvit.weights.published import DATA_SETS, PUBLISHED, SOURCES, published_for
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,6 +38,24 @@ def test_the_table_is_well_formed(entry):
     (row,) = [line for line in page if line.startswith(f"| `mvit fetch {entry.preset} {entry.name}` |")]
     figures = " / ".join(f"{figure:g}" for figure in entry.accuracy)
     assert f"| {figures or 'none published'} | {entry.protocol} | {'not yet' if figures else '-'} |" in row
+
+
+BY_NAME = {entry.config(get_config(entry.preset)): f"{entry.preset}-{entry.name}" for entry in PUBLISHED}
+
+
+@pytest.mark.parametrize("config", BY_NAME, ids=BY_NAME.values())
+def test_by_name_a_model_is_what_its_tensors_are_taken_for(config):
+    with torch.device("meta"):
+        inferred, _ = infer_config(MViT(config).state_dict())
+    trained = ("drop_path", "head_dropout", "init")
+    assert inferred == replace(config, **{name: getattr(inferred, name) for name in trained})
+
+
+def test_in_clips_no_queries_are_added_to_the_class_token_s_whatever_a_model_starts_from():
+    entry = published_for("mvitv2_l_image")["in21k_mvit"]
+    assert entry.config(get_config("mvitv2_l_image")).residual_class_token
+    clips = get_config("mvitv2_l_40x3")
+    assert entry.config(clips) == replace(clips, num_classes=19168)
 
 
 def test_torchvision_s_own_facts():

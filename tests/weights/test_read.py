@@ -29,6 +29,7 @@ def good():
         (lambda tensor: tensor.to(torch.complex64), "holds complex64"),
         (torch.Tensor.long, "holds int64"),
         (torch.Tensor.bool, "holds bool"),
+        (lambda tensor: torch.zeros(1).expand(tensor.shape), "has 12,800 numbers of which the file holds 1,"),
     ],
 )
 def test_tensors_that_are_no_weights(spoil, match, good, tmp_path, capsys):
@@ -75,6 +76,17 @@ def test_a_web_page_is_one_under_any_name(tmp_path):
         (tmp_path / name).write_text("\n <!DOCTYPE html><html></html>")
         with pytest.raises(CheckpointError, match="web page"):
             read(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"abseiling\nrunning\n", b"epoch,loss\n1,2\n", b"start,end\n", b"running\n", b"RIFF\x24\x10\0\0AVI LIST"],
+    ids=["classes", "log", "times", "actions", "AVI"],
+)
+def test_a_file_of_another_kind_is_no_checkpoint(content, tmp_path):
+    (tmp_path / "a.pth").write_bytes(content)
+    with pytest.raises(CheckpointError, match="cannot be read as a torch checkpoint: it is none"):
+        read(tmp_path / "a.pth")
 
 
 def test_what_differs_is_named_without_nothings(good, tmp_path):

@@ -100,6 +100,23 @@ def test_a_run_s_files_come_back(tmp_path):
     assert sorted(file.name for file in (tmp_path / "run").iterdir()) == ["model.json", "model.safetensors"]
 
 
+@pytest.mark.parametrize("there", [[], ["notes.txt"], ["model.safetensors"]])
+def test_what_is_new_goes_again_where_a_description_cannot_be_written(there, tmp_path):
+    limits = pytest.importorskip("resource")
+    folder = tmp_path / "run"
+    for name in there:
+        folder.mkdir(exist_ok=True)
+        (folder / name).write_bytes(b"")
+    before = limits.getrlimit(limits.RLIMIT_FSIZE)
+    limits.setrlimit(limits.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            write(folder, {"norm.bias": torch.zeros(3)}, {"classes": ["a" * 8192]})
+    finally:
+        limits.setrlimit(limits.RLIMIT_FSIZE, before)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == sorted(["run", *there] if there else [])
+
+
 def test_another_head_and_another_size_are_reported(tmp_path):
     model = create_model(TEST, num_classes=3)
     write(tmp_path, model.state_dict(), {"config": model.config.to_dict()})
@@ -154,6 +171,12 @@ def test_hostile_and_broken_files_are_refused_in_a_sentence(tmp_path, monkeypatc
     refused("page.pyth", b"<!DOCTYPE html><html></html>", match="web page")
     torch.save([1, 2], tmp_path / "list.pyth")
     refused("list.pyth", match="no state dict")
+    in_itself: dict[str, object] = {}
+    in_itself["model"] = in_itself
+    torch.save(in_itself, tmp_path / "in_itself.pyth")
+    refused("in_itself.pyth", match="no state dict")
+    torch.save({"stages.999999999999.blocks.0.x": torch.zeros(1)}, tmp_path / "stages.pyth")
+    refused("stages.pyth", match="count 1,000,000,000,000 stages, and 1 of them have blocks")
     torch.save({"a": torch.zeros(1)}, tmp_path / "foreign.pyth")
     refused("foreign.pyth", match="names that are known")
     for cut in (0, 7, 100, len(whole) // 2, len(whole) - 1):

@@ -29,6 +29,8 @@ HEAD_DROPOUT = ("slowfast", "deit", "resnet", "swin", "pvt_v2")
 """Whose libraries can drop what the head reads."""
 DROP_PATH = ("video_swin", "deit", "resnet", "swin", "pvt_v2")
 """Whose libraries can drop whole branches of blocks."""
+STEMS = {"slowfast": (1, 2, 2), "resnet": (1, 2, 2), "pvt_v2": (1, 4, 4)}
+"""The patches of those whose libraries build no other stem."""
 SLOWFAST_DEPTHS = ((3, 4, 6, 3), (3, 4, 23, 3), (3, 8, 36, 3))
 """ResNets of 50, 101 and 152 layers, which are all that PyTorchVideo builds."""
 
@@ -78,6 +80,16 @@ class BaselineConfig:
             )
         if name == "slowfast" and self.depths not in SLOWFAST_DEPTHS:
             raise ValueError(f"slowfast has depths {self.depths}: its library builds {SLOWFAST_DEPTHS}")
+        if name == "slowfast" and (self.clip[0] % 4 or self.width % 8):
+            raise ValueError(
+                f"slowfast has {self.clip[0]} frames and a width of {self.width}: its slow pathway sees a fourth of "
+                "the frames and its fast one has an eighth of the channels, so choose a multiple of 4 and one of 8"
+            )
+        fixed = STEMS.get(name, (1, *self.patch[1:]) if name == "timesformer" else self.patch)
+        if self.patch != fixed:
+            raise ValueError(
+                f"{name} has patches of {self.patch}: its library builds {fixed}, so set model.patch to that"
+            )
         for width, heads in zip(self.widths, self.heads, strict=False):
             if width % heads:
                 raise ValueError(f"a stage of width {width} cannot be cut into {heads} heads: choose a divisor")

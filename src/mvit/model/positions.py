@@ -41,8 +41,10 @@ class PositionEmbedding(nn.Module):
     def table(self, grid: Triple) -> Tensor:
         """Positions for a grid: (1, N, D); kept between calls while no gradient is wanted."""
         parameters = list(self.parameters())
-        if torch.compiler.is_compiling() or any(table.is_inference() for table in parameters):
-            return self._table(grid)  # a graph holds no cache, and inference tensors do not say when they change
+        if not parameters or torch.compiler.is_compiling() or any(table.is_inference() for table in parameters):
+            # Replicas of nn.DataParallel have no parameters and share the cache, a graph holds none, and inference
+            # tensors do not say when they change.
+            return self._table(grid)
         if torch.is_grad_enabled():
             self._cache.clear()  # weights are about to move, and a fused optimiser does not count that in _version
             return self._table(grid)

@@ -18,6 +18,7 @@ from mvit.training import batch, hardware
 from mvit.weights import hub
 from mvit.weights.hub import DownloadError
 from mvit.weights.published import Published, published_for
+from mvit.weights.read import OF_BLOCKS
 
 SMALL, OF_VIDEOS, OF_IMAGES = "mvit_tiny_16x64", "mvitv2_s_16x4", "mvitv2_t_image"
 """The models for a processor that is no CUDA GPU, and for videos and for images on one."""
@@ -25,11 +26,6 @@ SAME_TENSORS = ("name", "weights", "inflate", "freeze", "drop_path", "head_dropo
 """Keys of the section [model] that leave a preset with the tensors that were published for it."""
 SEEN = ("frames", "sampling", "spacing", "target_fps", "short_side", "crop", "mean", "std")
 """Keys of the section [data] that say what a model sees, and was trained on."""
-OF_BLOCKS = (
-    *("depths", "widths", "heads", "stride_q", "pool_every_query", "pooling", "widen_in", "relative_positions"),
-    *("width_skip", "residual_pooling", "qkv_bias", "reversible"),
-)
-"""Fields that a model for images and the one for clips that starts from it have alike."""
 
 
 def settle(
@@ -81,7 +77,7 @@ def settle(
         if lacking.advice:
             echo(f"weights: {lacking.why}, so the model starts from scratch ({lacking.advice})")
     if by_data or auto or _is_commanded("model.weights", overrides):
-        wanted = from_published(hub.named(model, weights) if weights else None)
+        wanted = from_published(model, hub.named(model, weights) if weights else None)
         if weights and not wanted and not Path(weights).exists():
             raise FileNotFoundError(f"{weights} does not exist: --weights takes a run, a checkpoint, or a name")
         for key, entry in wanted.items():
@@ -118,7 +114,8 @@ def as_begun(file: Path | None, overrides: Sequence[str], begun_with: Path, *, a
         given["model.weights"] = recipes.load(begun_with).model.weights
     wanted: dict[str, Resolved] = {}
     if (auto or _is_commanded("model.weights", overrides)) and given["model.weights"]:
-        wanted = from_published(hub.named(given.get("model.name", recipes.DEFAULT_MODEL), given["model.weights"]))
+        model = given.get("model.name", recipes.DEFAULT_MODEL)
+        wanted = from_published(model, hub.named(model, given["model.weights"]))
     return recipes.make(_values(wanted) | given)
 
 
@@ -244,12 +241,12 @@ def refuse_without_weights(named: str | None, given: Mapping[str, Any], lacking:
         )
 
 
-def from_published(entry: Published | None) -> dict[str, Resolved]:
-    """How published weights want to be built and fed: fields of the model, and the norm of pixels."""
+def from_published(model: str, entry: Published | None) -> dict[str, Resolved]:
+    """How published weights want a model to be built and fed: its fields, and the norm of pixels."""
     if entry is None:
         return {}
     seen = entry.protocol.preprocessing
-    values = {f"model.{field}": value for field, value in entry.config_fields.items()}
+    values = {f"model.{field}": value for field, value in entry.fields_of(get_config(model)).items()}
     values |= {"data.mean": seen.mean, "data.std": seen.std}
     return {key: Resolved(value, f"the weights {entry.name}") for key, value in values.items()}
 

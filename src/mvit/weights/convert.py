@@ -12,7 +12,7 @@ from mvit.model.presets import get_config, list_models, nearest
 from mvit.weights import slowfast
 from mvit.weights.dialects import DIALECTS
 from mvit.weights.infer import infer_config
-from mvit.weights.read import DESCRIPTION_FILE, LoadingReport, check, describe, read
+from mvit.weights.read import DESCRIPTION_FILE, CheckpointError, LoadingReport, check, describe, read
 from mvit.weights.write import write, write_dialect
 
 TRAINING_ONLY = {"drop_path", "head_dropout"}
@@ -47,7 +47,8 @@ def convert(source: str | Path, out: str | Path, to: str, config: MViTConfig | N
 
     ``config`` is what the checkpoint is a model of, its classes aside, where its shapes do not show it. Raises
     ``ValueError`` for a dialect that does not exist or cannot express the model, for an ``out`` that exists and for one
-    in no folder; ``CheckpointError`` for tensors that are not exactly the model's. Nothing is written then.
+    in no folder; ``CheckpointError`` for tensors that are not exactly the model's and for a file that describes itself
+    as another model. Nothing is written then.
     """
     source, out = Path(source), Path(out)
     if to not in DIALECTS:
@@ -58,6 +59,11 @@ def convert(source: str | Path, out: str | Path, to: str, config: MViTConfig | N
         raise ValueError(f"{out.parent} is no folder to write {out.name} in")
     given = config
     config, state, report = read(source, given)
+    if report.differing:
+        raise CheckpointError(
+            f"{source} describes itself, and as another model ({'; '.join(report.differing)}): leave out --model (in "
+            "Python, config=)"
+        )
     head = state.get("head.weight")
     if given and head is not None and head.ndim == 2:
         config = replace(given, num_classes=head.shape[0])

@@ -53,8 +53,8 @@ def create_model(
 
     ``weights`` is a run folder, a checkpoint in any dialect, or the name of weights published for the preset, such as
     ``"k400"`` (``mvit info NAME`` lists them), which are downloaded once and bring their number of classes; positions
-    of another size are interpolated and a head of other classes starts anew, with a warning that names them, and what
-    is not finite.
+    of another size are interpolated and a head of other classes starts anew, with a warning that names them, what is
+    not finite, and what a file that describes itself says otherwise than the configuration.
     ``inflate`` ("centre", "repeat" or "mean") lets a model for clips start from an image model's weights.
     ``features_only`` gives the pyramid without the head, with its ``feature_info``, as timm's models do. Other
     keywords replace fields of the configuration.
@@ -86,7 +86,7 @@ def create_model(
             if published is None or not published.note:
                 raise
             raise CheckpointError(f"{error} ({published.note})") from error
-        if report.resized or report.reinitialised or report.not_finite:
+        if report.resized or report.reinitialised or report.not_finite or report.differing:
             warnings.warn(str(report), stacklevel=2)
         model.eval()
     return FeaturesOnly(model) if features_only else model

@@ -240,11 +240,14 @@ def _alias_of(name: str) -> str | None:
 
 
 def _depths(state: Mapping[str, Tensor]) -> tuple[int, ...]:
-    """Blocks of each stage, where names count them by stage."""
+    """Blocks of each stage, where names count them by stage; ``ValueError`` for a stage without any."""
     found = [re.match(r"stages\.(\d+)\.blocks\.(\d+)\.", name) for name in state]
-    places = {(int(match[1]), int(match[2])) for match in found if match}
-    stages = 1 + max((stage for stage, _ in places), default=-1)
-    return tuple(1 + max((block for s, block in places if s == stage), default=-1) for stage in range(stages))
+    depths: dict[int, int] = {}
+    for stage, block in ((int(match[1]), int(match[2])) for match in found if match):
+        depths[stage] = max(depths.get(stage, 0), block + 1)
+    if (stages := 1 + max(depths, default=-1)) > len(depths):  # a stranger may name any number
+        raise ValueError(f"its names count {stages:,} stages, and {len(depths):,} of them have blocks")
+    return tuple(depths[stage] for stage in range(stages))
 
 
 def _flat(name: str, depths: tuple[int, ...]) -> str:

@@ -22,17 +22,21 @@ PUBLISHED_CROPS = (224, 160, 256, 312, 320, 384, 112)
 HALVED: Triple = (1, 2, 2)
 
 
+class InexpressibleError(ValueError):
+    """A file's ``cfg`` asks for what this package cannot do: a model of no configuration, whoever names one."""
+
+
 def infer_config(state: Mapping[str, Tensor], keys: Mapping[str, Any] | None = None) -> tuple[MViTConfig, list[str]]:
     """The configuration that tensors in this project's names show, and what had to be assumed for it, in words.
 
     ``keys`` are those of an official file's ``cfg`` (``slowfast.parse``). Raises ``ValueError`` for tensors that are
-    missing or have the wrong number of axes, and for models that this package cannot express.
+    missing or have the wrong number of axes, ``InexpressibleError`` for models that this package cannot express.
     """
     keys = keys or {}
     assumed: list[str] = []
     for key in _ELSEWHERE:
         if keys.get(key):
-            raise ValueError(f"its cfg has {key}, which this package does not know")
+            raise InexpressibleError(f"its cfg has {key}, which this package does not know")
     numbers = {name.split(".")[1] for name in state if name.startswith("blocks.")}
     depth = 1 + max((int(number) for number in numbers if number.isdecimal()), default=-1)
     if not depth:
@@ -133,7 +137,8 @@ def _reversible(
     }
     for key, value in known.items():
         if keys.get(key, value) != value:
-            raise ValueError(f"its cfg has {keys[key]!r} as {key}, and this package knows {value!r} only")
+            said = f"its cfg has {keys[key]!r} as {key}, and this package knows {value!r} only"
+            raise ValueError(said) if key.endswith("LAYERS") else InexpressibleError(said)
     if "MVIT.REV.PRE_Q_FUSION" not in keys and fused_by == "average":
         assumed.append("streams fused by their average, as no tensors fuse them")
     if "MVIT.REV.RES_PATH" not in keys:

@@ -97,9 +97,17 @@ class Published:
         digits = re.search(r"-([0-9a-f]{8})\.pth$", self.url)
         return digits[1] if digits else ""
 
+    def fields_of(self, preset: MViTConfig) -> dict[str, Any]:
+        """What a preset must have otherwise to start from the file, its classes aside.
+
+        A model for clips never adds queries to what its class token gets, which only official code for images does.
+        """
+        only_of_images = {"residual_class_token"} if preset.clip[0] > 1 else set()
+        return {name: value for name, value in self.config_fields.items() if name not in only_of_images}
+
     def config(self, preset: MViTConfig) -> MViTConfig:
         """The preset with the classes of the file, and with what else differs in it."""
-        return replace(preset, num_classes=self.data.classes, **self.config_fields)
+        return replace(preset, num_classes=self.data.classes, **self.fields_of(preset))
 
     def to_dict(self) -> dict[str, Any]:
         """What a person or a program wants to know of it, as JSON holds it; what is not published is left out."""
@@ -148,8 +156,8 @@ _16X4, _16X4_MM = _dense(16, 4), _dense(16, 4, None, short_side=224)
 _32X3, _32X3_MM = _dense(32, 3), _dense(32, 3, None, short_side=224)
 _40X3, _40X3_MM = _dense(40, 3, **_LARGE, **_IMAGENET), _dense(40, 3, None, **_LARGE)
 _IN1K, _IN1K_TIMM = _image(), _image(248)
-_B_21K: dict[str, Any] = {"class_token": True}
-_L_21K: dict[str, Any] = {"class_token": True, "widen_in": "attention"}
+_B_21K: dict[str, Any] = {"class_token": True, "residual_class_token": True}
+_L_21K: dict[str, Any] = {**_B_21K, "widen_in": "attention"}
 
 # ---- the table -----------------------------------------------------------------------------------------------------
 

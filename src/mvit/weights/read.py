@@ -4,10 +4,9 @@ import json
 import pickle
 import re
 import warnings
-import zipfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,20 @@ from mvit.baselines.sizes import LIBRARIES, BaselineConfig
 from mvit.model.config import MViTConfig, Triple
 from mvit.weights import dialects, slowfast
 from mvit.weights.build import Config, build
-from mvit.weights.infer import infer_config
+from mvit.weights.infer import InexpressibleError, infer_config
 
 MODEL_FILE = "model.safetensors"
 DESCRIPTION_FILE = "model.json"
 FORMAT = 1
 """Version of model.json: it grows when an older reader would misunderstand a file."""
+OF_BLOCKS = (
+    *("depths", "widths", "heads", "stride_q", "pool_every_query", "pooling", "widen_in", "relative_positions"),
+    *("width_skip", "residual_pooling", "qkv_bias", "reversible"),
+)
+"""Fields that a model for images and the one for clips that starts from it have alike."""
+_FREE = ("num_classes", "clip", "drop_path", "head_dropout", "init", "relative_positions")
+"""Fields that a model may have otherwise than the one whose weights it takes: they show in its tensors, or are of
+training alone."""
 
 
 class CheckpointError(ValueError):
@@ -46,6 +53,8 @@ class LoadingReport:
     """Tensors that hold NaN or infinity, as a training that diverged leaves them."""
     assumed: list[str] = field(default_factory=list)
     """What of the configuration neither tensors nor the file say, and is taken from the published models."""
+    differing: list[str] = field(default_factory=list)
+    """What the file says of itself otherwise than the configuration that it is read with: it is of another model."""
     grid: Triple | None = None
     """Tokens in time, height and width that the file's positions are made for, where that is known."""
 
@@ -58,6 +67,8 @@ class LoadingReport:
                 lines.append(f"  {what.replace('_', ' ')}: {shown}")
         if self.assumed:
             lines.append(f"  assumed: {'; '.join(self.assumed)}")
+        if self.differing:
+            lines.append(f"  said otherwise by the file: {'; '.join(self.differing)}")
         return "\n".join(lines)
 
 
@@ -66,7 +77,8 @@ def read(path: str | Path, config: MViTConfig | None = None) -> tuple[MViTConfig
 
     The dialect is recognised from the names. A foreign file holds no configuration that can be trusted, so it is
     inferred from the shapes and the file's ``cfg``, and what is assumed is in the report, unless ``config`` says it.
-    Weights are dense floating-point tensors; those that are not finite are in the report.
+    What a file that describes itself says otherwise than ``config`` is in the report. Weights are dense floating-point
+    tensors; those that are not finite are in the report.
     Raises ``CheckpointError`` for anything that is not such a checkpoint, ``FileNotFoundError``.
     """
     path = Path(path)
@@ -107,19 +119,28 @@ def read(path: str | Path, config: MViTConfig | None = None) -> tuple[MViTConfig
     report = LoadingReport(path, dialect, loaded=sorted(ours), ignored=aliases)
     report.not_finite = _not_finite(ours)
     described = _described(path, required=config is None) if dialect == "mvit" else None
+    describes_itself = described is not None
     if described is None:
-        keys = slowfast.parse(cfg) if isinstance(cfg, str) else {}
         try:
+            keys = slowfast.parse(cfg) if isinstance(cfg, str) else {}
             described, assumed = infer_config(ours, keys)
-        except ValueError as why:
+        except InexpressibleError as why:
+            raise CheckpointError(f"{path}: {why}") from why
+        except (ValueError, TypeError, ArithmeticError, RecursionError) as why:
             if config is None:
-                raise CheckpointError(f"{path}: {why}") from why
+                said = why if isinstance(why, ValueError) else f"its tensors and its cfg make no model ({why})"
+                raise CheckpointError(f"{path}: {said}") from why
         else:
+            describes_itself = bool(keys) and not assumed
             if config is None:
                 check(path, ours, described)
                 unheard = [] if keys or not cfg else ["nothing from its cfg, in which no key of a model is understood"]
                 report.assumed = unheard + assumed
     report.grid = described.grid if described else None
+    if config and described and describes_itself:
+        inflated = described.clip[0] == 1 < config.clip[0]
+        names = OF_BLOCKS if inflated else [known.name for known in fields(config)]
+        report.differing = _differing(described, config, [name for name in names if name not in _FREE])
     chosen = config or described
     assert chosen is not None
     return chosen, ours, report
@@ -155,10 +176,8 @@ def read_same(path: str | Path, config: BaselineConfig) -> tuple[BaselineConfig,
             f"{path} holds no {config.baseline} that was trained here: it starts from a run of the same model alone"
         )
     started, state = stored(path)
-    ours, theirs = config.to_dict(), started.to_dict()
     free = ("num_classes", "drop_path", "head_dropout")
-    differing = [f"{name} {theirs[name]}, not {ours[name]}" for name in ours if theirs[name] != ours[name]]
-    if differing := [words for words in differing if not words.startswith(free)]:
+    if differing := _differing(started, config, [f.name for f in fields(config) if f.name not in free]):
         raise CheckpointError(
             f"{path} does not fit the model: {config.baseline} starts from a run of the same size, and it has "
             f"{'; '.join(differing)}"
@@ -249,6 +268,12 @@ def _described(path: Path, *, required: bool) -> MViTConfig | None:
         raise CheckpointError(f"{path.parent / DESCRIPTION_FILE} does not describe a model: {why}") from why
 
 
+def _differing(theirs: Config, ours: Config, names: Sequence[str]) -> list[str]:
+    """In which of these fields two models are not alike, in words."""
+    pairs = [(name, getattr(theirs, name), getattr(ours, name)) for name in names]
+    return [f"{name} {their}, not {our}" for name, their, our in pairs if their != our]
+
+
 def _not_finite(state: Mapping[str, Tensor]) -> list[str]:
     return sorted(name for name, tensor in state.items() if not tensor.isfinite().all())
 
@@ -259,7 +284,10 @@ def _not_dense(tensor: Tensor) -> str:
         return "has a shape but no data (meta)"
     if tensor.layout != torch.strided:
         return f"is sparse ({tensor.layout})"
-    return "" if tensor.dtype in _WEIGHTS else f"holds {str(tensor.dtype).removeprefix('torch.')}"
+    if tensor.dtype not in _WEIGHTS:
+        return f"holds {str(tensor.dtype).removeprefix('torch.')}"
+    held = tensor.untyped_storage().nbytes() // tensor.element_size()
+    return f"has {tensor.numel():,} numbers of which the file holds {held:,}" if tensor.numel() > held else ""
 
 
 _WEIGHTS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
@@ -288,13 +316,14 @@ def _read_torch(path: Path) -> tuple[dict[str, Tensor], Any]:
         raise CheckpointError(
             f"{path} holds something else than tensors and plain values, or is damaged; it was not executed"
         ) from why
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, zipfile.BadZipFile) as why:
+    except Exception as why:  # of any kind, as another file's bytes are taken for instructions and their arguments
         raise CheckpointError(
             f"{path} cannot be read as a torch checkpoint: it is none, or cut short or damaged"
         ) from why
     cfg = content.get("cfg") if isinstance(content, dict) else None
-    while inner := isinstance(content, dict) and next((w for w in _HOLDERS if isinstance(content.get(w), dict)), None):
-        content = content[inner]
+    for _ in _HOLDERS:  # no deeper, as a dict may hold itself
+        inner = isinstance(content, dict) and next((w for w in _HOLDERS if isinstance(content.get(w), dict)), None)
+        content = content[inner] if inner else content
     if (
         not isinstance(content, dict)
         or not all(isinstance(name, str) for name in content)

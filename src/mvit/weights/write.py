@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ def write(folder: str | Path, state: Mapping[str, Tensor], description: Mapping[
     folder = Path(folder)
     text = json.dumps({"format": FORMAT, "mvit": mvit.__version__, **description}, indent=2, ensure_ascii=False)
     made = [path for path in (folder, *folder.parents) if not path.exists()]
+    new = [path for path in (folder / MODEL_FILE, folder / DESCRIPTION_FILE) if not os.path.lexists(path)]
     try:
         with blaming(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -38,8 +40,8 @@ def write(folder: str | Path, state: Mapping[str, Tensor], description: Mapping[
             temporary.write_text(text + "\n", encoding="utf-8")
     except BaseException:
         with contextlib.suppress(OSError):
-            if made:
-                (folder / MODEL_FILE).unlink(missing_ok=True)
+            for path in new:
+                path.unlink(missing_ok=True)
             for path in made:
                 path.rmdir()
         raise
