@@ -107,9 +107,11 @@ def test_what_earlier_calls_made_of_other_sources_is_told_and_of_spoiled_ones_re
     prepare(data, out, SMALL)
     (data / "a" / "1.mp4").rename(data / "b" / "moved.mp4")
     (data / "b" / "1.mp4").write_text("no video any more")
+    (data / "b" / "0.mp4").unlink()
+    (data / "b" / "0.mp4").symlink_to("nowhere")
     again = prepare(data, out, SMALL)
-    assert [path.name for path in again.bad] == ["1.mp4", "broken.avi"]
-    assert not (out / "b" / "1.mp4").exists()
+    assert [path.name for path in again.bad] == ["0.mp4", "1.mp4", "broken.avi"]
+    assert [path.name for path in (out / "b").iterdir()] == ["moved.mp4"]
     (told,) = (note for note in again.notes if "made by an earlier call" in note)
     assert (
         f"{out} also holds 1 file made by an earlier call of sources that are not among these 6 (a/1.MOV.mp4)" in told

@@ -270,6 +270,13 @@ def _is_done(source: Path, out: Path, done: Done) -> bool:
 def _make(item: tuple[Path, str], out: Path, settings: Settings) -> Done:
     """Make one file; errors of the source are told, those of the new folder (full, not writable) are raised."""
     source, to = item
+    done = _made(source, to, out, settings)
+    if done.made is None:
+        (out / to).unlink(missing_ok=True)  # made of the same source when it was another
+    return done
+
+
+def _made(source: Path, to: str, out: Path, settings: Settings) -> Done:
     try:
         size, changed = size_and_change(source)
     except OSError as error:
@@ -284,8 +291,6 @@ def _make(item: tuple[Path, str], out: Path, settings: Settings) -> Done:
         made, reason = None, error.reason if isinstance(error, UnreadableVideo) else str(error)
     except FileNotFoundError:
         made, reason = None, "it is gone"
-    if made is None:
-        (out / to).unlink(missing_ok=True)  # made of the same source when it was another
     return Done(size, changed, to, made, reason)
 
 
