@@ -1,4 +1,4 @@
-"""Pictures as files, for folders of frames, and one in tiles."""
+"""Pictures that move, pictures as files, for folders of frames, and one in tiles."""
 
 import struct
 from collections.abc import Sequence
@@ -8,6 +8,15 @@ from pathlib import Path
 
 import av
 import numpy as np
+
+
+def moving(frames: int = 10, height: int = 48, width: int = 64) -> np.ndarray:
+    """A bright square that moves to the right on a dark gradient."""
+    pictures = np.tile(np.linspace(20, 90, width).astype(np.uint8)[None, None, :, None], (frames, height, 1, 3))
+    for number, picture in enumerate(pictures):
+        left = number * (width - 16) // max(frames - 1, 1)
+        picture[16:32, left : left + 16] = 220
+    return pictures
 
 
 def save_picture(path: Path, picture: np.ndarray) -> None:

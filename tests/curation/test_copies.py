@@ -1,6 +1,7 @@
 """Copies are found whatever was done to them, others are not, and the quick way gives what the plain one gives."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -64,6 +65,15 @@ def test_copies_are_named_with_what_they_are_copies_of(listing: Listing):
     ]
     assert found.groups == ("shared",)
     assert found.flat == 2
+
+
+def test_every_copy_in_val_of_one_in_train_is_a_leak(listing: Listing, tmp_path: Path):
+    val = [Sample(tmp_path / f"{number}.mp4", "x") for number in range(3)]
+    for sample in val:
+        shutil.copy(listing.train[0].path, sample.path)
+    found = find_copies(replace(listing, val=tuple(val)), scan((*listing.train[:1], *val)).looks)
+    assert [pair.other for pair in found.leaks] == val
+    assert [pair.other for pair in found.twice] == val[1:]
 
 
 @pytest.mark.parametrize("similar", [0.0, 1.1, float("nan")])

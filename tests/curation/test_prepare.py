@@ -6,9 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
-from fractions import Fraction
 from pathlib import Path
-from typing import Literal
 
 import av
 import numpy as np
@@ -16,20 +14,14 @@ import pytest
 
 from mvit.curation import prepare as preparing
 from mvit.curation.prepare import BAD, JOURNAL, Settings, prepare
+from mvit.curation.tables import write_published
 from mvit.curation.transcode import Unverified, resize, transcode
 from mvit.data import video
 from mvit.data.dataset import find
+from mvit.data.manifests import read_manifest
+from mvit.data.samples import Found, Sample
 from mvit.data.video import UnreadableVideo, Video
-from pictures import save_picture
-
-
-def moving(frames: int = 10, height: int = 48, width: int = 64) -> np.ndarray:
-    """A bright square that moves to the right on a dark gradient."""
-    pictures = np.tile(np.linspace(20, 90, width).astype(np.uint8)[None, None, :, None], (frames, height, 1, 3))
-    for number, picture in enumerate(pictures):
-        left = number * (width - 16) // max(frames - 1, 1)
-        picture[16:32, left : left + 16] = 220
-    return pictures
+from pictures import moving, save_picture
 
 
 @pytest.fixture
@@ -81,31 +73,6 @@ def test_places_labels_and_tables_are_kept(data: Path, tmp_path: Path, here: Non
     assert find(out / "list.csv", val_fraction=0.4).classes == ("x", "y")
 
 
-def test_pictures_and_times_are_those_of_the_source(tmp_path: Path):
-    source = tmp_path / "source.mkv"
-    shown = [0, 3, 4, 9, 20, 21, 30, 50, 51, 60]
-    with av.open(str(source), "w") as container:
-        stream = container.add_stream("libx264", rate=30, options={"crf": "1"})
-        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
-        stream.time_base = stream.codec_context.time_base = Fraction(1, 30)
-        for number, picture in zip(shown, moving(), strict=True):
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-            frame.pts, frame.time_base = number, Fraction(1, 30)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    for codec in ("h264", "hevc"):
-        made = transcode(source, tmp_path / "new.mp4", short_side=24, codec=codec, crf=4, key_frame_every=3)
-        assert (made.frames, made.width, made.height) == (10, 32, 24)
-        with Video(source) as before, Video(tmp_path / "new.mp4") as after:
-            np.testing.assert_allclose(after.times, before.times, atol=1e-3)
-            difference = after.read().astype(int) - before.read(short_side=24)
-        assert np.abs(difference).mean() < 3
-    transcode(source, tmp_path / "new.mp4", fps=15)
-    with Video(tmp_path / "new.mp4") as after:
-        np.testing.assert_allclose(after.times, np.arange(after.frames) / 15, atol=1e-4)
-        assert after.frames == round(video.probe(source).duration_seconds * 15)
-
-
 def test_nothing_grows_unless_asked_to(tmp_path: Path, data: Path):
     still, clip = data / "a" / "still.jpg", data / "b" / "0.mp4"
     assert resize(still, tmp_path / "new.jpg", short_side=256).height == 48
@@ -113,21 +80,6 @@ def test_nothing_grows_unless_asked_to(tmp_path: Path, data: Path):
     assert transcode(clip, tmp_path / "new.mp4", short_side=256).height == 48
     assert resize(still, tmp_path / "new.png", short_side=96, enlarge=True).height == 96
     assert transcode(clip, tmp_path / "new.mp4", short_side=96, enlarge=True).height == 96
-
-
-@pytest.mark.parametrize("codec", ["h264", "hevc"])
-@pytest.mark.parametrize("frames", [1, 2, 3, 4, 5, 6])
-def test_short_videos_are_made_too(tmp_path: Path, codec: Literal["h264", "hevc"], frames: int):
-    video.write(tmp_path / "source.mp4", moving(frames))
-    assert transcode(tmp_path / "source.mp4", tmp_path / "new.mp4", codec=codec).frames == frames
-
-
-def test_key_frames_come_as_often_as_meant(tmp_path: Path):
-    video.write(tmp_path / "source.mp4", moving(50))
-    transcode(tmp_path / "source.mp4", tmp_path / "new.mp4", key_frame_every=12)
-    with av.open(str(tmp_path / "new.mp4")) as container:
-        keys = [number for number, packet in enumerate(p for p in container.demux() if p.size) if packet.is_keyframe]
-    assert max(np.diff([*keys, 50])) <= 12
 
 
 def test_what_is_done_stays_and_what_changed_is_made_again(data: Path, tmp_path: Path, here: None):
@@ -148,6 +100,37 @@ def test_what_is_done_stays_and_what_changed_is_made_again(data: Path, tmp_path:
     assert len((out / BAD).read_text().splitlines()) == 1
 
 
+def test_what_earlier_calls_made_of_other_sources_is_told_and_of_spoiled_ones_removed(
+    data: Path, tmp_path: Path, here: None
+):
+    out = tmp_path / "out"
+    prepare(data, out, SMALL)
+    (data / "a" / "1.mp4").rename(data / "b" / "moved.mp4")
+    (data / "b" / "1.mp4").write_text("no video any more")
+    (data / "b" / "0.mp4").unlink()
+    (data / "b" / "0.mp4").symlink_to("nowhere")
+    again = prepare(data, out, SMALL)
+    assert [path.name for path in again.bad] == ["0.mp4", "1.mp4", "broken.avi"]
+    assert [path.name for path in (out / "b").iterdir()] == ["moved.mp4"]
+    (told,) = (note for note in again.notes if "made by an earlier call" in note)
+    assert (
+        f"{out} also holds 1 file made by an earlier call of sources that are not among these 6 (a/1.MOV.mp4)" in told
+    )
+    (out / "a" / "1.MOV.mp4").unlink()
+    assert not [note for note in prepare(data, out, SMALL).notes if "made by an earlier call" in note]
+
+
+def test_files_without_the_name_of_a_video_become_videos(data: Path, tmp_path: Path, here: None):
+    (data / "b" / "0.mp4").rename(data / "b" / "0")
+    (data / "b" / "1.mp4").rename(data / "b" / "1.y4m")
+    table = data / "odd.csv"
+    table.write_text("path,label\nb/0,x\nb/1.y4m,y\n", encoding="utf-8")
+    out = tmp_path / "out"
+    assert prepare(table, out, SMALL).made == 2
+    assert (out / "odd.csv").read_text().split() == ["path,label", "b/0.mp4,x", "b/1.y4m.mp4,y"]
+    assert [video.probe(out / "b" / name).frames for name in ("0.mp4", "1.y4m.mp4")] == [6, 7]
+
+
 def test_linked_folders_are_followed_and_loops_are_not(data: Path, tmp_path: Path, here: None):
     linked = tmp_path / "linked"
     (linked / "a").mkdir(parents=True)
@@ -158,6 +141,15 @@ def test_linked_folders_are_followed_and_loops_are_not(data: Path, tmp_path: Pat
     made = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.mp4"))
     assert made == ["a/one.mp4", "b/0.mp4", "b/1.mp4"]
     assert len(done.bad) == 1
+
+
+def test_folders_that_link_to_each_other_are_walked_once_each_way(tmp_path: Path):
+    for one, other in (("a", "b"), ("b", "a")):
+        (tmp_path / one).mkdir()
+        (tmp_path / one / "clip.mp4").touch()
+        (tmp_path / one / "other").symlink_to(tmp_path / other)
+    found = sorted(path.relative_to(tmp_path).as_posix() for path in preparing._walk(tmp_path))
+    assert found == ["a/clip.mp4", "a/other/clip.mp4", "b/clip.mp4", "b/other/clip.mp4"]
 
 
 def test_a_damaged_journal_is_named_and_everything_made_again(data: Path, tmp_path: Path, here: None):
@@ -257,6 +249,13 @@ def test_published_lists_become_a_manifest_and_what_is_held_out_stays_counted(da
     assert (len(listing.train), len(listing.val), len(listing.missing)) == (1, 2, 1)
 
 
+def test_published_lists_of_one_class_or_none_a_video_become_json_lines(tmp_path: Path):
+    found = Found({"train": [Sample(tmp_path / "1.mp4", "a"), Sample(tmp_path / "2.mp4", ())]})
+    table, lost = write_published(found, tmp_path, tmp_path / "out", lambda source: tmp_path / "out" / source.name)
+    assert (table.name, lost) == ("list.jsonl", [])
+    assert [sample.labels for sample in read_manifest(table, anywhere=True).parts["train"]] == [("a",), ()]
+
+
 def test_a_folder_of_pictures_is_whole_in_a_table_or_not_in_it(data: Path, tmp_path: Path, here: None):
     for name in ("whole", "spoiled"):
         (data / "frames" / name).mkdir(parents=True)
@@ -349,6 +348,22 @@ def test_tables_of_folders_of_frames_are_kept(tmp_path: Path, here: None):
         assert (out / "list.csv").read_text() == "path,label\nframes/x,a\nframes/y,b\n"
         assert any("could not be made: 1 row;" in note for note in done.notes)
         assert video.probe(out / "frames" / "x") == video.VideoFacts(3, 30.0, 0.1, 42, 32)
+
+
+def test_a_damaged_picture_spoils_a_video_of_pictures_but_no_class_of_images(tmp_path: Path, here: None):
+    for place in ("videos/wave/one", "videos/wave/two", "videos/clap/three", "images/wave", "images/clap"):
+        for number, picture in enumerate(moving(3)):
+            save_picture(tmp_path / place / f"{number}.png", picture)
+        if place not in ("videos/wave/two", "videos/clap/three"):
+            (tmp_path / place / "1.png").write_text("no picture")
+    for _ in range(2):
+        done = prepare(tmp_path / "videos", tmp_path / "frames", SMALL)
+        assert [sample.path.name for sample in find(tmp_path / "frames").train] == ["three", "two"]
+        assert not list((tmp_path / "frames" / "wave" / "one").iterdir())
+        assert any("nothing is left of 1 video of pictures" in note and "(wave/one)" in note for note in done.notes)
+        assert done.bytes_after == sum(path.stat().st_size for path in (tmp_path / "frames").rglob("*.png"))
+    prepare(tmp_path / "images", tmp_path / "stills", SMALL)
+    assert len(list((tmp_path / "stills").rglob("*.png"))) == 4
 
 
 def test_a_folder_of_shards_is_refused_in_words(tmp_path: Path):

@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -55,14 +56,24 @@ def test_a_class_may_be_called_train(tmp_path):
 
 
 def test_what_is_left_out_is_named_and_counted(tmp_path):
-    tree(tmp_path, *videos(2, "a"), "a/notes.txt", "a/._0.mp4", "a/old/x.mp4", "empty/readme.md", "loose.mp4", ".git/x")
+    tree(
+        tmp_path,
+        *videos(2, "a"),
+        "a/notes.txt",
+        "a/._0.mp4",
+        "a/1.tif",
+        "a/old/x.mp4",
+        "empty/readme.md",
+        "loose.mp4",
+        ".git/x",
+    )
     listing = dataset.find(tmp_path)
     assert len(listing.train) + len(listing.val) == 2
     notes = "\n".join(listing.notes)
     assert "left out: 1 folder that hold no video themselves" in notes
     assert "empty" in notes
     assert "a/old" in notes
-    assert "left out: 3 files" in notes
+    assert "left out: 4 files" in notes
     assert "a/._0.mp4" in notes
     assert "a/notes.txt" in notes
     assert "loose.mp4" in notes
@@ -97,6 +108,25 @@ def test_second_csv_is_val(tmp_path):
     table(val, "path,label", "2.mp4,b")
     with pytest.raises(ValueError, match=r"1 video is in train and in val .*2\.mp4"):
         dataset.find(train, val=val)
+    table(val, "path,label,start,end", "2.mp4,b,0,1", "3.mp4,a,,")
+    assert any(
+        "1 video is in train and in val, whole or in parts" in note for note in dataset.find(train, val=val).notes
+    )
+
+
+def test_a_path_that_goes_up_gives_the_videos_their_one_name(tmp_path, monkeypatch):
+    tree(tmp_path / "data", "a/1.mp4", "a/2.mp4", "b/3.mp4")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    up = Path("../data")
+    assert dataset.find_all(up, part="all") == dataset.find_all(tmp_path / "data", part="all")
+    train = table(tmp_path / "train.csv", "path,label", "data/a/1.mp4,a", "data/b/3.mp4,b")
+    with pytest.raises(ValueError, match="2 videos are in train and in val"):
+        dataset.find(train, val=up)
+    (tmp_path / "here" / "link").symlink_to(tmp_path / "data" / "a")
+    tree(tmp_path / "here", "b/4.mp4")
+    linked = dataset.find_all(Path("link/.."), part="all")
+    assert names(linked) == ["1.mp4", "2.mp4", "3.mp4"], "up from where the link leads to"
 
 
 def test_unused_columns_are_remarked(tmp_path):

@@ -10,6 +10,7 @@ from torchvision.transforms import InterpolationMode
 
 from mvit.data import dataset, demo, video
 from mvit.data.directions import mirror_in_space, mirror_in_time
+from trees import tree
 
 
 def drawn(label: str, seed: int, **options) -> np.ndarray:
@@ -62,6 +63,12 @@ def test_foreign_files_are_never_removed(tmp_path):
     with pytest.raises(ValueError, match="holds files that are no demo set"):
         demo.make(tmp_path / "videos", train=8, val=8)
     assert mine.exists()
+    for written, beside in (("", "notes.txt"), ('{"format": 1, "train": 8}', "b/1.mp4"), ('{"fps": 3}', "train/1.mp4")):
+        folder = tree(tmp_path / beside[0], beside)
+        (folder / demo.MARKER).write_text(written)
+        with pytest.raises(ValueError, match="holds files that are no demo set"):
+            demo.make(folder, train=8, val=8)
+        assert (folder / beside).exists()
     with pytest.raises(ValueError, match="train is 10 clips, but must be a multiple of 8"):
         demo.make(tmp_path / "demo", train=10, val=8)
 

@@ -50,6 +50,11 @@ def test_a_link_that_leads_back_up_is_not_followed(tree):
 def test_patterns_give_what_fits(tree):
     assert names(tree, gather([tree / "b" / "*.mp4"], images=False)) == ["b/2.mp4"]
     assert names(tree, gather([tree / "**" / "*.avi"], images=False)) == ["a/deep/1.avi"]
+    everything = names(tree, gather([tree / "**"], images=False))
+    assert everything == ["a/deep/1.avi", "b/10.MP4", "b/2.mp4", "frames", "a/cover.jpg", "b/notes.txt"], "each once"
+    tree.rename(tree.with_name("set [1]"))
+    tree = tree.with_name("set [1]")
+    assert names(tree, gather([tree / "b" / "*.mp4"] * 2, images=False)) == ["b/2.mp4"] * 2, "named twice, given twice"
     with pytest.raises(ValueError, match="nothing fits the pattern"):
         gather([tree / "*.mkv"], images=False)
 

@@ -101,6 +101,10 @@ def test_parts_of_one_video_stay_together_without_groups():
     kept, held_out = split(samples, 0.3, 0)
     assert held_out
     assert not {sample.path for sample in kept} & {sample.path for sample in held_out}
+    samples += [Sample(Path(f"{n}.mp4"), "a") for n in range(10)]
+    for seed in range(3):
+        kept, held_out = split(samples, 0.3, seed)
+        assert not {sample.path for sample in kept} & {sample.path for sample in held_out}, "nor a whole one and a part"
 
 
 def test_samples_of_several_classes_are_split_by_all_of_them():
@@ -109,6 +113,16 @@ def test_samples_of_several_classes_are_split_by_all_of_them():
     total = Counter(label for sample in samples for label in sample.labels)
     held = Counter(label for sample in held_out for label in sample.labels)
     assert all(abs(held[label] / total[label] - 0.25) < 0.1 for label in "abc")
+
+
+def test_samples_without_a_class_are_dealt_out_as_those_of_one_class_are():
+    samples = [Sample(Path(str(n)), ("a",) if n % 2 else ()) for n in range(200)]
+    _, held_out = split(samples, 0.2, 0)
+    assert Counter(sample.labels for sample in held_out) == {("a",): 20, (): 20}
+    few = [sample for sample in samples if sample.labels][:8] + samples[:2:2]
+    assert [sum(not sample.labels for sample in fold) for fold in folds(few, 2, 0)] in ([0, 1], [1, 0])
+    alone = [Sample(Path(str(n)), (), "one group") for n in range(300, 304)]
+    assert sum(len(fold) for fold in folds([*few, *alone], 2, 0)) == 13, "none of them need be learned"
 
 
 def test_three_parts_have_the_shares_asked():

@@ -314,5 +314,6 @@ def test_names_of_sources():
     assert not is_address("clip.mp4")
     assert is_camera("/dev/video0")
     assert not is_camera("/dev/zero")
-    assert shown("rtsp://me:a:b@host/x?y=@") == "rtsp://me:***@host/x?y=@"
+    assert shown("rtsp://me:a:b@host/x?user=me&pwd=@") == "rtsp://me:***@host/x?***"
+    assert shown("what?.mp4") == "what?.mp4"
     assert shown("http://host:80/x") == "http://host:80/x"

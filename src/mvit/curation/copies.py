@@ -79,7 +79,7 @@ def find_copies(
         mine, known = bool(of_val[number]), by_content[origin]
         if mine in known and samples[known[mine]].path != samples[number].path:  # those are parts of one video
             twice[number] = Pair("same content", samples[known[mine]], samples[number])
-        elif mine and False in known:
+        if mine and False in known:
             leaks[number] = Pair("same content", samples[known[False]], samples[number])
         known.setdefault(mine, number)
     for number, other, likeness in nearest(vectors, of_val, similar, details, progress):

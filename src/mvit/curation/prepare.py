@@ -14,12 +14,13 @@ from mvit import files
 from mvit.curation import tables as listed
 from mvit.curation.journal import Journal
 from mvit.curation.transcode import CRF, KEY_FRAME_EVERY, Made, Unverified, resize, transcode
+from mvit.data.folders import read_folder
 from mvit.data.members import is_folder, size_and_change
 from mvit.data.numbered import is_picture
 from mvit.data.opening import why
 from mvit.data.processes import in_processes
 from mvit.data.resources import available_cores
-from mvit.data.samples import IMAGE_EXTENSIONS, VIDEO_EXTENSIONS, Found, counted
+from mvit.data.samples import IMAGE_EXTENSIONS, VIDEO_EXTENSIONS, Found, counted, named
 from mvit.data.video import UnreadableVideo
 
 JOURNAL, BAD = ".mvit-prepared.jsonl", "bad.csv"
@@ -90,8 +91,9 @@ def prepare(
     Places below the folder stay as they are, and with them the labels; names end in .mp4 (images: .jpg or .png). The
     table (CSV, JSON Lines), or those beside the videos, are written anew with the new paths, without the rows of what
     could not be made; published lists become one list.csv (or .jsonl).
-    What is there already of the same source (by size and time of its last change) stays. Raises ValueError for settings
-    other than those that the folder was made with, FileNotFoundError, OSError.
+    What is there already of the same source (by size and time of its last change) stays; what is there of sources that
+    this call has not stays too, and is noted. Of a video of pictures of which one cannot be made, none stays. Raises
+    ValueError for settings other than those that the folder was made with, FileNotFoundError, OSError.
     """
     settings = settings or Settings()
     data, out = Path(os.path.abspath(data)), Path(os.path.abspath(out))
@@ -103,8 +105,8 @@ def prepare(
     names = _names(root, sources)
     result = Prepared(notes=[journal.trouble] if journal.trouble else [])
     if others and lists is None:
-        named = ", ".join(str(path.relative_to(root)) for path in others[:5]) + (", ..." if len(others) > 5 else "")
-        result.notes.append(f"left, as no video, image or table with paths: {counted(len(others), 'file')}, {named}")
+        first = named(path.relative_to(root) for path in others)
+        result.notes.append(f"left, as no video, image or table with paths: {counted(len(others), 'file')}, {first}")
     result.notes += trouble
 
     todo: list[Path] = []
@@ -129,13 +131,14 @@ def prepare(
     finally:
         journal.close()
 
-    for source in sources:
-        done = journal.entries[names[source]]
-        if done.made is None:
-            result.bad[source] = done.reason
-        else:
+    outcome = {source: journal.entries[names[source]] for source in sources}
+    result.bad = {source: done.reason for source, done in outcome.items() if done.made is None}
+    removed = _remove_spoiled(root, tables, lists, out, names, result)
+    for source, done in outcome.items():
+        if done.made is not None and source not in removed:
             result.bytes_before += done.size_bytes
             result.bytes_after += done.made.size_bytes
+    _note_left_over(journal, out, names, result)
     renamed = _renaming(names, root, out, result.bad)
     for table in tables:
         inside = table.relative_to(root) if table.is_relative_to(root) else Path(table.name)
@@ -191,15 +194,18 @@ def _files(source: Path) -> list[Path]:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """All files that are not hidden; links to folders are followed, but not to one that the link lies in."""
+    """All files that are not hidden; links to folders are followed, but not to one that the way there leads through."""
     for here, folders, names in os.walk(folder, followlinks=True):
-        whole = Path(here).resolve()
-        folders[:] = [
-            name
-            for name in folders
-            if not name.startswith(".") and not whole.is_relative_to(Path(here, name).resolve())
-        ]
+        folders[:] = [name for name in folders if name[0] != "." and not _leads_back(Path(here, name), folder)]
         yield from (Path(here, name) for name in names if not name.startswith("."))
+
+
+def _leads_back(path: Path, folder: Path) -> bool:
+    if not path.is_symlink():
+        return False
+    target = path.resolve()
+    through = [place for place in path.parents if place.is_relative_to(folder)]
+    return any(place.resolve().is_relative_to(target) for place in through)
 
 
 def _journal(out: Path, settings: Settings) -> Journal[Done]:
@@ -240,6 +246,8 @@ def _renamed(place: Path) -> Path:
     suffix = place.suffix.lower()
     if suffix in VIDEO_EXTENSIONS:
         return place.with_suffix(".mp4")
+    if suffix not in IMAGE_EXTENSIONS:  # a table may name any file; what ends in .png would be an image from then on
+        return place.with_name(f"{place.name}.mp4")
     return place if suffix in (".jpg", ".jpeg", ".png") else place.with_suffix(".png")
 
 
@@ -262,6 +270,13 @@ def _is_done(source: Path, out: Path, done: Done) -> bool:
 def _make(item: tuple[Path, str], out: Path, settings: Settings) -> Done:
     """Make one file; errors of the source are told, those of the new folder (full, not writable) are raised."""
     source, to = item
+    done = _made(source, to, out, settings)
+    if done.made is None:
+        (out / to).unlink(missing_ok=True)  # made of the same source when it was another
+    return done
+
+
+def _made(source: Path, to: str, out: Path, settings: Settings) -> Done:
     try:
         size, changed = size_and_change(source)
     except OSError as error:
@@ -277,6 +292,51 @@ def _make(item: tuple[Path, str], out: Path, settings: Settings) -> Done:
     except FileNotFoundError:
         made, reason = None, "it is gone"
     return Done(size, changed, to, made, reason)
+
+
+def _note_left_over(journal: Journal[Done], out: Path, names: dict[Path, str], result: Prepared) -> None:
+    """Tell of what earlier calls made of sources that are not among these: another table's, or moved or removed since.
+
+    Which of the two nothing says.
+    """
+    gone = journal.entries.keys() - set(names.values())
+    if left := sorted(name for name in gone if journal.entries[name].made and (out / name).exists()):
+        result.notes.append(
+            f"{out} also holds {counted(len(left), 'file')} made by an earlier call of sources that are not among "
+            f"these {len(names):,} ({named(left)}): if their sources were moved or removed, remove them too, or they "
+            "are learned from"
+        )
+
+
+def _remove_spoiled(
+    root: Path, tables: list[Path], lists: Found | None, out: Path, names: dict[Path, str], result: Prepared
+) -> set[Path]:
+    """Remove what was made of videos of pictures of which one is bad: without it they would be other videos."""
+    beside_bad = {source.parent for source in result.bad if is_picture(source.name)}
+    spoiled = beside_bad & _videos_of_pictures(root, tables, lists) if beside_bad else set()
+    removed = {source for source in names if source.parent in spoiled and is_picture(source.name)} - result.bad.keys()
+    for source in removed:
+        (out / names[source]).unlink(missing_ok=True)
+    if spoiled:
+        videos = counted(len(spoiled), "video")
+        result.notes.append(
+            f"nothing is left of {videos} of pictures, as some of these could not be made "
+            f"({named(sorted(path.relative_to(root) for path in spoiled))}); see {out / BAD}"
+        )
+    return removed
+
+
+def _videos_of_pictures(root: Path, tables: list[Path], lists: Found | None) -> set[Path]:
+    """The folders that are videos, as the tables or else the places say."""
+    found = {row.source for table in tables for row in listed.rows(table)}
+    for samples in lists.parts.values() if lists else ():
+        found |= {sample.path for sample in samples}
+    if not found:
+        try:
+            found = {sample.path for samples in read_folder(root).parts.values() for sample in samples}
+        except ValueError:  # no data set, but a folder of many: which of its folders are videos nothing says
+            return set()
+    return {path for path in found if path.is_dir()}
 
 
 def _renaming(names: dict[Path, str], root: Path, out: Path, bad: dict[Path, str]) -> listed.Renamed:

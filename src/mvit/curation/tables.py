@@ -11,7 +11,7 @@ from pathlib import Path
 from mvit import files
 from mvit.data.manifests import parsed, text_lines, write_manifest
 from mvit.data.published import read_published
-from mvit.data.samples import HELD_OUT, Found
+from mvit.data.samples import HELD_OUT, Found, multi_label
 
 JSON_LINES = (".jsonl", ".ndjson")
 Renamed = Callable[[Path], Path | None]
@@ -101,7 +101,7 @@ def write_published(found: Found, data: Path, out: Path, renamed: Renamed) -> tu
                 missing.add(new)
             kept.append(replace(sample, path=new))
         parts.append((name, kept))
-    lines = any(len(sample.labels) > 1 for _, kept in parts for sample in kept)
+    lines = multi_label(sample for _, kept in parts for sample in kept)
     target = out / f"list.{'jsonl' if lines else 'csv'}"
     files.write_text(target, write_manifest(parts, frozenset(missing), lines=lines, beside=out))
     return target, lost

@@ -1,5 +1,6 @@
 """A data set, whatever it is given as: what is learned from, and what is held out to judge by."""
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -169,7 +170,9 @@ def parts_of(data: Path, say: Callable[[str], None] = lambda note: None) -> dict
 def _look(data: Path) -> Found:
     if not data.exists():
         raise FileNotFoundError(f"{data} does not exist: give {ASKED}")
-    path = data.absolute()
+    path = Path(os.path.abspath(data))  # without "..", as manifests have their paths, or one video has two names
+    if not (path.exists() and path.samefile(data)):  # "link/..": not the folder that the link lies in
+        path = data.resolve()
     if members.is_folder(path):
         return _read_shards(path)
     if path.is_dir():
@@ -262,14 +265,12 @@ def _check_apart(train: Iterable[Sample], val: Iterable[Sample]) -> list[str]:
     if both:
         raise ValueError(f"{_are(len(both))} in train and in val ({named(both)}): leave out of one what is in both")
     notes = []
-    shared = sorted(
-        {sample.path for sample in train if sample.part} & {sample.path for sample in val if sample.part}
-        if any(sample.part for sample in train)
-        else ()
-    )
+    parted = any(sample.part for sample in (*train, *val))
+    shared = sorted({sample.path for sample in train} & {sample.path for sample in val}) if parted else []
     if shared:
-        have = counted(len(shared), "video has", "videos have")
-        notes.append(f"{have} parts in train and parts in val ({named(shared)}): val is easier for that")
+        notes.append(
+            f"{_are(len(shared))} in train and in val, whole or in parts ({named(shared)}): val is easier for that"
+        )
     groups = {sample.group for sample in train} & {sample.group for sample in val} - {None}
     if groups:
         are = counted(len(groups), "group is", "groups are")

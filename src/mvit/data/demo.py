@@ -172,14 +172,26 @@ def _description(folder: Path) -> str | None:
 
 
 def _remove_demo(folder: Path) -> None:
-    if folder.exists() and _description(folder) is None:
-        if not folder.is_dir() or any(folder.iterdir()):
-            raise ValueError(
-                f"{folder} holds files that are no demo set: name a folder that is empty or does not exist"
-            )
+    if not folder.exists():
+        return
+    if folder.is_dir() and not any(folder.iterdir()):
         folder.rmdir()
-    elif folder.exists():
+    elif _holds_a_demo_only(folder):
         shutil.rmtree(folder)
+    else:
+        raise ValueError(f"{folder} holds files that are no demo set: name a folder that is empty or does not exist")
+
+
+def _holds_a_demo_only(folder: Path) -> bool:
+    """Whether a folder is a demo set, complete or begun: another file called as its marker does not make it one."""
+    marker = folder / MARKER
+    if not marker.is_file() or {path.name for path in folder.iterdir()} - {"train", "val", MARKER}:
+        return False
+    try:
+        known = json.loads(marker.read_bytes() or '{"format": 1, "train": 0}')  # it is empty until the set is whole
+    except ValueError:
+        return False
+    return isinstance(known, dict) and {"format", "train"} <= known.keys()
 
 
 def _paint(pattern: Field, brightness: Any, contrast: Any, rng: np.random.Generator) -> Field:

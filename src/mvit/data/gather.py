@@ -1,6 +1,7 @@
 """Paths as people name them for a prediction: videos, images, parts of videos, patterns, and folders of any depth."""
 
 import glob
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,8 +14,8 @@ def gather(paths: Sequence[Path], *, images: bool) -> list[Sample]:
 
     A folder gives the videos in it and below. Numbered pictures are one video, or, with ``images``, as all images, each
     for itself: photographs are numbered, too.
-    ``clip.mp4#t=2.5,10`` is a part of one, ``videos/**/*.mp4`` all that fit. A path that is not there stays, for its
-    reader to say so. Raises ``ValueError`` for a folder or a pattern that gives nothing, and for a wrong part.
+    ``clip.mp4#t=2.5,10`` is a part of one, ``videos/**/*.mp4`` all that fit, each once. A path that is not there stays,
+    for its reader to say so. Raises ``ValueError`` for a folder or a pattern that gives nothing, and for a wrong part.
     """
     return [sample for path in paths for sample in _gathered(path, images)]
 
@@ -32,11 +33,17 @@ def _gathered(path: Path, images: bool) -> Iterator[Sample]:
         whole, part = path_and_part(str(path))
         yield Sample(whole, (), part=part)
     elif glob.has_magic(str(path)):
-        fitting = sorted(glob.glob(str(path), recursive=True))
+        there = next(folder for folder in path.parents if folder.exists())  # it may be called "set [1]"
+        pattern = os.path.join(glob.escape(str(there)), path.relative_to(there))
+        fitting = sorted(glob.glob(pattern, recursive=True))
         if not fitting:
             raise ValueError(f"nothing fits the pattern {str(path)!r}")
-        for each in fitting:
-            yield from _gathered(Path(each), images)
+        given: set[Path] = set()
+        for sample in (sample for each in fitting for sample in _gathered(Path(each), images)):
+            # "videos/**" fits a folder, and again what is in it: videos, and the frames of one that was given whole.
+            if sample.id not in given and sample.path.parent not in given:
+                given.add(sample.id)
+                yield sample
     else:
         yield Sample(path, ())
 

@@ -69,8 +69,10 @@ def require_there(camera: str) -> None:
 
 
 def shown(source: str) -> str:
-    """A source as it may be printed: without the password of an address."""
-    return re.sub(r"(?<=://)([^/@:]*):[^/@]*@", r"\1:***@", source)
+    """A source as it may be printed: without the password of an address, nor what stands after its question mark."""
+    if "://" not in source:
+        return source
+    return re.sub(r"\?.*", "?***", re.sub(r"(?<=://)([^/@:]*):[^/@]*@", r"\1:***@", source), flags=re.DOTALL)
 
 
 class LiveStream:

@@ -11,7 +11,7 @@ VIDEO_EXTENSIONS = frozenset(
     f".{name}"
     for name in ("mp4", "m4v", "mov", "avi", "mkv", "webm", "mpg", "mpeg", "ts", "mts", "m2ts", "flv", "wmv", "asf")
 ) | {".ogv", ".3gp", ".3g2", ".gif"}
-IMAGE_EXTENSIONS = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"))
+IMAGE_EXTENSIONS = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp"))
 MEDIA_EXTENSIONS = VIDEO_EXTENSIONS | IMAGE_EXTENSIONS
 HELD_OUT = ("val", "validation", "test")  # parts of a data set that are not learned from; the first that exists is val
 Medium = Literal["images", "videos"]

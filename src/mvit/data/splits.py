@@ -11,18 +11,21 @@ import numpy as np
 from mvit.data.samples import Sample, counted, named
 
 Counts = Mapping[str, int]
+NONE = "\0"
+"""Counted as the class of samples that have none, so that these are dealt out too; no class can be called so."""
 
 
 def split(samples: Sequence[Sample], fraction: float, seed: int) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
     """Hold out about `fraction` of every class, whole groups together, and never the last sample of a class.
 
-    A sample without a group is a group of its own. Groups are taken in an order drawn from `seed`, each if it brings
-    the held-out counts nearer to their targets (squared distance over target, so that rare classes weigh the same).
+    A sample without a group is a group of its own; those without a class count as of one more. Groups are taken in an
+    order drawn from `seed`, each if it brings the held-out counts nearer to their targets (squared distance over
+    target, so that rare classes weigh the same).
     """
     if not 0 < fraction < 1:
         raise ValueError(f"the share of videos to hold out is {fraction}, but must lie between 0 and 1")
     members, counts = _groups(samples)
-    total = Counter(label for sample in samples for label in sample.labels)
+    total = Counter(label for sample in samples for label in sample.labels or (NONE,))
     target = {label: max(1.0, fraction * count) for label, count in total.items()}
     order = np.random.default_rng(seed).permutation(len(members)).tolist()
     held: Counter[str] = Counter()
@@ -62,7 +65,7 @@ def folds(samples: Sequence[Sample], number: int, seed: int) -> tuple[tuple[Samp
     members, counts = _groups(samples)
     if not 2 <= number <= len(members):
         raise ValueError(f"the number of folds is {number}, but must be 2 to {len(members)}, the number of groups")
-    total = Counter(label for sample in samples for label in sample.labels)
+    total = Counter(label for sample in samples for label in sample.labels or (NONE,))
     order = np.random.default_rng(seed).permutation(len(members)).tolist()
     order.sort(key=lambda group: -len(members[group]))
     held: list[Counter[str]] = [Counter() for _ in range(number)]
@@ -82,7 +85,8 @@ def folds(samples: Sequence[Sample], number: int, seed: int) -> tuple[tuple[Samp
         held[fold].update(counts[group])
         sizes[fold] += len(members[group])
         dealt[fold] += members[group]
-    alone = sorted(label for label, count in total.items() if any(fold[label] == count for fold in held))
+    single = {label for label, count in total.items() if any(fold[label] == count for fold in held)}
+    alone = sorted(single - {NONE})
     if alone:
         raise ValueError(
             f"{counted(len(alone), 'class', 'classes')} would be in one of {number} folds only ({named(alone)}), and "
@@ -185,15 +189,14 @@ def _groups(samples: Sequence[Sample]) -> tuple[list[list[int]], list[Counts]]:
     """The indices of the samples of each group, and how many of each class it has."""
     groups: dict[object, list[int]] = defaultdict(list)
     for index, sample in enumerate(samples):
-        # Parts of one video are of one source, whether or not anything says so.
-        alone = index if sample.part is None else sample.path
-        groups[alone if sample.group is None else sample.group].append(index)
+        # A video and its parts are of one source, whether or not anything says so.
+        groups[sample.path if sample.group is None else sample.group].append(index)
     members = list(groups.values())
     single: dict[tuple[str, ...], Counts] = {}  # one count for all samples of a class that are groups of their own
     counts = [
-        single.setdefault(samples[group[0]].labels, Counter(samples[group[0]].labels))
+        single.setdefault(samples[group[0]].labels, Counter(samples[group[0]].labels or (NONE,)))
         if len(group) == 1
-        else Counter(label for index in group for label in samples[index].labels)
+        else Counter(label for index in group for label in samples[index].labels or (NONE,))
         for group in members
     ]
     return members, counts
