@@ -75,7 +75,7 @@ def test_training_the_pyramid_and_how_far_attention_reaches(videos, tmp_path, ca
     assert figure.count("in space: pixels") == figure.count("in time: frames") == 2
 
 
-def test_vectors_to_search_and_to_learn_from(videos, tmp_path, capsys):
+def test_vectors_to_search_and_to_learn_from(videos, tmp_path, capsys, monkeypatch):
     run = tmp_path / "run"
     small = ("model.name=mvit_test_4x32", "train.epochs=1", "train.batch=4", "train.workers=0", "data.spacing=2")
     example("train_in_python")(str(videos), str(run), *small)
@@ -90,6 +90,13 @@ def test_vectors_to_search_and_to_learn_from(videos, tmp_path, capsys):
     assert first.split() == ["1.000", str(same)]
     assert len(others) == 2
     assert float(others[0].split()[0]) < 1
+    monkeypatch.chdir(videos)
+    example("find_alike")(str(run), "rise/0.mp4", str(videos))
+    assert str(one) not in capsys.readouterr().out
+    (tmp_path / "bad.mp4").write_text("no video")
+    with pytest.raises(ValueError, match=r"bad\.mp4 cannot be read"):
+        example("find_alike")(str(run), str(tmp_path / "bad.mp4"), str(videos))
+    assert capsys.readouterr().out == ""
     example("linear_probe")(str(run), str(videos))
     assert "of 2 held-out videos are right" in capsys.readouterr().out
 

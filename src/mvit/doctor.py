@@ -19,6 +19,14 @@ LEAST_FREE_BYTES = 2e9
 """A demo set, a run with its checkpoints and its report take a tenth of it."""
 
 
+class Wrong(Exception):  # noqa: N818 (a state of the machine)
+    """What is not as it should be; ``remedy`` where another command mends it than the check's own."""
+
+    def __init__(self, reason: str, remedy: str | None = None) -> None:
+        super().__init__(reason)
+        self.reason, self.remedy = reason, remedy
+
+
 @dataclass(frozen=True)
 class Check:
     """What was looked at, what was found, and the command that mends it where something is wrong."""
@@ -35,7 +43,7 @@ def examine(folder: Path = Path()) -> Iterator[Check]:
         ("torch", "python -m pip install --upgrade torch torchvision", _torch),
         ("video", "python -m pip install --upgrade --force-reinstall av", _video),
         ("torchcodec", "python -m pip uninstall torchcodec  # PyAV decodes without it", _torchcodec),
-        ("processor", "export OMP_NUM_THREADS=2", _processor),
+        ("processor", "export OMP_NUM_THREADS=1", _processor),
         ("compute", "python -m pip install --upgrade torch torchvision", _compute),
         ("disk", "df -h .  # then go to a folder with room, or free some", lambda: _disk(folder)),
     ):
@@ -47,7 +55,7 @@ def _checked(name: str, remedy: str, look: Callable[[], str]) -> Check:
         return Check(name, look())
     except Exception as why:  # whatever it is, it is the finding; some know better what mends them
         finding = getattr(why, "reason", f"{type(why).__name__}: {why}")
-        return Check(name, finding, getattr(why, "remedy", remedy))
+        return Check(name, finding, getattr(why, "remedy", None) or remedy)
 
 
 def _versions() -> str:
@@ -61,7 +69,8 @@ def _torch() -> str:
     import torchvision.ops  # its compiled part is what fails when it was built for another torch
 
     boxes = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
-    assert len(torchvision.ops.nms(boxes, torch.ones(1), 0.5)) == 1
+    if len(torchvision.ops.nms(boxes, torch.ones(1), 0.5)) != 1:
+        raise Wrong("torchvision loses a box that nothing overlaps")
     return f"{torch.__version__}, torchvision {torchvision.__version__}"
 
 
@@ -77,9 +86,11 @@ def _video() -> str:
         path = Path(folder) / "clip.mp4"
         video.write(path, frames)
         decoded = video.read(path)
-    assert decoded.shape == frames.shape, f"8 frames of 64x64 came back as {decoded.shape}"
+    if decoded.shape != frames.shape:
+        raise Wrong(f"8 frames of 64x64 came back as {decoded.shape}")
     error = np.abs(decoded.astype(int) - frames).mean()
-    assert error < 10, f"the frames that came back differ by {error:.0f} of 255"
+    if error >= 10:
+        raise Wrong(f"the frames that came back differ by {error:.0f} of 255")
     codec = ".".join(str(number) for number in av.library_versions["libavcodec"])
     return f"PyAV {av.__version__} with libavcodec {codec}: H.264 encoded and decoded"
 
@@ -101,7 +112,9 @@ def _processor() -> str:
 
     usable = available_cores()
     threads = torch.get_num_threads()
-    assert threads <= usable, f"{threads} threads for the {usable} processors that this process may use"
+    if threads > usable:
+        reason = f"{threads} threads for the {counted(usable, 'processor')} that this process may use"
+        raise Wrong(reason, f"export OMP_NUM_THREADS={usable}")
     return f"{usable} of {os.cpu_count()} processors usable, {counted(threads, 'thread')}"
 
 
@@ -119,7 +132,8 @@ def _compute() -> str:
             torch.ones(1, 3, 4, 16, 16, device=chosen.device), torch.ones(8, 3, 3, 3, 3).to(chosen.device)
         )
         q = tokens.flatten(2).transpose(1, 2)[:, None]  # (B, C, T, H, W) -> (B, 1, N, C)
-        assert F.scaled_dot_product_attention(q, q, q).isfinite().all()
+        if not F.scaled_dot_product_attention(q, q, q).isfinite().all():
+            raise Wrong(f"on {chosen}, attention gives numbers that are not finite")
     memory = ""
     if chosen.device.type == "cuda":
         free, total = torch.cuda.mem_get_info(chosen.device)
@@ -130,5 +144,6 @@ def _compute() -> str:
 def _disk(folder: Path) -> str:
     with tempfile.TemporaryFile(dir=folder):
         free = shutil.disk_usage(folder).free
-    assert free > LEAST_FREE_BYTES, f"{free / 1e9:.1f} GB free in {folder.absolute()}, a run may need 2"
+    if free <= LEAST_FREE_BYTES:
+        raise Wrong(f"{free / 1e9:.1f} GB free in {folder.absolute()}, a run may need 2")
     return f"{free / 1e9:.0f} GB free in {folder.absolute()}"

@@ -47,9 +47,10 @@ def predict(
     from json import dumps
 
     from mvit.data.gather import gather
+    from mvit.data.samples import medium_of
     from mvit.deploy import bulk, told
     from mvit.deploy.answers import answers, protocol, settled_answers
-    from mvit.deploy.opened import load
+    from mvit.deploy.opened import fingerprint, load
 
     if top < 1 or batch < 1:
         raise ValueError(f"--top is {top} and --batch {batch}: both are 1 or more")
@@ -61,6 +62,10 @@ def predict(
     how = None if asked == AUTO else asked or model.views
     samples = gather(videos, images=model.preprocessing.sampling.frames == 1)
     facts = {"model": str(run), "activation": model.scoring.activation, "protocol": protocol(model, how)}
+    if json or out is not None:
+        facts["fingerprint"] = fingerprint(run)
+        if not all(sample.path.is_absolute() for sample in samples):
+            facts["folder"] = str(Path.cwd())
 
     def show(answer: "Answer") -> None:
         if json:
@@ -92,7 +97,7 @@ def predict(
             if progress is not None:
                 progress(number, len(todo))
     if failed and len(todo) > 1:
-        print(f"mvit: {failed:,} of {len(todo):,} videos could not be read", file=sys.stderr)
+        print(f"mvit: {failed:,} of {len(todo):,} {medium_of(todo)} could not be read", file=sys.stderr)
     if out:
         before = len({sample.id for sample in samples}) - len(todo)
         print(f"Wrote {len(todo):,} answers to {out}" + (f", where {before:,} stood" if before else ""))
@@ -150,7 +155,7 @@ def embed(
         batch: clips that are computed together
     """
     from mvit.data.gather import gather
-    from mvit.data.samples import counted
+    from mvit.data.samples import counted, medium_of
     from mvit.data.views import describe
     from mvit.deploy import embedding
     from mvit.deploy.predictor import load
@@ -167,7 +172,8 @@ def embed(
     vectors, failed = embedding.Vectors(), 0
     with progress_bar("embedding") as progress:
         if of == "dense":
-            for number, (sample, what) in enumerate(embedding.write_dense(model, samples, out, how), start=1):
+            dense = embedding.write_dense(model, samples, out, how, batch=batch)
+            for number, (sample, what) in enumerate(dense, start=1):
                 failed += _told(sample.id, what)
                 progress(number, len(samples))
         else:
@@ -182,7 +188,8 @@ def embed(
     if of != "dense":
         facts = {"model": str(run), "protocol": describe(model.preprocessing, how[0], how[1])}
         written = embedding.write(vectors, out, facts)
-    print(f"Wrote {len(samples) - failed:,} of {counted(len(samples), 'video')} to {' and '.join(map(str, written))}")
+    whole = counted(len(samples), medium_of(samples).removesuffix("s"))
+    print(f"Wrote {len(samples) - failed:,} of {whole} to {' and '.join(map(str, written))}")
     return DONE
 
 

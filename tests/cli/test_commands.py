@@ -4,11 +4,13 @@ import csv
 import io
 import json
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from mvit import commandline
+from mvit import commandline, doctor
 from mvit.analysis import published
 from mvit.doctor import Check
 
@@ -275,6 +277,21 @@ def test_doctor_is_well_here(mvit, monkeypatch):
     assert code == 0, out
     assert "H.264 encoded and decoded" in out
     assert "processors usable, 1 thread\n" in out
+
+
+@pytest.mark.parametrize("optimised", [0, 1])
+def test_doctor_names_as_many_threads_as_there_are_processors(optimised, monkeypatch):
+    """Also where Python leaves asserts out."""
+    monkeypatch.setattr("torch.get_num_threads", lambda: 3)
+    monkeypatch.setattr("mvit.data.resources.available_cores", lambda: 1)
+    source = Path(doctor.__file__)
+    code = compile(source.read_text(encoding="utf-8"), source, "exec", optimize=optimised)
+    module = ModuleType("doctor")
+    monkeypatch.setitem(sys.modules, "doctor", module)  # where dataclasses look
+    exec(code, vars(module))
+    check = module._checked("processor", "nothing", module._processor)
+    assert check.finding == "3 threads for the 1 processor that this process may use"
+    assert check.remedy == "export OMP_NUM_THREADS=1"
 
 
 def test_doctor_counts_what_is_wrong(mvit, monkeypatch):

@@ -11,7 +11,7 @@ import torch
 import mvit
 from mvit.data.gather import gather
 from mvit.data.views import read_views
-from mvit.deploy.embedding import HEADER, embedded
+from mvit.deploy.embedding import HEADER, Vectors, embedded, write, write_dense
 from mvit.deploy.predictor import Predictor
 
 
@@ -100,6 +100,53 @@ def test_dense_features_are_a_file_a_video(run, predictor, videos, mvit, refused
         for stage, level in enumerate(predictor.pyramids(views), start=1):
             np.testing.assert_allclose(found[f"stage{stage}"], level, rtol=1e-4, atol=1e-5)
     assert "is not empty" in refused("embed", run, videos, "--of", "dense", "--out", out)
+
+
+def test_dense_features_are_computed_so_many_clips_at_once(predictor, videos, tmp_path, monkeypatch):
+    samples, sizes, pyramids = gather([videos / "wait" / "0.mp4"], images=False), [], Predictor.pyramids
+    views = read_views(samples[0].path, predictor.preprocessing, clips=5)
+    wanted = predictor.pyramids(views)
+
+    def counted(self, clips):
+        sizes.append(len(clips))
+        return pyramids(self, clips)
+
+    monkeypatch.setattr(Predictor, "pyramids", counted)
+    ((_, file),) = write_dense(predictor, samples, tmp_path / "dense", (5, 1), batch=2)
+    assert sizes == [2, 2, 1]
+    with np.load(file, allow_pickle=False) as found:
+        for stage, level in enumerate(wanted, start=1):
+            np.testing.assert_allclose(found[f"stage{stage}"], level, rtol=1e-4, atol=1e-5)
+
+
+def test_a_table_of_something_else_is_not_written_over(run, videos, mvit, refused, tmp_path):
+    words, labels = ("embed", run, videos / "wait" / "0.mp4", "--out", tmp_path / "all.npy"), tmp_path / "all.csv"
+    labels.write_text("path,label\n0.mp4,wait\n")
+    assert f"{labels} is no table of vectors" in refused(*words)
+    assert labels.read_text() == "path,label\n0.mp4,wait\n"
+    assert not (tmp_path / "all.npy").exists()
+    labels.unlink()
+    for _ in range(2):  # its own it may
+        assert mvit(*words)[0] == 0
+
+
+def test_a_kill_leaves_no_rows_beside_the_table_of_others(tmp_path, monkeypatch):
+    def rows(video: str, value: int) -> Vectors:
+        return Vectors(rows=[np.full(2, value)], videos=[video], clips=[None])
+
+    path, lines = write(rows("one.mp4", 1), tmp_path / "all.npy", {})
+    before = path.read_bytes(), lines.read_bytes()
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    for where in ("numpy.save", "mvit.files.write_text"):
+        with monkeypatch.context() as patch:
+            patch.setattr(where, killed)
+            with pytest.raises(KeyboardInterrupt):
+                write(rows("two.mp4", 2), path, {})
+        assert not lines.exists() or (path.read_bytes(), lines.read_bytes()) == before
+    assert path.read_bytes()
 
 
 def test_what_cannot_be_written_is_refused_before_anything_is_computed(run, videos, refused, tmp_path):

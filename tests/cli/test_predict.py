@@ -5,12 +5,17 @@ import io
 import json
 import os
 import pty
+import re
 import resource
 import subprocess
 import sys
+from shutil import copytree
 
+import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 
+from mvit.data.stills import encoded
 from mvit.deploy import bulk
 from mvit.distributed.lock import lock, locked
 
@@ -97,11 +102,88 @@ def test_a_file_of_answers_is_gone_on_with(run, videos, mvit, tmp_path, refused)
         video: pytest.approx(said["scores"], abs=1e-6) for video, said in wanted.items()
     }
     assert "predictions of another kind" in refused("predict", run, videos, "--fast", "--out", out)
-    (tmp_path / "letter.jsonl").write_text("Dear all\n")
-    assert "something else than predictions" in refused("predict", run, videos, "--out", tmp_path / "letter.jsonl")
-    assert (tmp_path / "letter.jsonl").read_text() == "Dear all\n"
-    (tmp_path / "deep.jsonl").write_text("[" * 200_000 + "\n")
-    assert "something else than predictions" in refused("predict", run, videos, "--out", tmp_path / "deep.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Dear all\n", "something else than predictions (line 1)"),
+        ("Dear all", "something else than predictions (line 1)"),
+        ('{"label": "wait", "video": "a.mp4"', "something else than predictions (line 1)"),
+        ('{"video": "a.mp4", "label": "wait"}', "predictions of another kind (line 1: no model; "),
+        ("[" * 200_000 + "\n", "something else than predictions (line 1)"),
+    ],
+)
+def test_a_file_of_something_else_is_left_as_it_is(run, videos, refused, tmp_path, text, said):
+    file = tmp_path / "answers.jsonl"
+    file.write_text(text)
+    assert f"{file} holds {said}" in refused("predict", run, videos / "wait" / "0.mp4", "--out", file)
+    assert file.read_text() == text
+
+
+@pytest.mark.parametrize("left", [1, 11, 40])
+def test_a_line_that_was_cut_short_anywhere_is_written_anew(run, videos, mvit, tmp_path, left):
+    file = tmp_path / "answers.jsonl"
+    words = ("predict", run, videos / "wait" / "0.mp4", "--out", file)
+    mvit(*words)
+    whole = file.read_bytes()
+    for kept in (left, len(whole) - left):
+        file.write_bytes(whole[:kept])
+        assert mvit(*words)[:2] == (0, f"Wrote 1 answers to {file}\n")
+        assert file.read_bytes() == whole
+
+
+def train_again(run):
+    """As far as the file of its weights shows."""
+    state = load_file(run / "model.safetensors")
+    save_file({name: tensor.neg() for name, tensor in state.items()}, run / "model.safetensors")
+
+
+def into_parts(library) -> str:
+    library("pyarrow.parquet", "scale")
+    return "answers"
+
+
+@pytest.mark.parametrize("out", [lambda library: "answers.jsonl", into_parts], ids=["lines", "parts"])
+def test_another_model_or_video_at_the_same_path_is_not_the_same(
+    run, videos, mvit, refused, library, tmp_path, monkeypatch, out
+):
+    model, out = tmp_path / "model", tmp_path / out(library)
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "0.mp4").write_bytes((videos / "wait" / "0.mp4").read_bytes())
+    copytree(run, model)
+    monkeypatch.chdir(tmp_path / "one")
+    words = ("predict", model, "0.mp4", "--out", out)
+    assert mvit(*words)[:2] == (0, f"Wrote 1 answers to {out}\n")
+    assert mvit(*words)[:2] == (0, f"Wrote 0 answers to {out}, where 1 stood\n")
+    monkeypatch.chdir(tmp_path / "two")
+    assert f"folder {str(tmp_path / 'one')!r}, now {str(tmp_path / 'two')!r}" in refused(*words)
+    absolute = ("predict", model, tmp_path / "two" / "0.mp4", "--out", out)
+    assert mvit(*absolute)[:2] == (0, f"Wrote 1 answers to {out}\n"), "a whole name is the same from every folder"
+    train_again(model)
+    said = refused(*absolute)
+    assert "predictions of another kind (" in said
+    assert re.search(r"fingerprint '[0-9a-f]{16}', now '[0-9a-f]{16}'\)", said)
+
+
+def test_lines_that_do_not_say_of_which_weights_they_are_are_refused(run, videos, mvit, refused, tmp_path):
+    file = tmp_path / "answers.jsonl"
+    words = ("predict", run, videos / "wait" / "0.mp4", "--out", file)
+    mvit(*words)
+    said = json.loads(file.read_text())
+    del said["fingerprint"]
+    file.write_text(f"{json.dumps(said)}\n")
+    assert f"{file} holds predictions of another kind (line 1: no fingerprint)" in refused(*words)
+
+
+def test_images_are_not_called_videos(run, mvit, tmp_path):
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / name).write_text("no picture")
+    (tmp_path / "c.png").write_bytes(encoded(np.zeros((40, 40, 3), np.uint8), "png", "rgb24"))
+    assert mvit("predict", run, *tmp_path.iterdir())[2].endswith("mvit: 2 of 3 images could not be read\n")
+    _, said, _ = mvit("embed", run, *tmp_path.iterdir(), "--out", tmp_path / "out" / "a.npy")
+    assert said.startswith("Wrote 1 of 3 images to ")
 
 
 def test_a_bar_on_the_terminal_leaves_the_answers_in_their_file(run, videos, tmp_path):

@@ -233,6 +233,11 @@ def test_codecs_and_sizes_that_are_not_allowed(numbered_video):
         read(path, [0, 1, 1], limits=replace(OWN, answer_frames=2))
 
 
+def test_an_animated_webp_is_said_to_be_one(numbered_video):
+    with pytest.raises(UnreadableVideo, match="animated WebP, which is not decoded: make an MP4 of it"):
+        read(numbered_video(3, name="n.webp", codec="libwebp_anim"))
+
+
 def test_a_cut_stream_is_as_long_as_what_can_be_decoded(numbered_video):
     path = numbered_video(60, name="n.ts", options={**B_FRAMES, "g": "12"})
     path.write_bytes(path.read_bytes()[188 * 40 :])  # starts in the middle of a group

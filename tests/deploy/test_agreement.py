@@ -41,6 +41,17 @@ def test_int8_is_refused_where_more_than_two_of_a_hundred_clips_change_their_cla
             require(found, int8=True)
 
 
+@pytest.mark.parametrize(("off", "passes"), [(0, True), (1e-3, False)])
+def test_log_scores_of_a_single_class_are_all_0_and_compared_as_they_are(off, passes):
+    found = compare(lambda clips: np.zeros((len(clips), 1)), lambda clips: np.full((len(clips), 1), off), CLIPS[:4])
+    assert found.largest_difference == off
+    if passes:
+        require(found, int8=False)
+    else:
+        with pytest.raises(ValueError, match="nothing was written"):
+            require(found, int8=False)
+
+
 @pytest.mark.parametrize("size", [2, 5])
 def test_a_file_that_is_wrong_in_one_size_of_batch_is_found(size):
     def file(clips: np.ndarray) -> np.ndarray:

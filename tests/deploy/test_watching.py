@@ -187,6 +187,23 @@ def test_a_file_whose_frames_come_too_late_goes_on_with_what_is_due(pictures, tm
     assert source.end_seconds == pytest.approx(5)
 
 
+def test_what_was_passed_over_at_the_end_of_a_file_is_in_no_window(pictures, tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "LATE_SECONDS", 0.3)
+    video.write(tmp_path / "clip.mp4", pictures, fps=10)
+    source = PlayedFile(Video(tmp_path / "clip.mp4"), clock=iter([*np.arange(0, 4.25, 0.1), 6.0, 6.0]).__next__)
+    stop, buffer = Event(), Buffer(EVERY)
+    monkeypatch.setattr(stop, "wait", lambda seconds: False)
+    found = []
+    for one in source.frames(32, stop):
+        buffer.add(one)
+        found += taken(buffer)
+    buffer.finish(source.end_seconds)
+    assert buffer.came + source.left_out == 50
+    assert source.left_out >= 5
+    assert found
+    assert taken(buffer) == [], "of a window that ends with the file not all frames came"
+
+
 def test_a_damaged_file_is_watched_up_to_the_damage(pictures, tmp_path):
     path = tmp_path / "clip.mp4"
     video.write(path, pictures, fps=100)

@@ -154,6 +154,8 @@ class PictureStream:
                 beyond = (
                     f"it does not say how large its pictures are, or they have more than {self.limits.pixels:,} pixels"
                 )
+                if codec.name == "webp":  # in an animated one its decoder finds no picture
+                    beyond += ", or it is an animated WebP, which is not decoded: make an MP4 of it"
                 raise UnreadableVideo(self.path, beyond)
             if codec.width * codec.height > self.limits.pixels:
                 size = f"{codec.width}x{codec.height}"

@@ -75,7 +75,7 @@ def compare(model: Predict, file: Predict, clips: np.ndarray, batches: Sequence[
     return Agreement(
         clips=len(clips),
         batches=tuple(batches),
-        largest_difference=largest / float(np.abs(due).max()),
+        largest_difference=largest / (float(np.abs(due).max()) or 1.0),  # log scores of a single class are all 0
         agreeing=int(agrees.sum()),
         model_milliseconds=1e3 * median(ours for ours, _ in times),
         file_milliseconds=1e3 * median(its for _, its in times),

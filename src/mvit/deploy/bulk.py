@@ -17,7 +17,7 @@ from mvit.data.sampling import Part
 from mvit.deploy.answers import Answer, answers
 from mvit.deploy.described import Described
 from mvit.deploy.opened import load
-from mvit.deploy.told import LINES, arrow, remaining, require_unicode
+from mvit.deploy.told import LINES, arrow, differing, remaining, require_unicode
 from mvit.distributed.lock import locked
 
 PART = 200
@@ -35,18 +35,18 @@ class Job:
     views: tuple[int, int]
     batch: int
     facts: Mapping[str, str]
-    """What answers are of, told in every part: those of another model or protocol do not go into one folder."""
+    """What answers are of, told in every part: those of other facts do not go into one folder."""
 
 
 @contextmanager
 def undone(job: Job, samples: Sequence[Sample]) -> Iterator[list[Sample]]:
     """Those whose answers do not lie in the folder's parts yet; while it is entered, nobody else may write there.
 
-    Raises ``ValueError`` for a file that is no part, for parts of another model or protocol, where another process
-    holds the folder, and for a video whose name Parquet cannot hold.
+    Raises ``ValueError`` for a file that is no part, for parts of other facts, where another process holds the
+    folder, and for a name that Parquet cannot hold.
     """
     arrow()
-    require_unicode(samples)
+    require_unicode([*job.facts.values(), *(sample.id for sample in samples)])
     if job.folder.exists() and not job.folder.is_dir():
         raise ValueError(f"{job.folder} is a file: --out is a folder for Parquet, or NAME{LINES}")
     with locked(job.folder, LOCK):
@@ -68,7 +68,7 @@ def _done_before(folder: Path, facts: Mapping[str, str]) -> set[str]:
         except (ArrowInvalid, KeyError, OSError) as why:
             raise ValueError(f"{path} is no part of predictions: name another folder with --out") from why
         told = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
-        if other := {key: told.get(key) for key, value in facts.items() if told.get(key) != value}:
+        if other := differing(told, facts):
             raise ValueError(f"{path} holds predictions of another kind ({other}): name another folder with --out")
         done.update(table["video"].to_pylist())
     return done

@@ -21,6 +21,11 @@ EXPORTED = (".onnx", ".xml", ".pt2")
 AGAIN = "export it again"
 
 
+def files_of(path: Path) -> list[Path]:
+    """The files that an exported one consists of; the one that names it comes last."""
+    return [path.with_suffix(".bin"), path] if path.suffix == ".xml" else [path]
+
+
 class Description(TypedDict):
     """The fields of ``Described``."""
 

@@ -16,6 +16,7 @@ from mvit.evaluation.evaluate import decoded
 
 Of = Literal["video", "clip"]
 FORMS = (".npy", ".parquet")
+TABLE = ".csv"
 HEADER = ("row", "video", "clip")
 
 
@@ -48,14 +49,28 @@ def collect(sample: Sample, vectors: np.ndarray, of: Of, crops: int, into: Vecto
 def require_writable(path: Path, samples: Sequence[Sample]) -> None:
     """Raise before the work what would stop the writing after it: no known form, a library that is missing, a name.
 
-    ``ValueError``, or ``OSError`` for a place where no file can be.
+    ``ValueError``, also for a table of something else where that of the rows would be; ``OSError`` for a place where
+    no file can be.
     """
     if path.suffix not in FORMS:
         raise ValueError(f"{path} is no file of vectors: end its name in {' or '.join(FORMS)}")
     if path.suffix == ".parquet":
         arrow()
-        require_unicode(samples)
+        require_unicode(sample.id for sample in samples)
     files.require_writable(path)
+    table = path.with_suffix(TABLE)
+    if path.suffix == ".npy" and table.exists() and not _is_of_rows(table):
+        raise ValueError(
+            f"{table} is no table of vectors, and the one of {path} would be written over it: name another file with "
+            "--out"
+        )
+
+
+def _is_of_rows(table: Path) -> bool:
+    """Whether a file is such a table as ``write`` writes beside vectors."""
+    first = row(HEADER).encode()
+    with files.blaming(table), table.open("rb") as file:
+        return file.read(len(first) + 1) == first + b"\n"
 
 
 def write(vectors: Vectors, path: Path, facts: dict[str, str]) -> list[Path]:
@@ -67,11 +82,12 @@ def write(vectors: Vectors, path: Path, facts: dict[str, str]) -> list[Path]:
     if path.suffix == ".parquet":
         _write_parquet(matrix, vectors, path, facts)
         return [path]
-    table = path.with_suffix(".csv")
+    table = path.with_suffix(TABLE)
     pairs = zip(vectors.videos, vectors.clips, strict=True)
     lines = [row([number, video, "" if clip is None else clip]) for number, (video, clip) in enumerate(pairs)]
     with files.replacing(path) as temporary, temporary.open("wb") as file:
         np.save(file, matrix, allow_pickle=False)
+        table.unlink(missing_ok=True)  # a kill must not leave it beside rows that it is not of
     files.write_text(table, "\n".join([row(HEADER), *lines, ""]))
     return [path, table]
 
@@ -94,7 +110,12 @@ def _write_parquet(matrix: np.ndarray, vectors: Vectors, path: Path, facts: dict
 
 
 def write_dense(
-    predictor: Predictor, samples: Sequence[Sample], folder: Path, views: tuple[int, int] | None = None
+    predictor: Predictor,
+    samples: Sequence[Sample],
+    folder: Path,
+    views: tuple[int, int] | None = None,
+    *,
+    batch: int = BATCH,
 ) -> Iterator[tuple[Sample, Path | str]]:
     """Write what every stage gives of each video into a file of a folder, and give it, or why there is none.
 
@@ -111,7 +132,9 @@ def write_dense(
         if isinstance(found, str):
             yield sample, found
             continue
-        stages = {f"stage{stage}": level for stage, level in enumerate(predictor.pyramids(found), start=1)}
+        pieces = [predictor.pyramids(found[first : first + batch]) for first in range(0, len(found), batch)]
+        levels = map(np.concatenate, zip(*pieces, strict=True))
+        stages = {f"stage{stage}": level for stage, level in enumerate(levels, start=1)}
         path = folder / f"{number:06d}-{sample.path.stem}.npz"
         with files.replacing(path) as temporary, temporary.open("wb") as file:
             np.savez(file, allow_pickle=False, video=np.array(str(sample.id)), **stages)

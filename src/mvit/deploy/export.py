@@ -16,7 +16,7 @@ from mvit.data.samples import medium_of
 from mvit.data.views import Preprocessing
 from mvit.deploy import graph, onnx_file, openvino_file, transformers_folder
 from mvit.deploy.agreement import BATCHES, compare, require
-from mvit.deploy.described import in_fixed_batches
+from mvit.deploy.described import files_of, in_fixed_batches
 from mvit.deploy.int8 import quantise
 from mvit.deploy.predictor import Predictor, load
 from mvit.evaluation.evaluate import decoded
@@ -73,7 +73,7 @@ def export(
     if path.suffix != SUFFIXES[to]:
         reads = f"what {to} reads ends in {SUFFIXES[to]}" if SUFFIXES[to] else f"{to} reads a folder, without an ending"
         raise ValueError(f"--out is {path}, but {reads}: name it so")
-    for one in _files_of(path):
+    for one in files_of(path):
         if one.exists():
             raise FileExistsError(f"{one} exists already: name another file with --out")
     clips = clips_for(run, predictor, int8=int8, data=data, least=batch or 0)
@@ -89,7 +89,7 @@ def export(
         found = compare(expected, predict, clips.judged, (batch,) if batch else BATCHES)
         require(found, int8=int8)
         del predict  # before its file moves, which some systems forbid for one that is in use
-        parts = list(written.iterdir()) if written.is_dir() else _files_of(written)
+        parts = list(written.iterdir()) if written.is_dir() else files_of(written)
         size = sum(one.stat().st_size for one in parts)
         if written.is_dir():
             written.replace(path)
@@ -184,11 +184,6 @@ _WRITERS: dict[str, Callable[[ExportedProgram, str, Path, np.ndarray, int | None
     "openvino": _openvino,
     "torch": _torch,
 }
-
-
-def _files_of(path: Path) -> list[Path]:
-    """The files that an exported one consists of; the one that names it comes last."""
-    return [path.with_suffix(".bin"), path] if path.suffix == ".xml" else [path]
 
 
 def _deliver(written: Path, path: Path) -> None:

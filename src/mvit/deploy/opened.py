@@ -1,9 +1,10 @@
 """A trained model from whatever it is in: a run folder, or a file that it was exported to, which needs no torch."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
-from mvit.deploy.described import EXPORTED, Described
+from mvit.deploy.described import EXPORTED, Described, files_of
 
 
 def load(run_or_file: str | Path, *, device: Any = None) -> Described:
@@ -36,3 +37,19 @@ def load(run_or_file: str | Path, *, device: Any = None) -> Described:
     from mvit.deploy import openvino_file
 
     return openvino_file.load(path)
+
+
+def fingerprint(run_or_file: str | Path) -> str:
+    """What tells a model from others at the same path: 16 digits of the SHA-256 of its files, description included."""
+    path = Path(run_or_file)
+    parts = files_of(path)
+    if path.suffix not in EXPORTED:
+        from mvit.weights.read import DESCRIPTION_FILE, MODEL_FILE
+
+        weights = path / MODEL_FILE if path.is_dir() else path
+        parts = [weights, weights.with_name(DESCRIPTION_FILE)]
+    whole = hashlib.sha256()
+    for part in parts:
+        with part.open("rb") as file:
+            whole.update(hashlib.file_digest(file, "sha256").digest())
+    return whole.hexdigest()[:16]

@@ -84,7 +84,7 @@ class PlayedFile:
                         if missed > 0:
                             next_one, anew, self.left_out = next_one + missed, True, self.left_out + missed
                             break
-            self.end_seconds = video.duration_seconds
+            self.end_seconds = None if anew else video.duration_seconds  # its end was passed over
 
 
 class Live:

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from mvit.distributed.lock import lock
 
 HEADER = ("video", "predicted", "views", "error")
 LINES = ".jsonl"
+BEGINNING = b'{"video": "'
+"""Of every line of ``as_json``."""
 
 
 def as_text(answer: Answer, top: int, *, several: bool) -> str:
@@ -56,8 +58,8 @@ def into_lines(
 ) -> Iterator[tuple[list[Sample], Callable[[Answer], None]]]:
     """What has no line yet in a file of ``as_json``, and what to call with each answer; nobody else may write there.
 
-    A last line that was cut short is taken off it. Raises ``ValueError`` for a file of something else, or of another
-    model or protocol, and where another process holds it.
+    A last line of ours that was cut short is taken off it. Raises ``ValueError`` for a file of something else, or of
+    other facts, and where another process holds it.
     """
     files.require_writable(file)
     with files.blaming(file):
@@ -78,26 +80,36 @@ def _done_before(file: Path, facts: Mapping[str, Any]) -> set[str]:
     if not file.is_file():  # a pipe, say
         return set()
     text = file.read_bytes()
-    whole = text[: text.rfind(b"\n") + 1]
+    *lines, rest = text.split(b"\n")
     done = set()
-    for number, line in enumerate(whole.splitlines(), start=1):
+    for number, line in enumerate([*lines, rest] if rest else lines, start=1):
         try:
             said = json.loads(line.decode("utf-8", "surrogateescape"))  # names of files may be any bytes
-            done.add(said["video"])
+            name = str(said["video"])
         except (ValueError, KeyError, TypeError, RecursionError) as why:
+            if number > len(lines) and line.startswith(BEGINNING[: len(line)]):
+                break  # a kill has cut it short
             raise ValueError(
                 f"{file} holds something else than predictions (line {number}): name another file"
             ) from why
-        other = {key: said.get(key) for key, value in facts.items() if said.get(key) != value}
-        if other:
+        if other := differing(said, facts):
             raise ValueError(
-                f"{file} holds predictions of another kind (line {number}: {other}; now {dict(facts)}): "
-                "name another file with --out"
+                f"{file} holds predictions of another kind (line {number}: {other}): name another file with --out"
             )
-    if len(whole) < len(text):
+        if number <= len(lines):
+            done.add(name)
+    if rest:
         with file.open("r+b") as cut:
-            cut.truncate(len(whole))
+            cut.truncate(len(text) - len(rest))
     return done
+
+
+def differing(said: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
+    """Which facts of other predictions are not those of these, in words; nothing where all are."""
+    now = {name: fact for name, fact in facts.items() if said.get(name) != fact}
+    return "; ".join(
+        f"{name} {said[name]!r}, now {fact!r}" if name in said else f"no {name}" for name, fact in now.items()
+    )
 
 
 def remaining(samples: Sequence[Sample], done: Collection[str]) -> list[Sample]:
@@ -106,14 +118,14 @@ def remaining(samples: Sequence[Sample], done: Collection[str]) -> list[Sample]:
     return [sample for name, sample in once.items() if name not in done]
 
 
-def require_unicode(samples: Sequence[Sample]) -> None:
-    """Raise ``ValueError`` for a video whose name Parquet cannot hold."""
-    for sample in samples:
+def require_unicode(names: Iterable[object]) -> None:
+    """Raise ``ValueError`` for a name of a file or folder that Parquet cannot hold."""
+    for name in names:
         try:
-            str(sample.id).encode()
+            str(name).encode()
         except UnicodeEncodeError as why:
             raise ValueError(
-                f"the name {str(sample.id)!r} is no UTF-8, as Parquet wants it: rename the file, or write another form"
+                f"the name {str(name)!r} is no UTF-8, as Parquet wants it: rename the file, or write another form"
             ) from why
 
 
