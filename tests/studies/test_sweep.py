@@ -1,6 +1,7 @@
 """Studies carried out on real files: what is run, kept, gone on with and refused, and what is found."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -126,13 +127,22 @@ def test_a_sweep_that_was_stopped_goes_on_and_ends_as_one_that_was_not(base, vid
     assert (found["seeds"], found["data"]["val"], found["metric"]) == ([0, 1], 6, "top1")
     half = json.loads((whole.folder / "data-50-percent-1" / "metrics.jsonl").read_text().splitlines()[-1])
     assert (half["epoch"], half["step"]) == (4, 4), "half the videos, twice the epochs"
+    assert "paper" in findings.describe(found)
+    found["studies"], row = {"small": found["studies"]["small"]}, rows["none"]
+    for low, high, resolvable, said in (
+        (None, None, None, "-20.0 in every pair, no interval"),
+        (-50.0, 10.0, 9.0, "-20.0 [-50.0, +10.0] not resolvable"),
+        (-30.0, -10.0, 9.0, "-20.0 [-30.0, -10.0]"),
+    ):
+        row["difference"] |= {"mean": -20.0, "low": low, "high": high, "resolvable": resolvable, "resolved": high == -10}
+        table = findings.describe(found)
+        assert re.search(rf"{re.escape(said)}  ", table)
+        assert ("no interval: all pairs differ alike" in table) == (low is None)
+    assert "(of 1)" not in table
+    row["pairs"], row["shuffled"] = 1, {"mean": 0.5, "values": [0.5]}
     table = findings.describe(found)
-    assert "paper" in table
-    assert ("not resolvable" in table) == any(
-        row["difference"] and not row["difference"]["resolved"]
-        for study in found["studies"].values()
-        for row in study["variants"].values()
-    )
+    assert "-20.0 [-30.0, -10.0] (of 1)" in table
+    assert "50.0 (of 1)  2" in table
     with pytest.raises(ValueError, match=r"begun with another recipe \(train.epochs: 2 -> 3\)"):
         planned(replace(base, train=replace(base.train, epochs=3)), videos, listing, whole.folder)
 
