@@ -76,7 +76,9 @@ def test_the_order_of_frames_is_told_by_disorder_distance_pair_and_class(make_ru
     for name in probe["disorders"][1:]:
         low, high = probe["drop_intervals"][name]
         assert f"{probe[name]['title']} {probe['drops'][name]:.1f} points lost [{low:.1f}, {high:.1f}]" in told
-    assert "95 % intervals over 12 groups" in told
+    assert told.count("95 % intervals over 12 groups") == 2
+    edited(run / "probe.json", sampled={"unit": "group", "count": 12, "groups": 9})
+    assert shown(run).text.count("95 % intervals over 9 groups and 3 videos without one") == 2
     most = probe["shuffled"]["most_called"]
     assert f"Shuffled, {100 * most['share']:.1f} % are called {most['class']}" in told
     assert "Kendall distance: share of pairs of frames in the wrong order" in told
