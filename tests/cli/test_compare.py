@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from mvit.studies import compare
+
 
 @pytest.fixture
 def other(run, tmp_path) -> Path:
@@ -99,4 +101,12 @@ def test_what_cannot_be_compared_is_refused(run, other, videos, refused, tmp_pat
     again = run.parent / "." / run.name / ".." / run.name
     assert f"{again} is given twice" in refused("compare", run, other, again)
     assert "none is given" in refused("compare", run, "--views", "2x1")
+    exported = run / "model.safetensors"
+    assert f"{exported} is a file, which keeps no scores: give the data too" in refused("compare", run, exported)
     assert not (tmp_path / "out").exists()
+
+
+def test_where_nothing_can_be_written_nothing_is_measured(run, other, refused, tmp_path, monkeypatch):
+    (tmp_path / "note.txt").touch()
+    monkeypatch.setattr(compare, "costs", None)
+    assert "note.txt" in refused("compare", run, other, "--out", tmp_path / "note.txt" / "out")

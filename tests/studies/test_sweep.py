@@ -15,7 +15,7 @@ from mvit.data.dataset import Listing, find
 from mvit.distributed.interruption import Interrupted
 from mvit.recipes import recipe as recipes
 from mvit.recipes.recipe import Recipe
-from mvit.studies import ablations, execution, findings, planning, sweep
+from mvit.studies import ablations, execution, findings, footprint, planning, sweep
 from mvit.studies.ablations import Printed, Study, Variant
 from mvit.studies.spread import contrast
 from mvit.training.course import Course
@@ -239,3 +239,11 @@ def test_objects_of_other_sizes_are_planted_in_sets_like_the_one_given(base, tmp
 def test_the_command_says_what_is_wrong_in_a_sentence(videos, capsys):
     assert main(["ablate", str(videos), "--study", "positon"]) == USERS_INPUT
     assert "no study is called 'positon'" in capsys.readouterr().err
+
+
+def test_what_cannot_be_measured_is_said_before_anything_is_trained(videos, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(footprint, "STATUS", tmp_path / "status")
+    monkeypatch.setattr(execution, "carry_out", None)
+    options = ("--recipe", "scratch", "--study", "small", "--measure", "--out", str(tmp_path / "sweep"))
+    assert main(["ablate", str(videos), *OVERRIDES, *options]) == USERS_INPUT
+    assert f"memory on a CPU is read by {tmp_path / 'status'}, which is not there" in capsys.readouterr().err
