@@ -134,7 +134,13 @@ def test_a_sweep_that_was_stopped_goes_on_and_ends_as_one_that_was_not(base, vid
         (-50.0, 10.0, 9.0, "-20.0 [-50.0, +10.0] not resolvable"),
         (-30.0, -10.0, 9.0, "-20.0 [-30.0, -10.0]"),
     ):
-        row["difference"] |= {"mean": -20.0, "low": low, "high": high, "resolvable": resolvable, "resolved": high == -10}
+        row["difference"] |= {
+            "mean": -20.0,
+            "low": low,
+            "high": high,
+            "resolvable": resolvable,
+            "resolved": high == -10,
+        }
         table = findings.describe(found)
         assert re.search(rf"{re.escape(said)}  ", table)
         assert ("no interval: all pairs differ alike" in table) == (low is None)
