@@ -25,7 +25,7 @@ def explain(
         stage: stage whose tokens the class map is on, from 1 on; the last if not given
         block: also this block's attention, from 0 on as `mvit complexity` counts them; every head of it
         head: of that block this head alone, from 0 on
-        out: folder for what is drawn; explained/VIDEO in the run folder if not given, VIDEO-2 where another of the name is
+        out: folder for what is drawn; explained/VIDEO in the run folder if not given, VIDEO-2 for another of that name
     """
     from mvit.deploy.predictor import load
     from mvit.explanation.gallery import Wish, draw, folder_for

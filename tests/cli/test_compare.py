@@ -90,6 +90,16 @@ def test_a_report_of_several_runs_draws_their_differences(run, other, mvit, tmp_
     assert "<h2>Differences</h2>" not in (tmp_path / "report.html").read_text()
 
 
+def test_a_run_that_cannot_be_written_to_has_its_page_elsewhere(other, mvit, tmp_path):
+    (other / "calibration.json").unlink()
+    (other / "calibration.json").mkdir()
+    code, _, err = mvit("report", other, "--out", tmp_path / "page.html")
+    assert code == 0, err
+    assert "calibration is on the page, and in no file: " in err
+    assert str(other / "calibration.json") in err
+    assert "The mean log loss is" in (tmp_path / "page.html").read_text()
+
+
 def test_what_cannot_be_compared_is_refused(run, other, videos, refused, tmp_path):
     result = json.loads((other / "result.json").read_text())
     (other / "result.json").write_text(json.dumps(result | {"protocol": "9x9 views"}))

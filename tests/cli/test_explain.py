@@ -19,6 +19,10 @@ def test_explain_draws_into_the_run_folder(run, videos, mvit):
     assert code == 0, err
     assert json.loads((folder / "explanation.json").read_text(encoding="utf-8"))["class_map"]["class"] == "wait"
     assert [each.name for each in folder.parent.iterdir()] == ["0"]
+    (folder / "explanation.json").write_text(json.dumps(facts | {"video": "/another/0.mp4"}), encoding="utf-8")
+    code, out, err = mvit("explain", run, path)
+    assert code == 0, err
+    assert f"in {folder.parent / '0-2'}" in out
 
 
 def test_videos_of_one_name_have_folders_of_their_own(tmp_path):

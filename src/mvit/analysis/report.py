@@ -3,6 +3,7 @@
 import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,23 @@ POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 PROBED = ("shuffled", "reversed", "single_frame")
 
 
-def report(runs: Sequence[Path], out: Path, *, frames: bool = True, compared: Mapping[str, Any] | None = None) -> Path:
+def report(
+    runs: Sequence[Path],
+    out: Path,
+    *,
+    frames: bool = True,
+    compared: Mapping[str, Any] | None = None,
+    unwritten: Mapping[Path, dict[str, Any]] | None = None,
+) -> Path:
     """Write a self-contained HTML page about runs, atomically, from the files in their folders; returns its path.
 
     With ``frames`` it shows some of the videos, as far as their files are there; without, it names none either.
-    ``compared`` is what ``evaluation.comparison`` found of several runs, by the names of ``names``. Raises ValueError
-    for a folder that is missing or no run's, and for files in it that mvit did not write.
+    ``compared`` is what ``evaluation.comparison`` found of several runs, by the names of ``names``, ``unwritten`` what
+    calibration.json would hold of those that cannot be written to. Raises ValueError for a folder that is missing or no
+    run's, and for files in it that mvit did not write.
     """
     records = [read(Path(run)) for run in runs]
+    records = [replace(each, trust=(unwritten or {}).get(each.folder, each.trust)) for each in records]
     if not records:
         raise ValueError("a report needs at least one run folder")
     out = Path(out)
@@ -167,8 +177,8 @@ def _comparison(records: Sequence[RunRecord]) -> Html:
     )
     if summaries:
         caption += (
-            " In bold: mean ± standard deviation over runs that differ in nothing but their seed; (of k): over the k of "
-            "them that have such a figure."
+            " In bold: mean ± standard deviation over runs that differ in nothing but their seed; (of k): over the k "
+            "that have such a figure."
         )
     protocols = sorted({record.result["protocol"] for record in records if record.result})
     if len(protocols) == 1:

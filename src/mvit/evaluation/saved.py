@@ -111,15 +111,25 @@ def trust(saved: Saved, groups: Sequence[str | None]) -> dict[str, Any]:
     }
 
 
-def calibrate(folder: Path) -> None:
-    """Write calibration.json from the other files of a run folder; nothing where these hold no evaluation of one class.
+def calibrated(folder: Path) -> dict[str, Any] | None:
+    """``trust`` of a run folder, as calibration.json has it; None where its files hold no evaluation of one class.
 
     Raises as ``read`` does.
     """
     if not _has_one_label(folder):
-        return
+        return None
     saved = read(folder)
-    content = trust(saved, groups_of(folder, saved.paths))
+    return dict(json.loads(as_json(trust(saved, groups_of(folder, saved.paths)))))
+
+
+def calibrate(folder: Path) -> None:
+    """Write what is ``calibrated`` into the folder, where there is any."""
+    if content := calibrated(folder):
+        write(content, folder)
+
+
+def write(content: dict[str, Any], folder: Path) -> None:
+    """Write calibration.json into a folder."""
     files.write_text(folder / CALIBRATION_FILE, as_json(content))
 
 

@@ -75,7 +75,7 @@ ROUNDING = 1e-9
 class Contrast:
     """The mean of paired differences, its 95 % interval by Student's t, and what such pairs could tell from nothing.
 
-    Pairs that all differ alike show no spread, as few pairs of few videos often do by chance: there is no interval then.
+    Pairs that all differ alike show no spread, as few of few videos often do by chance: there is no interval then.
     """
 
     mean: float
