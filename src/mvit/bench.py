@@ -224,19 +224,22 @@ def compare(
             raise ValueError(f"{path} is given twice, and a model is compared with others: name each once")
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file: name a folder for the comparison with --out")
+    if data is None and (file := next((path for path in paths if path.is_file()), None)):
+        raise ValueError(f"{file} is a file, which keeps no scores: give the data too: mvit compare RUN... DATA")
     found = {} if data else comparison.of_saved(dict(zip(report.names(paths), paths, strict=True)))
     models = study.contenders(paths)
     seen = numbers(views, "clips x crops, such as 5x1", 2) if views else models[0].views
     folders: Sequence[Path] = paths
-    if data:
-        samples, folders = to_judge_alike(paths, data, models[0].classes, models[0].scoring.multi_label)
+    judged = to_judge_alike(paths, data, models[0].classes, models[0].scoring.multi_label) if data else None
+    files.require_writable(out / "comparison.json")  # before what takes long
+    if judged:
+        samples, folders = judged
         with progress_bar("evaluating") as progress:
             found = study.on_data(models, samples, seen, progress=progress)
     with progress_bar("measuring") as progress:
         cost = study.costs(study.probed(models, folders, found["listed"]), seen, runs=runs, progress=progress)
     record = study.recorded(found, cost, models[0].device)
     page = report.compared_page(record, " · ".join(model.name for model in models))
-    out.mkdir(parents=True, exist_ok=True)
     _deliver(record, out / "comparison.json", None if json else study.describe)
     files.write_text(out / "comparison.html", page)
     print(f"Wrote {out / 'comparison.html'}", file=sys.stderr)

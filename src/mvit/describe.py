@@ -17,13 +17,18 @@ def report(runs: tuple[Path, ...], /, *, out: Path | None = None, frames: bool =
     """
     from mvit.analysis.report import names
     from mvit.analysis.report import report as write_report
-    from mvit.evaluation import comparison
-    from mvit.evaluation.saved import calibrate
+    from mvit.evaluation import comparison, saved
 
     if not runs:
         raise ValueError("report needs at least one run folder: mvit report RUN...")
+    unwritten = {}
     for run in runs:
-        calibrate(run)
+        if content := saved.calibrated(run):
+            try:
+                saved.write(content, run)
+            except OSError as why:
+                print(f"calibration is on the page, and in no file: {why}", file=sys.stderr)
+                unwritten[run] = content
     compared = None
     if len(runs) > 1:
         try:
@@ -31,7 +36,7 @@ def report(runs: tuple[Path, ...], /, *, out: Path | None = None, frames: bool =
         except (ValueError, FileNotFoundError) as why:
             print(f"no differences are drawn: {why}", file=sys.stderr)
     page = out or (runs[0] if len(runs) == 1 else Path()) / "report.html"
-    write_report(runs, page, frames=frames, compared=compared)
+    write_report(runs, page, frames=frames, compared=compared, unwritten=unwritten)
     print(f"Wrote {page}")
     return DONE
 

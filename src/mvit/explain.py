@@ -25,13 +25,13 @@ def explain(
         stage: stage whose tokens the class map is on, from 1 on; the last if not given
         block: also this block's attention, from 0 on as `mvit complexity` counts them; every head of it
         head: of that block this head alone, from 0 on
-        out: folder for what is drawn; explained/VIDEO in the run folder if not given
+        out: folder for what is drawn; explained/VIDEO in the run folder if not given, VIDEO-2 for another of that name
     """
     from mvit.deploy.predictor import load
-    from mvit.explanation.gallery import Wish, draw
+    from mvit.explanation.gallery import Wish, draw, folder_for
 
     predictor = load(run)
-    folder = out or (run if run.is_dir() else run.parent) / "explained" / video.stem
+    folder = out or folder_for(video, run if run.is_dir() else run.parent)
     found = draw(predictor, video, folder, Wish(target=target, stage=stage, block=block, head=head))
     print(f"{video}: {found['predicted']} {found['score']:.1%}  ({found['protocol']})")
     print(f"Wrote {', '.join(found['files'])} in {folder}")

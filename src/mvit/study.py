@@ -85,6 +85,8 @@ def ablate(
     if plan:
         print(findings.plan(planned))
         return DONE
+    if measure:
+        costs.require_measurable_steps(planned)
     try:
         diverged = execution.carry_out(planned, index=lambda data: index or place(data))
     except TerminatedError:

@@ -76,7 +76,9 @@ def test_the_order_of_frames_is_told_by_disorder_distance_pair_and_class(make_ru
     for name in probe["disorders"][1:]:
         low, high = probe["drop_intervals"][name]
         assert f"{probe[name]['title']} {probe['drops'][name]:.1f} points lost [{low:.1f}, {high:.1f}]" in told
-    assert "95 % intervals over 12 groups" in told
+    assert told.count("95 % intervals over 12 groups") == 2
+    edited(run / "probe.json", sampled={"unit": "group", "count": 12, "groups": 9})
+    assert shown(run).text.count("95 % intervals over 9 groups and 3 videos without one") == 2
     most = probe["shuffled"]["most_called"]
     assert f"Shuffled, {100 * most['share']:.1f} % are called {most['class']}" in told
     assert "Kendall distance: share of pairs of frames in the wrong order" in told
@@ -209,6 +211,26 @@ def test_runs_stand_side_by_side_with_mean_and_spread_over_seeds(make_run, tmp_p
         f"#{attributes['id']}" for tag, attributes in page.elements if tag == "article"
     }
     assert "cannot be compared" not in page.text
+    edited(seeds[1] / "probe.json", shuffled=json.loads((seeds[0] / "probe.json").read_text())["shuffled"])
+    (seeds[2] / "probe.json").unlink()
+    summary = shown(*seeds).text.split("mean of 3 seeds", 1)[1].split("Training")[0]
+    assert re.match(r" 74\.0 ± 4\.0 \d+\.\d ± \d+\.\d \d+\.\d ± 0\.0 \(of 2\)", summary)
+
+
+def test_seeds_of_other_data_are_no_seeds_of_one(make_run, tmp_path):
+    seeds = [make_run(tmp_path / f"seed-{n}", CLASSES, seed=n) for n in range(4)]
+
+    def on(*data: tuple[str, str]) -> list[str]:
+        for run, (folder, digest) in zip(seeds, data, strict=True):
+            facts = {"folder": folder, "classes": 4, "train": 90, "val": 48, "sha256": digest}
+            environment = {"system": "Linux", "hardware": {"processor": "Xeon"}, "versions": {}}
+            origin = {"begun": "2026-11-24T12:00:00+00:00", "commit": None, "environment": environment, "data": facts}
+            (run / "run.json").write_text(json.dumps(origin))
+        return re.findall(r"mean of \d seeds", shown(*seeds).text)
+
+    assert on(("/a", "0"), ("/b", "0"), ("/a", "1"), ("/a", "2")) == ["mean of 4 seeds"]  # moved, split by each seed
+    assert on(("/a", "0"), ("/a", "0"), ("/b", "1"), ("/b", "1")) == ["mean of 2 seeds"] * 2
+    assert on(("/a", "0"), ("/b", "1"), ("/c", "2"), ("/d", "3")) == []
 
 
 def test_runs_of_one_seed_are_no_spread_over_seeds(make_run, tmp_path):

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from mvit.studies import compare
+
 
 @pytest.fixture
 def other(run, tmp_path) -> Path:
@@ -88,6 +90,16 @@ def test_a_report_of_several_runs_draws_their_differences(run, other, mvit, tmp_
     assert "<h2>Differences</h2>" not in (tmp_path / "report.html").read_text()
 
 
+def test_a_run_that_cannot_be_written_to_has_its_page_elsewhere(other, mvit, tmp_path):
+    (other / "calibration.json").unlink()
+    (other / "calibration.json").mkdir()
+    code, _, err = mvit("report", other, "--out", tmp_path / "page.html")
+    assert code == 0, err
+    assert "calibration is on the page, and in no file: " in err
+    assert str(other / "calibration.json") in err
+    assert "The mean log loss is" in (tmp_path / "page.html").read_text()
+
+
 def test_what_cannot_be_compared_is_refused(run, other, videos, refused, tmp_path):
     result = json.loads((other / "result.json").read_text())
     (other / "result.json").write_text(json.dumps(result | {"protocol": "9x9 views"}))
@@ -99,4 +111,12 @@ def test_what_cannot_be_compared_is_refused(run, other, videos, refused, tmp_pat
     again = run.parent / "." / run.name / ".." / run.name
     assert f"{again} is given twice" in refused("compare", run, other, again)
     assert "none is given" in refused("compare", run, "--views", "2x1")
+    exported = run / "model.safetensors"
+    assert f"{exported} is a file, which keeps no scores: give the data too" in refused("compare", run, exported)
     assert not (tmp_path / "out").exists()
+
+
+def test_where_nothing_can_be_written_nothing_is_measured(run, other, refused, tmp_path, monkeypatch):
+    (tmp_path / "note.txt").touch()
+    monkeypatch.setattr(compare, "costs", None)
+    assert "note.txt" in refused("compare", run, other, "--out", tmp_path / "note.txt" / "out")

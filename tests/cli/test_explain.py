@@ -3,6 +3,7 @@
 import json
 
 from mvit.data import video
+from mvit.explanation.gallery import folder_for
 
 
 def test_explain_draws_into_the_run_folder(run, videos, mvit):
@@ -17,6 +18,28 @@ def test_explain_draws_into_the_run_folder(run, videos, mvit):
     code, _, err = mvit("explain", run / "model.safetensors", path, "--block", 1, "--head", 1, "--target", "wait")
     assert code == 0, err
     assert json.loads((folder / "explanation.json").read_text(encoding="utf-8"))["class_map"]["class"] == "wait"
+    assert [each.name for each in folder.parent.iterdir()] == ["0"]
+    (folder / "explanation.json").write_text(json.dumps(facts | {"video": "/another/0.mp4"}), encoding="utf-8")
+    code, out, err = mvit("explain", run, path)
+    assert code == 0, err
+    assert f"in {folder.parent / '0-2'}" in out
+
+
+def test_videos_of_one_name_have_folders_of_their_own(tmp_path):
+    first, second, third = (tmp_path / name / "0.mp4" for name in ("wait", "jump", "run"))
+    home = tmp_path / "explained"
+    assert folder_for(first, tmp_path) == home / "0"
+    for folder, content in (
+        ("0", json.dumps({"video": str(first)})),
+        ("0-2", "{"),
+        ("0-3", json.dumps({"video": str(second)})),
+    ):
+        (home / folder).mkdir(parents=True)
+        (home / folder / "explanation.json").write_text(content)
+    (tmp_path / "linked").symlink_to(second.parent)
+    assert folder_for(first, tmp_path) == home / "0"
+    assert folder_for(tmp_path / "linked" / "0.mp4", tmp_path) == home / "0-3"
+    assert folder_for(third, tmp_path) == home / "0-4"
 
 
 def test_explain_says_in_a_sentence_what_is_not_there(run, videos, refused, tmp_path):

@@ -59,7 +59,7 @@ def test_saved_runs_are_compared_video_by_video(tmp_path):
     lines = (second / "scores.csv").read_text().splitlines()
     (second / "scores.csv").write_text("\n".join([lines[0], *reversed(lines[1:])]) + "\n")  # in another order
     rows = ("/v/0.mp4,a,ann,val", "/v/1.mp4,a,ann,val", "/v/2.mp4,a,bob,val", "/v/3.mp4,a,bob,val")
-    (first / "split.csv").write_text("\n".join(["path,label,group,split", *rows]))
+    (second / "split.csv").write_text("\n".join(["path,label,group,split", *rows]))  # the first does not say
     found = of_saved({"first": first, "second": second})
     (pair,) = found["pairs"]
     assert (pair["difference"], pair["only_first"], pair["only_second"]) == (0.5, 2, 0)

@@ -133,6 +133,16 @@ def test_any_number_of_classes_and_videos_all_right_or_all_wrong_is_readable(vid
     assert "1 group" in found["meaning"] or "told from" in found["meaning"] or "worse than" in found["meaning"]
 
 
+def test_videos_without_a_group_are_not_counted_as_groups():
+    outcomes = alike(np.tile((np.arange(12) % 2)[:, None], (1, 13)))
+    groups = ["ann", "ann", "bob", "bob", *[None] * 8]
+    found = summary(outcomes, np.arange(12) % 2, ["a", "b"], groups)
+    assert found["sampled"] == {"unit": "group", "count": 10, "groups": 2}
+    assert "12 videos: 2 groups and 8 videos without one)" in found["meaning"]
+    found = summary(outcomes, np.arange(12) % 2, ["a", "b"], [*groups[:4], *["eve"] * 7, None])
+    assert "no more than 3 groups and 1 video without one are rough" in found["meaning"]
+
+
 def test_the_table_has_a_line_for_each_disorder():
     found = known(90, 60, deranged_2=80, windows_2=65) | {"not_asked": {"windows_8": "a clip has 8 frames"}}
     head, *lines = table(found).splitlines()

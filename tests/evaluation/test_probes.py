@@ -36,7 +36,7 @@ def test_a_classifier_that_lives_by_order_loses_all_of_it(predict, samples, brok
     assert (found["videos"], found["listed"], list(found["unreadable"])) == (6, 7, [str(broken.path)])
     assert found["protocol"] == "1x1 views, 8 segments, short side 32, crop 32"
     assert found["chance"] == pytest.approx(1 / 3)
-    assert found["sampled"] == {"unit": "video", "count": 6}
+    assert found["sampled"] == {"unit": "video", "count": 6, "groups": 0}
 
 
 def test_a_bag_of_frames_loses_nothing(samples, preprocessing):
@@ -170,7 +170,7 @@ def test_figures_repeat_to_the_digit_by_the_seed_and_orders_differ_between_video
 def test_groups_are_what_is_drawn(predict, samples, preprocessing):
     grouped = [Sample(sample.path, sample.label, "ab"[place % 2]) for place, sample in enumerate(samples)]
     found = probe(predict, grouped, CLASSES, preprocessing)
-    assert found["sampled"] == {"unit": "group", "count": 2}
+    assert found["sampled"] == {"unit": "group", "count": 2, "groups": 2}
     assert "6 videos of 2 groups" in found["meaning"] or "cannot be told" in found["meaning"]
     alone = probe(predict, samples, CLASSES, preprocessing)
     assert found["shuffled"]["top1"] == alone["shuffled"]["top1"]

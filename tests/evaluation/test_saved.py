@@ -12,8 +12,8 @@ from mvit.evaluation.evaluate import Evaluation, write
 from mvit.evaluation.scoring import Scoring
 
 
-def written(folder: Path, scores, labels: str, classes: str = "abc") -> Path:
-    samples = tuple(Sample(Path(f"/v/{place}.mp4"), label) for place, label in enumerate(labels))
+def written(folder: Path, scores, labels: str, classes: str = "abc", at: Path = Path("/v")) -> Path:
+    samples = tuple(Sample(at / f"{place}.mp4", label) for place, label in enumerate(labels))
     write(
         Evaluation(
             classes=tuple(classes),
@@ -65,6 +65,24 @@ def test_trust_is_written_with_its_denominators_and_the_wrong_label(tmp_path):
         }
     ]
     assert content["coverage"][-1] == [1.0, 0.75, 0.4]
+
+
+@pytest.mark.parametrize("inside", [".", "views-5x1", "on-others/views-5x1"])
+def test_groups_are_those_of_the_run_also_by_other_views_and_by_a_link(inside, tmp_path):
+    run, videos = tmp_path / "run", tmp_path / "videos"
+    videos.mkdir()
+    (tmp_path / "linked").symlink_to(videos)
+    written(run / inside, SCORES, "abca", at=tmp_path / "linked")
+    (run / "model.json").touch()
+    rows = (f"{videos}/0.mp4,a,ann", f"{videos}/1.mp4,b,ann", f"{videos}/2.mp4,c,bob", f"{videos}/3.mp4,a,")
+    (run / "split.csv").write_text("\n".join(["path,label,group", *rows]))
+    content = calibrated(run / inside)
+    assert (content["groups"], content["units"]) == (2, 3)
+
+
+def test_a_table_above_a_folder_that_is_in_no_run_is_not_read(tmp_path):
+    (tmp_path / "split.csv").write_text("another's\n")
+    assert calibrated(written(tmp_path / "run", SCORES, "abca"))["units"] == 4
 
 
 def test_it_repeats_to_the_digit(tmp_path):

@@ -160,3 +160,16 @@ def test_a_probe_of_nothing_learned_says_so():
     found = summary(alike(np.random.default_rng(0).random((30, 4, 3))), labels, "abc")
     assert found["chance"] == pytest.approx(1 / 3)
     assert "cannot be told from giving every video the same scores (33.3 %)" in found["meaning"]
+
+
+@pytest.mark.parametrize(("videos", "groups"), [(20, ["ann"] * 20), (1, [])])
+def test_one_unit_says_nothing_of_others(videos, groups):
+    """All are ranked right in order, and by nothing when shuffled."""
+    labels = np.tile([[True, False], [False, True]], (10, 1))[:videos]
+    shown = np.stack([labels, labels, labels, ~labels, ~labels], axis=1).astype(np.float64)
+    found = summary(alike(shown), labels, ["a", "b"], groups)
+    assert found["ordered"]["map"] == 1
+    for figures in (found["ordered"], found["shuffled"], *found["kendall"]):
+        assert figures["map_interval"] == (0, 1)
+    assert found["drop_intervals"]["shuffled"] == [-100, 100]
+    assert "cannot be told from giving every video the same scores" in found["meaning"]

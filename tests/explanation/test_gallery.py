@@ -14,6 +14,7 @@ from mvit.data import video
 from mvit.data.sampling import ClipSampling
 from mvit.data.views import Preprocessing
 from mvit.deploy.predictor import Predictor
+from mvit.explanation import pictures
 from mvit.explanation.distance import Distance
 from mvit.explanation.figures import reach
 from mvit.explanation.gallery import Wish, draw
@@ -78,6 +79,21 @@ def test_an_image_is_a_clip_of_one_frame(tmp_path):
     save_picture(tmp_path / "a.png", np.full((40, 50, 3), 90, np.uint8))
     facts = draw(predictor("for images"), tmp_path / "a.png", tmp_path / "out", Wish())
     assert "overlay.mp4" not in facts["files"]
+    with pytest.raises(ValueError, match=r"is a folder, and this model looks at single images: name one image"):
+        draw(predictor("for images"), tmp_path, tmp_path / "of a folder", Wish())
+    assert not (tmp_path / "of a folder").exists()
+
+
+def test_cells_that_nothing_reads_are_drawn_dark(clip, tmp_path, monkeypatch):
+    monkeypatch.setitem(KINDS, "gaps", KINDS["columnar"] | {"stride_kv": ((1, 4, 4),)})
+    drawn: list[Layer] = []
+    monkeypatch.setattr(pictures, "write_sheet", lambda path, title, frames, layers: drawn.extend(layers))
+    draw(predictor("gaps"), clip, tmp_path / "out", Wish(block=1))
+    assert drawn[0].name.startswith("attention, rolled out")
+    for layer in drawn:
+        assert np.isfinite(layer.values).all()
+    assert drawn[0].values.max() > 0
+    assert (drawn[0].values == 0).any()
 
 
 @pytest.mark.parametrize(

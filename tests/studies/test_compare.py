@@ -18,6 +18,7 @@ from mvit.data.sampling import ClipSampling
 from mvit.data.views import Preprocessing
 from mvit.evaluation.comparison import compare
 from mvit.evaluation.scoring import Scoring
+from mvit.studies import footprint
 from mvit.studies.compare import Contender, costs, describe, on_data, recorded
 
 CLASSES = ("bright", "dark")
@@ -122,6 +123,16 @@ def test_speeds_are_written_out(rate, said):
         "clips_per_second": dict.fromkeys(("median", "low", "high"), rate),
     }
     assert cells(model)["clips/s"] == f"{said} [{said}, {said}]"
+
+
+def test_where_memory_cannot_be_read_the_rest_is_measured(samples, tmp_path, monkeypatch):
+    monkeypatch.setattr(footprint, "CLEAR_REFS", tmp_path / "clear_refs")
+    rule = contender("rule", by_brightness, load=of_ours)
+    record = recorded(on_data([rule], samples, (1, 1)), costs([rule], (1, 1), runs=1), "cpu")
+    assert record["models"]["rule"]["clips_per_second"]["median"] > 0
+    said = f"measured, as memory on a CPU is read by {tmp_path / 'clear_refs'}, which is not there"
+    assert f"MiB: not {said}" in describe(record)
+    assert f"MiB are not {said}" in section(record)
 
 
 def test_what_is_not_measured_is_no_column(samples):

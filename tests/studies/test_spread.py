@@ -74,6 +74,14 @@ def test_a_contrast_is_of_pairs():
     assert found.resolvable == pytest.approx((2.776445 + 0.940965) * error)
     assert found.resolved
     assert not contrast([1, -1], [0, 0]).resolved
-    assert not contrast([1, 1], [1, 1]).resolved, "equal ones do not differ"
     with pytest.raises(ValueError, match="at least 2"):
         contrast([1], [0])
+
+
+@pytest.mark.parametrize("ours", [[1, 1, 1], [1, 4, 9]])
+@pytest.mark.parametrize("more", [0, 16])
+def test_pairs_that_all_differ_alike_have_no_interval(ours, more):
+    """Of 33 videos, in points, where rounding leaves a deviation of about 1e-14."""
+    found = contrast([100 * (right + more) / 33 for right in ours], [100 * right / 33 for right in ours])
+    assert found.mean == pytest.approx(100 * more / 33)
+    assert (found.low, found.high, found.resolvable, found.resolved) == (None, None, None, False)

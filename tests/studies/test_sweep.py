@@ -1,6 +1,7 @@
 """Studies carried out on real files: what is run, kept, gone on with and refused, and what is found."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from mvit.data.dataset import Listing, find
 from mvit.distributed.interruption import Interrupted
 from mvit.recipes import recipe as recipes
 from mvit.recipes.recipe import Recipe
-from mvit.studies import ablations, execution, findings, planning, sweep
+from mvit.studies import ablations, execution, findings, footprint, planning, sweep
 from mvit.studies.ablations import Printed, Study, Variant
 from mvit.studies.spread import contrast
 from mvit.training.course import Course
@@ -126,13 +127,28 @@ def test_a_sweep_that_was_stopped_goes_on_and_ends_as_one_that_was_not(base, vid
     assert (found["seeds"], found["data"]["val"], found["metric"]) == ([0, 1], 6, "top1")
     half = json.loads((whole.folder / "data-50-percent-1" / "metrics.jsonl").read_text().splitlines()[-1])
     assert (half["epoch"], half["step"]) == (4, 4), "half the videos, twice the epochs"
+    assert "paper" in findings.describe(found)
+    found["studies"], row = {"small": found["studies"]["small"]}, rows["none"]
+    for low, high, resolvable, said in (
+        (None, None, None, "-20.0 in every pair, no interval"),
+        (-50.0, 10.0, 9.0, "-20.0 [-50.0, +10.0] not resolvable"),
+        (-30.0, -10.0, 9.0, "-20.0 [-30.0, -10.0]"),
+    ):
+        row["difference"] |= {
+            "mean": -20.0,
+            "low": low,
+            "high": high,
+            "resolvable": resolvable,
+            "resolved": high == -10,
+        }
+        table = findings.describe(found)
+        assert re.search(rf"{re.escape(said)}  ", table)
+        assert ("no interval: all pairs differ alike" in table) == (low is None)
+    assert "(of 1)" not in table
+    row["pairs"], row["shuffled"] = 1, {"mean": 0.5, "values": [0.5]}
     table = findings.describe(found)
-    assert "paper" in table
-    assert ("not resolvable" in table) == any(
-        row["difference"] and not row["difference"]["resolved"]
-        for study in found["studies"].values()
-        for row in study["variants"].values()
-    )
+    assert "-20.0 [-30.0, -10.0] (of 1)" in table
+    assert "50.0 (of 1)  2" in table
     with pytest.raises(ValueError, match=r"begun with another recipe \(train.epochs: 2 -> 3\)"):
         planned(replace(base, train=replace(base.train, epochs=3)), videos, listing, whole.folder)
 
@@ -229,3 +245,11 @@ def test_objects_of_other_sizes_are_planted_in_sets_like_the_one_given(base, tmp
 def test_the_command_says_what_is_wrong_in_a_sentence(videos, capsys):
     assert main(["ablate", str(videos), "--study", "positon"]) == USERS_INPUT
     assert "no study is called 'positon'" in capsys.readouterr().err
+
+
+def test_what_cannot_be_measured_is_said_before_anything_is_trained(videos, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(footprint, "STATUS", tmp_path / "status")
+    monkeypatch.setattr(execution, "carry_out", None)
+    options = ("--recipe", "scratch", "--study", "small", "--measure", "--out", str(tmp_path / "sweep"))
+    assert main(["ablate", str(videos), *OVERRIDES, *options]) == USERS_INPUT
+    assert f"memory on a CPU is read by {tmp_path / 'status'}, which is not there" in capsys.readouterr().err

@@ -145,6 +145,8 @@ def _models(record: Mapping[str, Any]) -> Html:
     )
     if "measured" in record:
         caption += f"Clips/s: {record['measured']['protocol']}; median and quartiles. "
+        if why := record["measured"].get("no_memory"):
+            caption += f"MiB are not measured, as {why}. "
     explained = [
         f"{title}: {said}. " for title, said in EXPLAINED.items() if title in [titles[place] for place in kept]
     ]

@@ -81,7 +81,10 @@ def _note(name: str, probe: Mapping[str, Any]) -> str:
 
 def _units(probe: Mapping[str, Any]) -> str:
     sampled = probe.get("sampled", {"unit": "video", "count": probe["videos"]})
-    return counted(sampled["count"], sampled["unit"])
+    count, groups = sampled["count"], sampled.get("groups")
+    if not groups:  # none, or not told apart, as by earlier versions
+        return counted(count, sampled["unit"])
+    return counted(groups, "group") + (f" and {counted(count - groups, 'video')} without one" if count > groups else "")
 
 
 def _protocol(probe: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 import json
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,23 @@ POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 PROBED = ("shuffled", "reversed", "single_frame")
 
 
-def report(runs: Sequence[Path], out: Path, *, frames: bool = True, compared: Mapping[str, Any] | None = None) -> Path:
+def report(
+    runs: Sequence[Path],
+    out: Path,
+    *,
+    frames: bool = True,
+    compared: Mapping[str, Any] | None = None,
+    unwritten: Mapping[Path, dict[str, Any]] | None = None,
+) -> Path:
     """Write a self-contained HTML page about runs, atomically, from the files in their folders; returns its path.
 
     With ``frames`` it shows some of the videos, as far as their files are there; without, it names none either.
-    ``compared`` is what ``evaluation.comparison`` found of several runs, by the names of ``names``. Raises ValueError
-    for a folder that is missing or no run's, and for files in it that mvit did not write.
+    ``compared`` is what ``evaluation.comparison`` found of several runs, by the names of ``names``, ``unwritten`` what
+    calibration.json would hold of those that cannot be written to. Raises ValueError for a folder that is missing or no
+    run's, and for files in it that mvit did not write.
     """
     records = [read(Path(run)) for run in runs]
+    records = [replace(each, trust=(unwritten or {}).get(each.folder, each.trust)) for each in records]
     if not records:
         raise ValueError("a report needs at least one run folder")
     out = Path(out)
@@ -143,9 +153,10 @@ def _articles(records: Sequence[RunRecord], thumbnails: Thumbnails) -> list[Html
 
 def _comparison(records: Sequence[RunRecord]) -> Html:
     """All runs in one table, those that differ in their seed alone together with their mean and spread."""
-    alike: dict[str, list[int]] = {}
+    alike: dict[tuple[str, int], list[int]] = {}
     for place, record in enumerate(records):
-        alike.setdefault(_but_for_the_seed(record), []).append(place)
+        same_data = next(first for first, other in enumerate(records) if _of_the_same_data(record, other))
+        alike.setdefault((_but_for_the_seed(record), same_data), []).append(place)
     rows: list[Sequence[Child]] = []
     summaries: list[int] = []
     titles = _names(records)
@@ -165,7 +176,10 @@ def _comparison(records: Sequence[RunRecord]) -> Html:
         "shuffled, reversed and with one frame it is that of the order probe."
     )
     if summaries:
-        caption += " In bold: mean ± standard deviation over runs that differ in nothing but their seed."
+        caption += (
+            " In bold: mean ± standard deviation over runs that differ in nothing but their seed; (of k): over the k "
+            "that have such a figure."
+        )
     protocols = sorted({record.result["protocol"] for record in records if record.result})
     if len(protocols) == 1:
         caption += f" {protocols[0]}."
@@ -200,7 +214,8 @@ def _mean_and_spread(group: Sequence[RunRecord]) -> Sequence[Child]:
     def spread(values: Sequence[float]) -> str:
         if len(values) < 2:
             return DASH
-        return f"{100 * statistics.fmean(values):.1f} ± {100 * statistics.stdev(values):.1f}"
+        of = f" (of {len(values)})" if len(values) < len(group) else ""
+        return f"{100 * statistics.fmean(values):.1f} ± {100 * statistics.stdev(values):.1f}{of}"
 
     results = [record.result for record in group if record.result]
     probes = [record.probe for record in group if record.probe]
@@ -217,6 +232,16 @@ def _but_for_the_seed(record: RunRecord) -> str:
     train = {key: value for key, value in record.settings.get("train", {}).items() if key != "seed"}
     return json.dumps(
         [record.settings | {"train": train}, record.result["protocol"], _support(record)], sort_keys=True, default=str
+    )
+
+
+def _of_the_same_data(record: RunRecord, other: RunRecord) -> bool:
+    """Whether runs learned from one data set: as it is, wherever it lies, or split by each run's own seed."""
+    if record.origin is None or other.origin is None:
+        return record.origin is other.origin
+    ours, theirs = record.origin["data"], other.origin["data"]
+    return ours["sha256"] == theirs["sha256"] or all(
+        ours[key] == theirs[key] for key in ("folder", "classes", "train", "val")
     )
 
 

@@ -59,13 +59,12 @@ def of_saved(folders: Mapping[str, Path]) -> dict[str, Any]:
     """
     runs = {name: read(folder) for name, folder in folders.items()}
     require_alike(runs)
-    groups: dict[str, str | None] = {}
-    for folder in folders.values():
-        groups = groups_of(folder) | groups
     first = next(iter(runs.values()))
+    told = zip(*(groups_of(folder, first.paths) for folder in folders.values()), strict=True)
+    groups = [next((group for group in each if group is not None), None) for each in told]
     order = {path: place for place, path in enumerate(first.paths)}
     right = {name: run.right[np.argsort([order[path] for path in run.paths])] for name, run in runs.items()}
-    found = compare(right, [groups.get(path) for path in first.paths])
+    found = compare(right, groups)
     return {"protocol": first.result["protocol"], "listed": first.result["listed"], **found}
 
 

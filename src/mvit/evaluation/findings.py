@@ -77,6 +77,8 @@ class _MeanAveragePrecision:
         return np.array([ranking.mean() for ranking in self._rankings(columns, view)])
 
     def intervals(self, columns: slice) -> tuple[tuple[float, float], tuple[float, float]]:
+        if not self.sampled.any():
+            return (0.0, 1.0), (-1.0, 1.0)  # one unit says nothing of how others differ from it
         rankings = self._rankings(columns, 0)
 
         def figures_of(weights: np.ndarray) -> list[float]:
@@ -127,10 +129,10 @@ def summary(
         if name != "ordered":
             drops[name] = 100 * (figures["ordered"][metric.key] - value)
             drop_intervals[name] = [100 * drop_interval[0], 100 * drop_interval[1]]
-    grouped = any(group is not None for group in groups)
+    named = len({group for group in groups if group is not None})
     content: dict[str, Any] = {
         "videos": len(labels),
-        "sampled": {"unit": "group" if grouped else "video", "count": int(sampled.max()) + 1},
+        "sampled": {"unit": "group" if named else "video", "count": int(sampled.max()) + 1, "groups": named},
         "chance": chance(labels) if several else 1 / len(classes),
         **({} if several else {"majority": int(np.bincount(labels).max()) / len(labels)}),
         "disorders": names,

@@ -2,7 +2,8 @@
 
 import csv
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,21 +77,21 @@ def read(folder: Path) -> Saved:
     )
 
 
-def trust(saved: Saved, groups: Mapping[str, str | None]) -> dict[str, Any]:
+def trust(saved: Saved, groups: Sequence[str | None]) -> dict[str, Any]:
     """What goes into calibration.json: ``calibration``, ``thresholds``, ``coverage`` and ``label_errors``.
 
-    ``groups`` are those of videos by path, where they are known: intervals are then over groups, and thresholds chosen
+    ``groups`` (N,) are those of the videos, where they are known: intervals are then over groups, and thresholds chosen
     and checked on different ones. ``label_errors`` are all ``label_errors.suspects``, of these videos only.
     """
     confidence, right = answers(saved.scores, saved.labels)
-    unit = units([groups.get(path) for path in saved.paths])
+    unit = units(groups)
     rows = np.arange(len(saved.labels))
     own = saved.scores[rows, saved.labels]
     return {
         "videos": len(saved.paths),
         "listed": saved.result["listed"],
         "protocol": saved.result["protocol"],
-        "groups": len({group for path in saved.paths if (group := groups.get(path)) is not None}),
+        "groups": len({group for group in groups if group is not None}),
         "units": int(unit.max()) + 1,
         "log_loss": log_loss(saved.scores, saved.labels),
         "calibration": calibration(confidence, right, unit),
@@ -110,23 +111,45 @@ def trust(saved: Saved, groups: Mapping[str, str | None]) -> dict[str, Any]:
     }
 
 
-def calibrate(folder: Path) -> None:
-    """Write calibration.json from the other files of a run folder; nothing where these hold no evaluation of one class.
+def calibrated(folder: Path) -> dict[str, Any] | None:
+    """``trust`` of a run folder, as calibration.json has it; None where its files hold no evaluation of one class.
 
     Raises as ``read`` does.
     """
     if not _has_one_label(folder):
-        return
-    content = trust(read(folder), groups_of(folder))
+        return None
+    saved = read(folder)
+    return dict(json.loads(as_json(trust(saved, groups_of(folder, saved.paths)))))
+
+
+def calibrate(folder: Path) -> None:
+    """Write what is ``calibrated`` into the folder, where there is any."""
+    if content := calibrated(folder):
+        write(content, folder)
+
+
+def write(content: dict[str, Any], folder: Path) -> None:
+    """Write calibration.json into a folder."""
     files.write_text(folder / CALIBRATION_FILE, as_json(content))
 
 
-def groups_of(folder: Path) -> dict[str, str | None]:
-    """The groups of the videos that a run was made from, by name; none where its folder does not list them."""
-    if not split_file(folder).is_file():
-        return {}
-    parts = read_manifest(split_file(folder), anywhere=True).parts
-    return {str(sample.id): sample.group for part in parts.values() for sample in part}
+def groups_of(folder: Path, paths: Sequence[str]) -> list[str | None]:
+    """The group of each of these videos, where a run was made from it; None for all where no run lists any.
+
+    The run is the folder, or the one that it lies in, as those of other views and videos do. Videos are known again
+    also by another path, such as a symbolic link.
+    """
+    above = (home for home in folder.absolute().parents[:2] if (home / "model.json").is_file())
+    homes = (folder, *above)  # RUN/on-NAME/views-5x1 is the deepest
+    table = next((split_file(home) for home in homes if split_file(home).is_file()), None)
+    if table is None:
+        return [None] * len(paths)
+    parts = read_manifest(table, anywhere=True).parts
+    known = {str(sample.id): sample.group for part in parts.values() for sample in part}
+    if not known.keys() >= set(paths):
+        known = {os.path.realpath(path): group for path, group in known.items()}
+        paths = [os.path.realpath(path) for path in paths]
+    return [known.get(path) for path in paths]
 
 
 def _has_one_label(folder: Path) -> bool:

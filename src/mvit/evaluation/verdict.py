@@ -78,9 +78,11 @@ def _where_it_lies(content: Mapping[str, Any], key: str) -> list[str]:
 
 
 def over(content: Mapping[str, Any]) -> str:
-    """What figures are over: ``330 videos of 4 groups``."""
-    videos = _videos(content["videos"])
-    return videos if content["sampled"]["unit"] == "video" else f"{videos} of {_units(content)}"
+    """What figures are over: ``330 videos of 4 groups``, or ``12 videos: 2 groups and 8 videos without one``."""
+    videos, sampled = _videos(content["videos"]), content["sampled"]
+    if sampled["unit"] == "video":
+        return videos
+    return f"{videos}{' of' if sampled['groups'] == sampled['count'] else ':'} {_units(content)}"
 
 
 def _videos(count: int) -> str:
@@ -88,8 +90,11 @@ def _videos(count: int) -> str:
 
 
 def _units(content: Mapping[str, Any]) -> str:
-    unit, count = content["sampled"]["unit"], content["sampled"]["count"]
-    return counted(count, unit)
+    sampled = content["sampled"]
+    if sampled["unit"] == "video":
+        return _videos(sampled["count"])
+    alone = sampled["count"] - sampled["groups"]
+    return counted(sampled["groups"], "group") + (f" and {_videos(alone)} without one" if alone else "")
 
 
 def table(content: Mapping[str, Any]) -> str:

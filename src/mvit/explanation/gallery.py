@@ -1,5 +1,6 @@
 """Everything that can be drawn of a model and a video, in a folder."""
 
+import itertools
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -42,15 +43,36 @@ class Wish:
     """Of that block, from 0 on; None: each."""
 
 
+def folder_for(video: Path, run: Path) -> Path:
+    """Where in a run folder the drawings of a video go: explained/NAME, or NAME-2, ... where another's lie there."""
+    home = run / "explained"
+    names = itertools.chain([video.stem], (f"{video.stem}-{n}" for n in itertools.count(2)))
+    return next(home / name for name in names if _is_free(home / name, video))
+
+
+def _is_free(folder: Path, video: Path) -> bool:
+    """Whether no drawings of another video are in a folder."""
+    try:
+        known = json.loads((folder / FACTS_FILE).read_text(encoding="utf-8", errors="surrogateescape"))
+        return Path(known["video"]).resolve() == video.resolve()
+    except FileNotFoundError:
+        return True
+    except (ValueError, LookupError, TypeError):  # whatever it is, it is not ours to write over
+        return False
+
+
 def draw(predictor: Predictor, video: Path, folder: Path, wish: Wish) -> dict[str, Any]:
     """Draw what a model looks at in the clip in a video's middle, into a folder; returns what explanation.json holds.
 
-    Raises ``ValueError`` for a class, stage, block or head that is not there, UnreadableVideo, and ``OSError``.
+    Raises ``ValueError`` for a class, stage, block or head that is not there, and for a folder where the model looks at
+    single images, UnreadableVideo, and ``OSError``.
     """
     model, classes = predictor.model, predictor.classes
     if not isinstance(model, MViT):
         raise ValueError(f"{model.config.baseline} is another library's model: what is drawn is MViT's attention")
     index, heads = _checked(model, classes, wish)
+    if predictor.preprocessing.sampling.frames == 1 and video.is_dir():
+        raise ValueError(f"{video} is a folder, and this model looks at single images: name one image of it")
     views = read_views(video, predictor.preprocessing, clips=1, crops=1)
     clip = torch.from_numpy(views).to(next(model.parameters()).device)
     scores = score_views(predictor.logits, views, predictor.scoring)
@@ -123,17 +145,22 @@ def _size(clip: Tensor) -> Triple:
 def _rolled_out(model: MViT, blocks: list[Attention], size: Triple) -> Layer:
     first = blocks[0].class_tokens
     shares, even = (rollout(each)[:, first:] for each in (blocks, [block.indifferent() for block in blocks]))
-    pixels = on_pixels(shares / even, model.config, size, 0)
+    pixels = on_pixels(_times(shares, even), model.config, size, 0)
     return Layer(name="attention, rolled out over all blocks", unit=TIMES_EVEN, values=_array(pixels))
 
 
 def _of_head(model: MViT, attention: Attention, head: int, size: Triple) -> Layer:
     first = attention.class_tokens
     shares, even = (each.read()[:, head, first:] for each in (attention, attention.indifferent()))
-    times = torch.where(even > 0, shares / even.clamp(min=torch.finfo(even.dtype).tiny), 0)
+    times = _times(shares, even)
     reader = "of the class token" if first else "of the mean query"
     name = f"block {attention.index}, head {head}: attention {reader}"
     return Layer(name=name, unit=TIMES_EVEN, values=_array(on_pixels(times, model.config, size, attention.index)))
+
+
+def _times(shares: Tensor, even: Tensor) -> Tensor:
+    """What there is over what even attention would have; 0 where nothing is read in either."""
+    return torch.where(even > 0, shares / even.clamp(min=torch.finfo(even.dtype).tiny), 0)
 
 
 def _array(pixels: Tensor) -> np.ndarray:  # (1, T, H, W) -> (T, H, W)

@@ -20,7 +20,7 @@ from mvit.evaluation import comparison
 from mvit.evaluation.evaluate import evaluate
 from mvit.evaluation.scoring import SINGLE, Predict, Scoring
 from mvit.provenance import provenance
-from mvit.studies.footprint import of_a_call
+from mvit.studies.footprint import of_a_call, unmeasurable
 from mvit.studies.measure import WARM_UP_ROUNDS, Progress, Times, in_rounds
 from mvit.studies.spread import spread
 from mvit.studies.variants import counts
@@ -146,7 +146,10 @@ def costs(
     runs: int,
     progress: Progress = lambda done, of: None,
 ) -> dict[str, Any]:
-    """What is known of each model's cost by its name, under ``models``, and, with ``runs``, what was ``measured``."""
+    """What is known of each model's cost by its name, under ``models``, and, with ``runs``, what was ``measured``.
+
+    Where the memory of a process cannot be read, ``measured`` says why in ``no_memory``.
+    """
     known: dict[str, dict[str, Any]] = {}
     for model in models:
         view = None if model.macs is None else model.macs / 1e9
@@ -160,6 +163,7 @@ def costs(
     if runs < 1:
         return {"models": known}
     times: Times = {}
+    lacking: dict[str, str] = {}
     calls = {model.name: _call(model.predict, model.preprocessing) for model in models}
     steps = runs + WARM_UP_ROUNDS + len(models)
     in_rounds(calls, times, runs, "cpu", lambda done: progress(done, steps))  # a call gives what is on the host
@@ -167,11 +171,13 @@ def costs(
         speed = spread([1e3 / each for each in times[model.name]])
         known[model.name]["clips_per_second"] = speed.to_dict()
         known[model.name]["milliseconds_per_video"] = 1e3 / speed.median * prod(views)
-        if model.load is not None:
+        if model.load is not None and (why := unmeasurable(model.device)):
+            lacking["no_memory"] = why
+        elif model.load is not None:
             prepare = partial(_prepared, model.load, model.preprocessing)
             known[model.name]["memory_bytes"] = of_a_call(model.name, prepare, model.device)
         progress(runs + WARM_UP_ROUNDS + place + 1, steps)
-    return {"models": known, "measured": {"protocol": PROTOCOL, "rounds": runs, "milliseconds": times}}
+    return {"models": known, "measured": {"protocol": PROTOCOL, "rounds": runs, "milliseconds": times, **lacking}}
 
 
 def _clip(preprocessing: Preprocessing) -> np.ndarray:
@@ -212,6 +218,8 @@ def _lines(record: Mapping[str, Any]) -> Iterator[str]:
         first, *others = (f"{cell:{'>' if place else '<'}{wide[place]}}" for place, cell in enumerate(line))
         yield "  ".join([first, *others])
     yield from (f"{title}: {said}" for title, said in EXPLAINED.items() if title in titles)
+    if why := record.get("measured", {}).get("no_memory"):
+        yield f"MiB: not measured, as {why}"
     yield f"top-1 with 95 % intervals over {over(record)}; {record['videos']:,} of {record['listed']:,} videos"
     for name, model in record["models"].items():
         yield f"{name}: {model.get('protocol', record.get('protocol'))}"

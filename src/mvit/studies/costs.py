@@ -28,6 +28,11 @@ PROTOCOL = (
 Progress = Callable[[int, int], None]
 
 
+def require_measurable_steps(sweep: Sweep) -> None:
+    """Raise ``ValueError`` as ``measure`` does, before anything is trained."""
+    require_measurable(next(iter(_cases(sweep).values())).device)
+
+
 def measure(sweep: Sweep, *, rounds: int = ROUNDS, progress: Progress = lambda done, of: None) -> None:
     """Have a ``measured.json`` in the folder with time and memory of each variant; what is there is kept.
 

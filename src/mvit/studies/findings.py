@@ -181,6 +181,7 @@ def _variant(
         ).to_dict()
         if len(pairs) > 1
         else None,
+        "pairs": len(pairs),
         "shuffled": _spread(shuffled) if shuffled else None,
         "clips_per_second": mean(speeds) if (speeds := list(_speeds(task, seeds, sweep))) else None,
     }
@@ -269,9 +270,12 @@ def _cells(variant: str, facts: Mapping[str, Any], metric: str) -> dict[str, str
         cells["ours"] = f"{PERCENT * own['mean']:.1f}"
     if own["deviation"] is not None:
         cells["sd"] = f"{PERCENT * own['deviation']:.1f}"
-    if difference:
+    if difference and difference["low"] is None:
+        cells["difference"] = f"{difference['mean']:+.1f} in every pair, no interval{_of(facts['pairs'], own)}"
+    elif difference:
         told = "" if difference["resolved"] else " not resolvable"
-        cells["difference"] = f"{difference['mean']:+.1f} [{difference['low']:+.1f}, {difference['high']:+.1f}]{told}"
+        between = f"[{difference['low']:+.1f}, {difference['high']:+.1f}]"
+        cells["difference"] = f"{difference['mean']:+.1f} {between}{told}{_of(facts['pairs'], own)}"
         cells["resolves"] = f"{difference['resolvable']:.1f}"
     if step := facts["step"]:
         cells["time"] = f"{step['times_reference']['median']:.2f}"
@@ -283,8 +287,14 @@ def _cells(variant: str, facts: Mapping[str, Any], metric: str) -> dict[str, str
         if there["mean"] is not None:
             cells["before"] = f"{PERCENT * there['mean']:.1f}"
     if facts["shuffled"]:
-        cells["shuffled"] = f"{PERCENT * facts['shuffled']['mean']:.1f}"
+        shuffled = facts["shuffled"]
+        cells["shuffled"] = f"{PERCENT * shuffled['mean']:.1f}{_of(len(shuffled['values']), own)}"
     return cells
+
+
+def _of(runs: int, own: Mapping[str, Any]) -> str:
+    """Of how many runs a figure is, where it is not of all n."""
+    return f" (of {runs})" if runs < len(own["values"]) else ""
 
 
 def _taken(matching: Mapping[str, Any], name: str) -> float:
@@ -311,7 +321,14 @@ def _legend(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"paper: {title} printed in {found['printed']}, and its difference from the reference's"
     yield f"ours: mean {title} in per cent over n seeds, and its standard deviation (sd)"
     yield "difference: from the reference in points, paired by seed, with its 95 % interval over seeds"
+    yield "(of k): of k runs alone, where not all n have a partner or a probe"
     yield "resolves: the difference that four of five such sweeps would find, by the spread of the pairs"
+    if any(
+        facts["difference"] and facts["difference"]["low"] is None
+        for study in found["studies"].values()
+        for facts in study["variants"].values()
+    ):
+        yield "no interval: all pairs differ alike, so they do not show how far others would be apart"
     if matching := found["matching"]:
         yield (
             f"matched by {matching['by']} of a training step, measured, within {ALIKE:.0%} of the reference's: "

@@ -49,10 +49,18 @@ class Footprint:
         return asdict(self) | {"total": self.total}
 
 
+def unmeasurable(device: str) -> str | None:
+    """Why the memory of a process cannot be read; None where it can."""
+    for file in (STATUS, CLEAR_REFS) if device == "cpu" else ():
+        if not file.is_file():
+            return f"memory on a CPU is read by {file}, which is not there ({sys.platform})"
+    return None
+
+
 def require_measurable(device: str) -> None:
     """Raise ``ValueError`` where the memory of a process cannot be read."""
-    if device == "cpu" and not (STATUS.is_file() and CLEAR_REFS.is_file()):
-        raise ValueError(f"memory on a CPU is read from {STATUS}, which {sys.platform} does not have")
+    if why := unmeasurable(device):
+        raise ValueError(why)
 
 
 def footprint(case: Case) -> Footprint | None:

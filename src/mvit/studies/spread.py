@@ -67,24 +67,29 @@ def line(points: Sequence[tuple[float, float]]) -> Line:
 # ---- differences between two that were measured in pairs -----------------------------------------------------------
 
 CONFIDENCE, POWER = 0.95, 0.8
+ROUNDING = 1e-9
+"""Differences that are no further apart are the same."""
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """The mean of paired differences, its 95 % interval by Student's t, and what such pairs could tell from nothing."""
+    """The mean of paired differences, its 95 % interval by Student's t, and what such pairs could tell from nothing.
+
+    Pairs that all differ alike show no spread, as few of few videos often do by chance: there is no interval then.
+    """
 
     mean: float
-    low: float
-    high: float
-    resolvable: float
+    low: float | None
+    high: float | None
+    resolvable: float | None
     """The difference that four of five such experiments would find: (t of 95 % + t of 80 % power) x standard error."""
 
     @property
     def resolved(self) -> bool:
-        """Whether the interval leaves out 0."""
-        return not self.low <= 0 <= self.high
+        """Whether there is an interval and it leaves out 0."""
+        return self.low is not None and self.high is not None and not self.low <= 0 <= self.high
 
-    def to_dict(self) -> dict[str, float | bool]:
+    def to_dict(self) -> dict[str, float | bool | None]:
         """Plain values that JSON can hold."""
         return asdict(self) | {"resolved": self.resolved}
 
@@ -93,6 +98,8 @@ def contrast(values: Sequence[float], reference: Sequence[float]) -> Contrast:
     """How far values are from those of a reference, pair by pair; raises ``ValueError`` below two pairs."""
     differences = [value - other for value, other in zip(values, reference, strict=True)]
     middle, error = mean(differences), deviation(differences) / sqrt(len(differences))
+    if max(differences) - min(differences) < ROUNDING:
+        return Contrast(mean=middle, low=None, high=None, resolvable=None)
     freedom = len(differences) - 1
     wide = t_quantile((1 + CONFIDENCE) / 2, freedom)
     return Contrast(
