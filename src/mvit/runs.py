@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -50,7 +51,8 @@ def to_train(data: Path, out: Path | None, resume: bool | Literal["auto"]) -> tu
                 "--resume auto knows a run by the id that torchrun (--standalone or --rdzv-id=NAME) or Slurm gives it, "
                 "and there is none: name a folder with --out, and go on with it by --resume"
             )
-        known = (out,) if out else sorted(folder.glob(f"{name}-*"))
+        its = re.compile(re.escape(name) + r"-\d+")  # what ``fresh`` gives, and no run of data with a longer name
+        known = (out,) if out else sorted(path for path in folder.glob("*") if its.fullmatch(path.name))
         if begun := next((path for path in known if Run(path).is_of(run_id)), None):
             return begun, True
     if out is not None:
@@ -155,7 +157,7 @@ def _headline(result: Path) -> str | None:
 def classes_in(file: Path) -> tuple[str, ...]:
     """The class names of a text file with one a line; raises ``ValueError`` for no UTF-8 and for a name twice."""
     try:
-        names = tuple(line for line in file.read_text(encoding="utf-8").splitlines() if line)
+        names = tuple(line for line in file.read_text(encoding="utf-8-sig").splitlines() if line)
     except UnicodeDecodeError as why:
         raise ValueError(f"{file} is no UTF-8 text ({why}): expected a class name a line") from why
     if twice := next((name for name, count in Counter(names).items() if count > 1), None):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from mvit import cli
+from mvit import cli, runs
 
 
 @pytest.fixture
@@ -48,6 +48,24 @@ def test_who_was_started_again_goes_on_without_being_told(mvit, videos, small, t
     torchrun("three", times=1)  # was started again before it could begin
     assert mvit("train", videos, *small)[0] == 0
     assert len(list(Path("runs").iterdir())) == 3
+
+
+@pytest.mark.parametrize(
+    ("data", "begun", "found"),
+    [
+        ("set[1]", "set[1]-1", "set[1]-1"),
+        ("gestures", "gestures-small-1", None),
+        ("gestures", "gestures-12", "gestures-12"),
+    ],
+)
+def test_auto_knows_its_runs_by_their_whole_names(data, begun, found, tmp_path, monkeypatch, torchrun):
+    monkeypatch.chdir(tmp_path)
+    torchrun("one")
+    (folder := Path("runs", begun)).mkdir(parents=True)
+    (folder / "recipe.toml").touch()
+    (folder / "run.json").write_text('{"id": "torchrun one"}')
+    place = (Path("runs", found), True) if found else (Path("runs", f"{data}-1"), False)
+    assert runs.to_train(Path(data), None, "auto") == place
 
 
 def test_auto_without_an_id(refused, videos, tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from mvit.distributed import group
 from mvit.distributed.group import ALONE, Ranks, joined
 from mvit.distributed.interruption import Interrupted, Interruption, TerminatedError
 from mvit.distributed.launch import Place
+from mvit.recipes.recipe import load
 from mvit.training.loop import whole_batches
 
 
@@ -157,9 +158,12 @@ def test_alone_a_second_ctrl_c_acts_at_once_and_sigterm_does_not(sigterm: None):
 
 
 def test_incomplete_batches_stay_as_the_run_began_with_them():
-    assert not whole_batches({}, videos=10, batch=4, ranks=1)
-    assert not whole_batches({"whole_batches": False}, videos=12, batch=4, ranks=1)
-    assert whole_batches({"whole_batches": False}, videos=12, batch=4, ranks=2)
-    assert whole_batches({"whole_batches": True}, videos=10, batch=4, ranks=1)
-    with pytest.raises(ValueError, match="the last batch of its epochs has 2 of 4 videos"):
-        whole_batches({}, videos=10, batch=4, ranks=2)
+    recipe, copies = load(None, ["train.batch=4"]), load(None, ["train.batch=8", "augment.copies=2"])
+    assert not whole_batches({}, 10, recipe, ranks=1)
+    assert not whole_batches({"whole_batches": False}, 12, recipe, ranks=1)
+    assert whole_batches({"whole_batches": False}, 12, recipe, ranks=2)
+    assert whole_batches({"whole_batches": True}, 10, recipe, ranks=1)
+    assert whole_batches({}, 12, copies, ranks=2), "a batch of 8 clips has 4 videos"
+    for one in (recipe, copies):
+        with pytest.raises(ValueError, match="the last batch of its epochs has 2 of 4 videos"):
+            whole_batches({}, 10, one, ranks=2)

@@ -103,9 +103,17 @@ def test_fp16_in_shards_is_refused():
         load(None, ["train.precision=fp16", "train.parallel=fsdp"])
 
 
-def test_a_file_is_read_and_overridden(tmp_path: Path):
+def test_options_are_overrides_whatever_they_hold():
+    given = {"model.weights": 'runs/🙂 "1"-1', "train.max_bad": 1e-05, "train.batch": 4, "train.memory": None}
+    recipe = load(None, recipes.as_overrides(given))
+    assert (recipe.model.weights, recipe.train.max_bad, recipe.train.batch) == tuple(given.values())[:3]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_a_file_is_read_and_overridden(tmp_path: Path, encoding: str):
     file = tmp_path / "recipe.toml"
-    file.write_text('[model]\nname = "mvit_b_16x4"\ndrop_path = 0.3\n\n[train]\nepochs = 7\nbatch = 4\n')
+    text = '[model]\nname = "mvit_b_16x4"\ndrop_path = 0.3\n\n[train]\nepochs = 7\nbatch = 4\n'
+    file.write_text(text, encoding=encoding)
     recipe = load(file, ["train.batch=6"])
     assert (recipe.train.epochs, recipe.train.batch, recipe.data.crop) == (7, 6, 224)
     assert recipe.model_config(3).drop_path == 0.3

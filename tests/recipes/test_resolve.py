@@ -85,11 +85,22 @@ def test_each_recipe_without_a_file_is_a_way():
 def test_what_is_given_is_not_resolved_and_the_rest_follows_from_it():
     given = {"train.epochs": 10, "train.batch": 4, "augment.copies": 2, "optim.lr": 1e-4, "augment.scale": (0.9, 1.0)}
     found = resolve.settings("scratch", 660, 256, given)
-    assert not set(found) & {*given, "optim.reference_batch"}
+    assert not set(found) & set(given)
     assert found["train.evaluate_every"] == found["train.checkpoint_every"]
     assert found["train.evaluate_every"].value == 1
     assert found["optim.ema_decay"].reason == "3,300 steps"
     assert found["optim.ema_decay"].value == round(1 - 25 / 3300, 4)
+
+
+@pytest.mark.parametrize("kind", ["scratch", "finetune"])
+def test_a_rate_that_was_resolved_is_the_same_when_it_is_given(kind: Any):
+    def peak(**known: float) -> float:
+        given = {key.replace("_", ".", 1): value for key, value in known.items()}
+        values = {key: entry.value for key, entry in resolve.settings(kind, 2_070, 512, given).items()}
+        return optim.schedule(recipe.make(values | given), steps_per_epoch=100).peak
+
+    assert peak() == peak(optim_lr=5e-4)
+    assert peak(optim_lr=5e-4, optim_reference_batch=8) == 2 * peak()
 
 
 @given(

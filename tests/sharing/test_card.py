@@ -1,6 +1,7 @@
 """The card says what there is to know, with denominators, in metadata that the hub's own library reads."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -67,6 +68,15 @@ def test_it_says_what_there_is_to_know(hub, run):
         assert said in text
     assert "person" not in text.replace("the videos of one person", "").replace("people", "")
     assert ".mp4" not in text.replace('"video.mp4"', "")
+
+
+def test_what_could_not_be_read_is_not_what_it_learned_from(run, tmp_path):
+    shutil.copytree(run, tmp_path / "run")
+    listed = (run / "split.csv").read_text().splitlines()
+    first, second, *_ = [line.split(",")[0] for line in listed if line.endswith("train")]
+    rows = [f"{first},no video,scan", f"{second},no frame,training"]
+    (tmp_path / "run" / "unreadable.csv").write_text("\n".join(["path,reason,found_in", *rows]) + "\n")
+    assert told(tmp_path / "run").parts == {"train": (5, 2), "val": (6, 2)}
 
 
 def test_what_is_not_there_is_said(hub, tmp_path):

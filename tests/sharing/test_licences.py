@@ -72,6 +72,12 @@ def test_what_nobody_knows(tmp_path):
     assert settled(UNKNOWN, "MIT").licence == "mit"
 
 
+def test_where_a_relative_path_led_to_is_not_known(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run_from(tmp_path / "base", "")
+    assert origin_of(run_from(tmp_path / "run", "base")) == UNKNOWN
+
+
 def test_what_is_inherited_cannot_be_stated_otherwise(tmp_path):
     found = origin_of(run_from(tmp_path / "run", "k400_torchvision", "mvit_b_16x4"))
     assert settled(found, None) == settled(found, "BSD-3-Clause") == found

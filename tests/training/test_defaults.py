@@ -337,6 +337,12 @@ def test_overrides_win_and_every_key_is_told(listing: Listing, told: list[str], 
     assert "scale = [0.5, 1.0]  # from 18 videos\n" in whole
 
 
+def test_a_warm_up_in_epochs_fits_into_those_that_follow_from_the_data(listing: Listing, told: list[str]):
+    keys = (*CPU, f"model.name={TEST}", "train.batch=auto", "train.memory=4GB", "optim.warmup_epochs=40")
+    settled = settle("scratch", keys, listing, echo=told.append)
+    assert (settled.train.epochs, settled.train.batch, settled.optim.warmup_epochs) == (SCRATCH, 2, 40)
+
+
 def test_a_word_that_is_wrong_is_refused(listing: Listing, tmp_path: Path):
     for overrides, named, words in (
         (("optim.learning=1",), None, "no key 'learning'"),

@@ -105,7 +105,8 @@ def broken(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 def skipped(run: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (run / "skipped.jsonl").read_text(encoding="utf-8").splitlines()]
+    lines = (run / "skipped.jsonl").read_text("utf-8", "surrogateescape").split("\n")[:-1]
+    return [json.loads(line) for line in lines]
 
 
 def metrics(run: Path) -> list[dict[str, Any]]:
@@ -320,7 +321,8 @@ def test_a_run_that_an_earlier_version_began_goes_back_to_where_it_went_on(
 def test_only_steps_that_are_done_again_are_dropped_from_skipped(tmp_path: Path):
     run = Run(tmp_path)
     before = [{"epoch": 1, "batch": 2}, {"epoch": 3, "batch": 0}, {"went_back_to": {"epoch": 1, "batch": 0}}]
-    since = [{"epoch": 1, "batch": 2}, {"epoch": 2, "batch": 1}]
+    names = {"videos": ["a\u2028b.mp4", "c\x85d.mp4", "no UTF-8: \udcff.mp4"]}
+    since = [{"epoch": 1, "batch": 2} | names, {"epoch": 2, "batch": 1}]
     for times, step, kept in [
         (1, (1, 1), [*before, since[0]]),
         (1, (1, 2), [*before, *since]),

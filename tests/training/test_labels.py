@@ -195,6 +195,14 @@ def test_a_val_of_no_class_at_all_is_refused_before_anything_is_written(rows, tm
     assert not (tmp_path / "run").exists()
 
 
+def test_a_val_of_which_nothing_readable_is_of_any_class_is_refused(rows, tmp_path):
+    (broken := tmp_path / "broken.mp4").write_text("no video")
+    bare = [row for row in rows if row["split"] == "train" or row["label"] == []]
+    listing = find(write_table(tmp_path / "x.jsonl", [*bare, {"path": str(broken), "label": "red", "split": "val"}]))
+    with pytest.raises(ValueError, match="no video of 1 with a class in val can be read, so there is"):
+        loop.train(load(None, RECIPE), listing, tmp_path / "run", echo=lambda line: None)
+
+
 def test_a_model_of_several_classes_is_not_judged_on_one_each(run, rows, tmp_path, capsys):
     one = write_table(tmp_path / "one.jsonl", [{"path": r["path"], "label": "red"} for r in rows])
     for command in ("evaluate", "probe"):

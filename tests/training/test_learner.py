@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from alive import Alive
@@ -73,6 +74,31 @@ def test_a_step_that_is_not_finite_moves_nothing(recipe: Recipe):
         ours.model.head.bias[0] = before["model/head.bias"][0]
     assert all(torch.equal(tensor, before[name]) for name, tensor in ours.tensors().items())
     assert ours.step(batch(), 1e-3).moved
+
+
+class Normed(nn.Module):
+    """What other libraries' models hold and ours do not: a norm that moves in the forward pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.norm, self.head = nn.Conv3d(3, 4, 4, stride=4), nn.BatchNorm3d(4), nn.Linear(4, 3)
+
+    def forward(self, clips: torch.Tensor) -> torch.Tensor:
+        return self.head(self.norm(self.stem(clips)).mean((2, 3, 4)))
+
+
+def test_a_step_that_is_not_finite_leaves_the_statistics_of_batch_norms(recipe: Recipe):
+    ours = learner(Normed(), OptimRecipe(), choose(recipe.train), recipe.data.preprocessing())
+    ours.step(batch(), 1e-3)
+    before = {name: tensor.clone() for name, tensor in ours.tensors().items()}
+    with torch.no_grad():
+        ours.model.stem.bias[0] = float("inf")
+    assert not ours.step(batch(), 1e-3).moved
+    assert ours.first_not_finite(batch()) == "the output of stem"
+    with torch.no_grad():
+        ours.model.stem.bias[0] = before["model/stem.bias"][0]
+    assert all(torch.equal(tensor, before[name]) for name, tensor in ours.tensors().items())
+    assert before["model/norm.num_batches_tracked"] == 1
 
 
 def test_the_average_is_what_is_taught(recipe: Recipe):

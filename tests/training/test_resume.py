@@ -11,12 +11,14 @@ import pytest
 import safetensors.torch
 import torch
 
-from mvit.data.dataset import Listing
+from mvit.data.dataset import Listing, Sample, find
 from mvit.evaluation import evaluate as evaluation
+from mvit.recipes import recipe as recipes
 from mvit.recipes.recipe import Recipe
 from mvit.training import checkpoint, loop
 from mvit.training.course import MEASURED
 from mvit.training.learner import Learner, Outcome
+from mvit.training.run import Run, rooted
 
 
 def silent(_: str) -> None:
@@ -170,3 +172,59 @@ def test_a_finished_run_is_only_evaluated_again(tmp_path: Path, finished: Path, 
     loop.train(recipe, listing, run, resume=True, echo=silent)
     assert (run / "result.json").read_bytes() == (finished / "result.json").read_bytes()
     assert (run / "metrics.jsonl").read_bytes() == (finished / "metrics.jsonl").read_bytes()
+
+
+def test_what_was_left_out_stays_so_where_the_data_go_by_another_path(tmp_path: Path, recipe: Recipe, videos: Path):
+    here = shutil.copytree(videos, tmp_path / "here")
+    (tmp_path / "there").symlink_to(here)
+    (here / "train" / "dark" / "broken.mp4").write_text("no video")
+    few = replace(recipe, train=replace(recipe.train, epochs=1, max_bad=0.06))
+    run, said = loop.train(few, find(tmp_path / "there"), tmp_path / "run", echo=silent), list[str]()
+    table = (run / "unreadable.csv").read_text(encoding="utf-8")
+    loop.train(few, find(here), run, resume=True, echo=said.append)
+    assert any("18 videos to learn from" in line for line in said)
+    assert (run / "unreadable.csv").read_text(encoding="utf-8").split() == table.replace("/there/", "/here/").split()
+    strict = replace(few, train=replace(few.train, max_bad=0.05))
+    with pytest.raises(ValueError, match="1 of 19 training videos"):
+        loop.train(strict, find(tmp_path / "there"), run, resume=True, echo=silent)
+
+
+def test_another_recipe_does_not_go_on(finished: Path, recipe: Recipe, listing: Listing):
+    train = replace(recipe.train, epochs=9, workers=3)
+    other = replace(recipe, optim=replace(recipe.optim, lr=1e-3), train=train)
+    with pytest.raises(ValueError, match=r"optim.lr: 0.008 -> 0.001; train.epochs: 4 -> 9\)") as refused:
+        loop.train(other, listing, finished, resume=True, echo=silent)
+    assert "workers" not in str(refused.value)
+
+
+def test_other_videos_do_not_go_on(finished: Path, recipe: Recipe, listing: Listing):
+    fewer = replace(listing, train=listing.train[1:])
+    with pytest.raises(ValueError, match=r"another train \(18 videos, now 17, .*bright/0.mp4 is in one only\)"):
+        loop.train(recipe, fewer, finished, resume=True, echo=silent)
+    first, second, *others = listing.train
+    in_a_group = Sample(first.path, first.labels, "a person")
+    for same in ((second, first, *others), (in_a_group, second, *others)):
+        with pytest.raises(ValueError, match=r"another train \(18 videos, now 18, in another order, class or group\)"):
+            loop.train(recipe, replace(listing, train=same), finished, resume=True, echo=silent)
+
+
+def test_there_must_be_a_run_to_go_on_with(tmp_path: Path, recipe: Recipe, listing: Listing):
+    with pytest.raises(ValueError, match="is no run to go on with"):
+        loop.train(recipe, listing, tmp_path / "nowhere", resume=True, echo=silent)
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_weights_are_the_same_by_either_path_and_go_by_name_as_before(
+    tmp_path: Path, finished: Path, recipe: Recipe, listing: Listing, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(finished.parent)
+    run = Run(shutil.copytree(finished, tmp_path / "run", ignore=shutil.ignore_patterns("checkpoints")))
+    by_path = [replace(recipe, model=replace(recipe.model, weights=str(path))) for path in (finished, finished.name)]
+    assert rooted(by_path[1]) == by_path[0]
+    for began in by_path:  # earlier versions wrote it as it was given
+        run.recipe.write_text(recipes.dumps(began), encoding="utf-8")
+        for goes_on in by_path:
+            run.require_same(goes_on, listing)
+    for name in ("k400", "gone"):
+        by_name = recipes.load(None, ["model.name=mvit_b_16x4", f"model.weights={name}"])
+        assert rooted(by_name) == by_name

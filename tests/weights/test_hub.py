@@ -336,9 +336,9 @@ def test_fetch_takes_other_names_of_the_classes(entry, tmp_path, capsys):
     assert cli.main(command) == 2
     assert "Kinetics-400 has 400 different classes, and the file holds 399 names" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
-    names.write_text("\n".join(f"class {n}" for n in range(400)) + "\n")
+    names.write_text("\n".join(f"class {n}" for n in range(400)) + "\n", encoding="utf-8-sig")
     assert cli.main(command) == 0
-    assert mvit.load(tmp_path / "run").classes[-1] == "class 399"
+    assert mvit.load(tmp_path / "run").classes[::399] == ("class 0", "class 399")
 
 
 def test_classes_that_no_library_lists(entry, monkeypatch, tmp_path, capsys):

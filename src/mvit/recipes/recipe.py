@@ -3,7 +3,6 @@
 What is off is written ``false``; TOML has no null.
 """
 
-import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -208,14 +207,14 @@ def _require_plain(recipe: Recipe) -> None:
 
 def as_overrides(options: Mapping[str, Any]) -> list[str]:
     """Options of a command as ``section.key=value``; those that are None were not given."""
-    return [f"{key}={json.dumps(value)}" for key, value in options.items() if value is not None]
+    return [f"{key}={toml.written(value)}" for key, value in options.items() if value is not None]
 
 
 def _read(path: Path) -> dict[str, dict[str, Any]]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist: give a recipe in TOML, or leave it out for the defaults")
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as why:
         raise ValueError(f"{path} is not TOML: {why}") from why
     for section, entries in values.items():

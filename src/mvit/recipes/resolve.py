@@ -76,7 +76,7 @@ def settings(
         "train.checkpoint_every": Resolved(max(1, rounds // 20), run),
         "optim.ema_decay": Resolved(ema_decay(steps), f"{steps:,} steps"),
     }
-    if not {"optim.lr", "optim.reference_batch"} & set(given):
+    if "optim.reference_batch" not in given:  # also where a rate is: as the one that is resolved, it is for so many
         found["optim.lr"] = Resolved(learning_rate(way, width, clips), f"{width} channels, for reference_batch clips")
         found["optim.reference_batch"] = Resolved(REFERENCE_BATCH, kind)
     found |= {

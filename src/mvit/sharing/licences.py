@@ -124,7 +124,8 @@ def _started(run: Path) -> Origin | Path:
         return UNKNOWN
     if entry is not None:
         return _of_published(entry.to_dict() | {"name": f"{entry.preset} {entry.name}"})
-    return path if (path := Path(weights)).exists() else UNKNOWN
+    # Earlier versions wrote paths as they were given: from here, a relative one may lead to other weights.
+    return path if (path := Path(weights)).is_absolute() and path.exists() else UNKNOWN
 
 
 def _of_published(entry: dict[str, Any]) -> Origin:

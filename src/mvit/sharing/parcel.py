@@ -1,6 +1,8 @@
 """What of a run goes to others, byte for byte, and what stays at home: every name of a file, and so of people."""
 
+import csv
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,12 +107,25 @@ def _recipe(file: Path) -> dict[str, Any]:
 
 
 def _parts(folder: Path, medium: str) -> tuple[dict[str, tuple[int, int]], str]:
-    """How many each part has, of how many groups, and what they are called: ``medium`` where none is listed."""
+    """How many each part has, of how many groups, and what they are called: ``medium`` where none is listed.
+
+    Of train, what could not be read when the run began is not counted: nothing was learned from it.
+    """
     table = split_file(folder)
     if not table.is_file():
         return {}, medium
-    parts = read_manifest(table, anywhere=True).parts
+    parts, unread = read_manifest(table, anywhere=True).parts, _unread(folder / "unreadable.csv")
+    if "train" in parts and unread:
+        parts["train"] = [sample for sample in parts["train"] if os.path.abspath(sample.id) not in unread]
     counts = {
         name: (len(samples), len({sample.group for sample in samples} - {None})) for name, samples in parts.items()
     }
     return counts, medium_of(sample for samples in parts.values() for sample in samples)
+
+
+def _unread(file: Path) -> set[str]:
+    """The videos that a run left out from its start, as split.csv writes paths."""
+    if not file.is_file():
+        return set()
+    with file.open(encoding="utf-8", errors="surrogateescape", newline="") as table:
+        return {os.path.abspath(row["path"]) for row in csv.DictReader(table) if row["found_in"] == "scan"}

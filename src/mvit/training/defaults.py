@@ -91,7 +91,8 @@ def settle(
         kind: Kind = "finetune" if weights and named != "scratch" else "scratch"
         known = _values(found) | given
         if known.get("train.batch") == "auto":  # rates and averages follow from the number
-            open_ = recipes.make(known)
+            rounds = resolve.epochs(resolve.WAYS[kind], len(listing.train))  # a warm-up in epochs is to fit into them
+            open_ = recipes.make({"train.epochs": rounds} | known)
             config, machine = open_.model_config(len(listing.classes)), hardware.choose(open_.train)
             assert isinstance(config, MViTConfig), "no other model has a batch to be settled"
             chosen = batch.resolved(open_, config, len(listing.train), machine, echo, ranks)

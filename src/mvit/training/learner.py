@@ -23,6 +23,9 @@ from mvit.training.hardware import Hardware
 from mvit.training.mixing import UNMIXED, Mix
 from mvit.weights.build import Model
 
+NORMS_OF_BATCHES = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+"""Our models have none; other libraries' do."""
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -76,7 +79,7 @@ class Learner:
         self.model.train()
         together = len(batch.labels) if together is None else together
         clips, labels = self._on_device(batch)  # (B, 3, T, S, S) uint8, (B,) or (B, K)
-        scale = self.scaler.get_scale()
+        scale, statistics = self.scaler.get_scale(), self._statistics()
         facts = self._gradient(clips, labels, mix, together)
         while not np.isfinite(facts[1]) and np.isfinite(facts[0]) and self._scaled_less():
             facts = self._gradient(clips, labels, mix, together)
@@ -87,8 +90,10 @@ class Learner:
             self.scaler.update()
             if self.average is not None:
                 self.average.update_parameters(self.model)
-        elif self.scaler.is_enabled():
-            self.scaler.update(scale)  # it was not the scale's fault
+        else:
+            _put_back(statistics)
+            if self.scaler.is_enabled():
+                self.scaler.update(scale)  # it was not the scale's fault
         self.optimizer.zero_grad()
         return Outcome(loss=facts[0], gradient_norm=facts[1], right=int(facts[2]), clips=together, moved=moved)
 
@@ -147,10 +152,12 @@ class Learner:
         To be asked of all ranks, as a step is, and the same is said to all.
         """
         together = len(batch.labels) if together is None else together
+        statistics = self._statistics()
         # By modules of their own, which a compiled model has no more; a copy's for this rank alone, if it has clips.
         plain = replace(self, forward=self.model, ranks=self.ranks if self.sharded else ALONE)
         computed = plain._losses(*self._on_device(batch), mix, together) if self.sharded or len(batch.labels) else ()
         found = faults.first_not_finite(self.model, (loss for loss, _ in computed), self.ranks)
+        _put_back(statistics)
         self.optimizer.zero_grad()
         return found
 
@@ -195,12 +202,22 @@ class Learner:
     def _scale_names(self) -> tuple[str, ...]:
         return ("scale", "_growth_tracker") if self.scaler.is_enabled() else ()
 
+    def _statistics(self) -> list[tuple[Tensor, Tensor]]:
+        """What batch norms know of the clips so far, with copies: any forward pass moves it, whatever comes of it."""
+        norms = [module for module in self.model.modules() if isinstance(module, NORMS_OF_BATCHES)]
+        return [(buffer, buffer.clone()) for norm in norms for buffer in norm.buffers()]
+
     def _on_device(self, batch: Batch) -> tuple[Tensor, Tensor]:
         device = self.hardware.device
         return batch.clips_on(device), batch.labels.to(device, non_blocking=True)
 
     def _normalised(self, clips: Tensor) -> Tensor:
         return normalise(clips, self.preprocessing.mean, self.preprocessing.std, torch.float32)
+
+
+def _put_back(statistics: list[tuple[Tensor, Tensor]]) -> None:
+    for buffer, before in statistics:
+        buffer.copy_(before)
 
 
 def learner(

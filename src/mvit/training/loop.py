@@ -32,7 +32,7 @@ from mvit.training.origin import changes, origin
 from mvit.training.parts import Limit, divide, look_through
 from mvit.training.position import Position
 from mvit.training.progress import Feeding, StatusLine, Watch
-from mvit.training.run import Run
+from mvit.training.run import Run, rooted
 from mvit.weights import hub
 
 
@@ -87,6 +87,8 @@ def train(
             | {"their videos": now["data"]["sha256"], "their processors": machine.precision}
         )
 
+        recipe = rooted(recipe)
+
         def require_folder() -> None:
             return run.require_same(recipe, listing) if resume else run.require_new()
 
@@ -123,6 +125,7 @@ def _train(
     unreadable: Mapping[Path, str] = {}
     if resume:
         # Not what can be read today: the order of batches hangs on what was left out at the start.
+        ranks.from_first(lambda: run.spell_left_out(listing))
         known, unreadable, left_out = ranks.from_first(
             lambda: (run.known, run.left_out(found_in="scan"), run.left_out())
         )
@@ -145,7 +148,7 @@ def _train(
     if recipe.train.batch == "auto" and isinstance(config, MViTConfig):
         videos = len(parts.train)
         recipe = ranks.from_first(lambda: batch.resolved(recipe, config, videos, machine, echo, ranks.count))
-    whole = whole_batches(known, len(parts.train), recipe.train.clips_per_step, ranks.count) if resume else None
+    whole = whole_batches(known, len(parts.train), recipe, ranks.count) if resume else None
     loader = TrainLoader(
         parts.train,
         parts.classes,
@@ -240,6 +243,8 @@ def _train(
                     *(echo, plot, status, interruption, Watch(feeding)),
                     ranks=ranks,
                 )
+                if parts.holdout and pupil.best:  # a kill may have left a later epoch's, of which no checkpoint knows
+                    course.write_model(pupil.best)
                 try:
                     while course.position.epoch < recipe.train.epochs:
                         course.learn_epoch()
@@ -258,11 +263,12 @@ def _start(model: ModelRecipe, config: weights.Config) -> tuple[Any, dict[str, t
     return weights.read_same(model.weights, config)
 
 
-def whole_batches(known: Mapping[str, Any], videos: int, batch: int, ranks: int) -> bool:
+def whole_batches(known: Mapping[str, Any], videos: int, recipe: Recipe, ranks: int) -> bool:
     """Whether a run that goes on leaves out incomplete batches, as it has from the start.
 
     ``known`` is what its run.json holds. Raises ``ValueError`` where it did not, and now has several processes.
     """
+    batch = recipe.train.clips_per_step // recipe.augment.copies
     if known.get("whole_batches", False) or (ranks > 1 and videos % batch == 0):
         return True
     if ranks > 1:

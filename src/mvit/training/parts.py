@@ -100,12 +100,20 @@ class Limit:
 def divide(listing: Listing, unreadable: Mapping[Path, str], recipe: TrainRecipe) -> Parts:
     """Leave out of train what cannot be read, and hold out of it what the recipe asks for, whole groups together.
 
-    Unreadable videos stay in val, where evaluation names and counts them. Raises ``ValueError`` where nothing is left.
+    Unreadable videos stay in val, where evaluation names and counts them. Raises ``ValueError`` where nothing is left
+    to learn from, or nothing that can be read of a val.
     """
     readable = tuple(sample for sample in listing.train if sample.id not in unreadable)
     if not readable:
         path, reason = next(iter(unreadable.items()))
         raise ValueError(f"none of the {len(listing.train)} training videos can be read; the first is {path}: {reason}")
+    judged = [sample for sample in listing.val if sample.labels]
+    if judged and all(sample.id in unreadable for sample in judged):
+        labelled, path = " with a class" if len(judged) < len(listing.val) else "", judged[0].id
+        raise ValueError(
+            f"no video of {len(judged):,}{labelled} in val can be read, so there is nothing to judge by; the first is "
+            f"{path}: {unreadable[path]}. Mend them, or hold out others"
+        )
     if not recipe.holdout:
         return Parts(listing.classes, readable, (), listing.val, listing.multi_label)
     kept, held_out = split(readable, recipe.holdout, recipe.seed)

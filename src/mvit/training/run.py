@@ -1,22 +1,25 @@
 """The run folder: what a run was given, what it left out, what it measured; refused where it would be overwritten."""
 
 import csv
+import io
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mvit import files
-from mvit.data.dataset import Listing, read_split, split_file, split_table
+from mvit.data.dataset import Listing, Sample, read_split, split_file, split_table
 from mvit.distributed.lock import LOCK
 from mvit.recipes import recipe as recipes
 from mvit.recipes.recipe import Recipe
+from mvit.weights import hub
 
 MACHINE_KEYS = ("train.workers", "train.memory", "train.max_bad", "train.timeout_seconds", "train.parallel")
 """What may change when a run goes on, as no weight depends on it (on ``parallel`` its last bits)."""
 
 UNREADABLE = "unreadable.csv"
+UNREADABLE_COLUMNS = ("path", "reason", "found_in")
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class Run:
         """Raise ``ValueError`` unless the run was started with this recipe and these videos."""
         if not self.recipe.is_file():
             raise ValueError(f"{self.folder} is no run to go on with: it has no {self.recipe.name}")
-        changes = recipes.differences(recipes.load(self.recipe), recipe)
+        changes = recipes.differences(rooted(recipes.load(self.recipe)), rooted(recipe))
         changes = [change for change in changes if not change.startswith(MACHINE_KEYS)]
         if changes:
             raise ValueError(
@@ -88,9 +91,10 @@ class Run:
             )
         before = read_split(self.split)
         for part, was, now in (("train", before.train, listing.train), ("val", before.val, listing.val)):
-            strange = {sample.id.resolve() for sample in was} ^ {sample.id.resolve() for sample in now}
-            if strange or [sample.labels for sample in was] != [sample.labels for sample in now]:
-                example = f", {min(strange)} is in one only" if strange else ""
+            old, new = (list(map(_standing, samples)) for samples in (was, now))
+            if old != new:  # also in order and groups: what a batch holds and what is held out hang on them
+                strange = {path for path, *_ in old} ^ {path for path, *_ in new}
+                example = f", {min(strange)} is in one only" if strange else ", in another order, class or group"
                 raise ValueError(
                     f"{self.folder} was started with another {part} ({len(was)} videos, now {len(now)}{example}): "
                     f"go on with those of {self.split.name}, or start a new run with another --out"
@@ -127,21 +131,36 @@ class Run:
         with files.blaming(table), table.open("a", encoding="utf-8", errors="surrogateescape", newline="") as file:
             writer = csv.writer(file)
             if fresh:
-                writer.writerow(["path", "reason", "found_in"])
+                writer.writerow(UNREADABLE_COLUMNS)
             writer.writerow([path, reason, found_in])
 
     def left_out(self, found_in: str | None = None) -> dict[Path, str]:
         """What stands in unreadable.csv: reasons by path."""
-        table = self.unreadable
-        if not table.exists():
-            return {}
-        with table.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-            rows = [row for row in csv.DictReader(file) if found_in in (None, row["found_in"])]
-        return {Path(row["path"]): row["reason"] for row in rows}
+        return {Path(path): reason for path, reason, found in self._unreadable_rows() if found_in in (None, found)}
+
+    def spell_left_out(self, listing: Listing) -> None:
+        """Name the videos of unreadable.csv as a listing does that leads to the same ones by other paths."""
+        rows, samples = self._unreadable_rows(), (*listing.train, *listing.val)
+        if not rows or {Path(path) for path, *_ in rows} <= {sample.id for sample in samples}:
+            return
+        known = {Path(path).resolve(): about for path, *about in reversed(rows)}  # what was found first stands
+        text = io.StringIO()
+        writer = csv.writer(text)
+        writer.writerow(UNREADABLE_COLUMNS)
+        for sample in samples:
+            if about := known.get(sample.id.resolve()):
+                writer.writerow([sample.id, *about])
+        files.write_text(self.unreadable, text.getvalue())
+
+    def _unreadable_rows(self) -> list[tuple[str, str, str]]:
+        if not self.unreadable.exists():
+            return []
+        with self.unreadable.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+            return [(row["path"], row["reason"], row["found_in"]) for row in csv.DictReader(file)]
 
     def append(self, path: Path, record: Mapping[str, Any]) -> None:
         """Add a line of JSON to a file, and have it on its way to the disk."""
-        with files.blaming(path), path.open("a", encoding="utf-8") as lines:
+        with files.blaming(path), path.open("a", encoding="utf-8", errors="surrogateescape") as lines:
             lines.write(json.dumps(record, ensure_ascii=False) + "\n")
             lines.flush()
 
@@ -170,14 +189,31 @@ class Run:
         files.write_text(self.skipped, "".join(f"{line}\n" for line in kept))
 
 
+def rooted(recipe: Recipe) -> Recipe:
+    """The recipe with a path to weights made absolute, as it is meant from whatever folder it is read later."""
+    weights = recipe.model.weights
+    try:
+        if not weights or hub.named(recipe.model.name, weights) is not None:
+            return recipe
+    except ValueError:  # neither a name nor there: said where it is read, and a run that goes on reads it no more
+        return recipe
+    return replace(recipe, model=replace(recipe.model, weights=str(Path(weights).absolute())))
+
+
 def only_listed_unreadable(folder: Path) -> bool:
     """Whether a folder holds nothing, or the list of a run that did not begin for the videos on it."""
     return folder.is_dir() and all(path.name in (UNREADABLE, LOCK) for path in folder.iterdir())
 
 
+def _standing(sample: Sample) -> tuple[Path, tuple[str, ...], str]:
+    """What a run goes by of a sample; a CSV keeps no blanks around the name of a group."""
+    return sample.id.resolve(), sample.labels, (sample.group or "").strip()
+
+
 def _records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """The lines of a file of JSON lines, but for one that a kill cut short, each with what it holds."""
-    for line in path.read_text(encoding="utf-8").splitlines():
+    text = path.read_text(encoding="utf-8", errors="surrogateescape")
+    for line in text.split("\n"):  # splitlines() would part names that hold U+2028
         try:
             yield line, json.loads(line)
         except ValueError:
