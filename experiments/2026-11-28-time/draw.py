@@ -1,4 +1,4 @@
-"""Draw what ``collect.py`` found: ``python draw.py FIGURES.json FOLDER`` writes time-cells.svg, time-disorders.svg."""
+"""Draw what ``collect.py`` found: ``python draw.py FIGURES.json FOLDER`` writes time-{cells,parts,disorders}.svg."""
 
 import json
 import sys
@@ -23,12 +23,22 @@ CELLS = {
     "factorial-columnar-3-frame-no-time": "columnar, 3 frames, none of time",
     "factorial-columnar-1-frame-time": "columnar, 1 frame, positions of time",
     "factorial-columnar-1-frame-no-time": "columnar, 1 frame, none of time",
-    "multiscale-columnar-kv-pooled": "columnar, keys and values pooled",
-    "multiscale-merged": "a pyramid by merging patches",
     "controls-video-swin": "Video Swin",
     "controls-timesformer": "TimeSformer",
     "controls-vivit": "ViViT",
 }
+PARTS = {
+    "base": "pyramid, learned poolings of 3x3x3",
+    "pooled-in-space": "the same, learned, of 1x3x3",
+    "pooling-average-overlapping": "the same, averages, s + 1 wide, of 1 frame",
+    "pooling-max-overlapping": "the same, maxima, s + 1 wide, of 1 frame",
+    "pooling-max-wide": "the same, maxima, 2 s + 1 wide, of 1 frame",
+    "pooling-max-stride": "the same, maxima, s wide, of 1 frame",
+    "multiscale-merged": "pyramid by merging patches, no poolings",
+    "multiscale-columnar-kv-pooled": "no pyramid, keys and values pooled, 3x3x3",
+    "factorial-columnar-3-frame-time": "no pyramid, no poolings",
+}
+"""Of the multiscale model's parts; s is a stride."""
 PROBED = {
     "base": "multiscale, stem of 3 frames",
     "factorial-columnar-3-frame-time": "columnar, stem of 3 frames",
@@ -50,9 +60,9 @@ STYLE = "svg .name { font-size: 12px; } .value { font-size: 12px; }"
 LEFT, WIDTH, ROW, TOP = 300.0, 460.0, 30.0, 40.0
 
 
-def cells(figures: Figures) -> str:
+def bars(figures: Figures, labels: Mapping[str, str]) -> str:
     """Top-1 of every variant: a dot a seed, the mean as a bar and in figures."""
-    shown = {name: label for name, label in CELLS.items() if figures.get(name)}
+    shown = {name: label for name, label in labels.items() if figures.get(name)}
     parts: list[Child] = [tag("text", "top-1 on 330 clips of four people it never saw", x=0.0, y=14.0, class_="title")]
     bottom = TOP + ROW * len(shown)
     parts += _axis([(share, percent(share, 0)) for share in (0, 0.25, 0.5, 0.75, 1)], bottom)
@@ -152,5 +162,6 @@ def _interval(values: list[float]) -> tuple[float, float]:
 
 if __name__ == "__main__":
     read, folder = json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")), Path(sys.argv[2])
-    for name, drawing in (("time-cells.svg", cells(read)), ("time-disorders.svg", disorders(read))):
-        files.write_text(folder / name, drawing)
+    drawings = {"cells": bars(read, CELLS), "parts": bars(read, PARTS), "disorders": disorders(read)}
+    for name, drawing in drawings.items():
+        files.write_text(folder / f"time-{name}.svg", drawing)

@@ -1,7 +1,7 @@
 """Multiscale and columnar on each of six groups of four people, learned from the other twenty: top-1 by fold.
 
-``python folds.py TRAIN.csv VAL.csv OUT [key=value...]``; runs are those of the study ``multiscale`` with seed 0, and
-what is done is kept.
+``python folds.py TRAIN.csv VAL.csv OUT FOLDS [key=value...]``, FOLDS being such as ``0,1,2``, so that several can run
+beside each other; runs are those of the study ``multiscale`` with seed 0, and what is done is kept.
 """
 
 import csv
@@ -37,10 +37,12 @@ def write_folds(tables: list[Path], out: Path) -> list[tuple[Path, Path]]:
     return written
 
 
-def main(train: str, val: str, out: str, *overrides: str) -> None:
+def main(train: str, val: str, out: str, folds: str, *overrides: str) -> None:
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    for fold, (learned, held) in enumerate(write_folds([Path(train), Path(val)], folder)):
+    tables = write_folds([Path(train), Path(val)], folder)
+    for fold in map(int, folds.split(",")):
+        learned, held = tables[fold]
         listing = find(learned, val=held)
         base = defaults.settle("study", overrides, listing, echo=lambda line: None)
         planned = planning.planned(["multiscale"], base, learned, listing, folder / "none", seeds=2)
