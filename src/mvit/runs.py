@@ -186,7 +186,7 @@ def from_published(preset: str, name: str, folder: Path, classes: Sequence[str] 
     model = MViT(entry.config(config))
     _, state, report = weights.read(hub.fetch(entry), config=model.config)
     weights.fit(model, state, report)
-    if report.reinitialised or report.resized:
+    if report.reinitialised or report.resized or report.differing:
         raise CheckpointError(f"{report} so it is not what was published as {preset} {entry.name} {entry.note}".strip())
     description = {
         "config": model.config.to_dict(),

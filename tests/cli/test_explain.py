@@ -6,7 +6,7 @@ from mvit.data import video
 from mvit.explanation.gallery import folder_for
 
 
-def test_explain_draws_into_the_run_folder(run, videos, mvit):
+def test_explain_draws_into_the_run_folder(run, videos, mvit, monkeypatch):
     path = videos / "wait" / "0.mp4"
     code, out, err = mvit("explain", run, path)
     assert code == 0, err
@@ -15,9 +15,11 @@ def test_explain_draws_into_the_run_folder(run, videos, mvit):
     assert f"{path}: {facts['predicted']} {facts['score']:.1%}  (1x1 views" in out
     assert f"Wrote {', '.join(facts['files'])} in {folder}" in out
     assert len(video.read(folder / "overlay.mp4")) == 4
-    code, _, err = mvit("explain", run / "model.safetensors", path, "--block", 1, "--head", 1, "--target", "wait")
+    monkeypatch.chdir(path.parent)
+    code, _, err = mvit("explain", run / "model.safetensors", path.name, "--block", 1, "--head", 1, "--target", "wait")
     assert code == 0, err
-    assert json.loads((folder / "explanation.json").read_text(encoding="utf-8"))["class_map"]["class"] == "wait"
+    known = json.loads((folder / "explanation.json").read_text(encoding="utf-8"))
+    assert (known["class_map"]["class"], known["video"]) == ("wait", str(path))
     assert [each.name for each in folder.parent.iterdir()] == ["0"]
     (folder / "explanation.json").write_text(json.dumps(facts | {"video": "/another/0.mp4"}), encoding="utf-8")
     code, out, err = mvit("explain", run, path)

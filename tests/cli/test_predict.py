@@ -161,6 +161,9 @@ def test_another_model_or_video_at_the_same_path_is_not_the_same(
     assert f"folder {str(tmp_path / 'one')!r}, now {str(tmp_path / 'two')!r}" in refused(*words)
     absolute = ("predict", model, tmp_path / "two" / "0.mp4", "--out", out)
     assert mvit(*absolute)[:2] == (0, f"Wrote 1 answers to {out}\n"), "a whole name is the same from every folder"
+    later = tmp_path / f"later-{out.name}"
+    assert mvit(*absolute[:-1], later)[0] == 0
+    assert mvit("predict", model, "0.mp4", "--out", later)[:2] == (0, f"Wrote 1 answers to {later}\n"), "nor is it this"
     train_again(model)
     said = refused(*absolute)
     assert "predictions of another kind (" in said

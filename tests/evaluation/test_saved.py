@@ -67,7 +67,7 @@ def test_trust_is_written_with_its_denominators_and_the_wrong_label(tmp_path):
     assert content["coverage"][-1] == [1.0, 0.75, 0.4]
 
 
-@pytest.mark.parametrize("inside", [".", "views-5x1", "on-others/views-5x1"])
+@pytest.mark.parametrize("inside", [".", "views-5x1", "model-onnx/on-others/views-5x1"])
 def test_groups_are_those_of_the_run_also_by_other_views_and_by_a_link(inside, tmp_path):
     run, videos = tmp_path / "run", tmp_path / "videos"
     videos.mkdir()

@@ -15,7 +15,7 @@ from mvit.data.dataset import Listing, find
 from mvit.distributed.interruption import Interrupted
 from mvit.recipes import recipe as recipes
 from mvit.recipes.recipe import Recipe
-from mvit.studies import ablations, execution, findings, footprint, planning, sweep
+from mvit.studies import ablations, costs, execution, findings, footprint, planning, sweep
 from mvit.studies.ablations import Printed, Study, Variant
 from mvit.studies.spread import contrast
 from mvit.training.course import Course
@@ -253,3 +253,6 @@ def test_what_cannot_be_measured_is_said_before_anything_is_trained(videos, tmp_
     options = ("--recipe", "scratch", "--study", "small", "--measure", "--out", str(tmp_path / "sweep"))
     assert main(["ablate", str(videos), *OVERRIDES, *options]) == USERS_INPUT
     assert f"memory on a CPU is read by {tmp_path / 'status'}, which is not there" in capsys.readouterr().err
+    monkeypatch.setattr(costs, "_is_measured", lambda chosen, sweep: True)
+    with pytest.raises(TypeError, match="'NoneType'"):  # it goes on to the trainings
+        main(["ablate", str(videos), *OVERRIDES, *options])

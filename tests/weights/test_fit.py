@@ -97,6 +97,17 @@ def test_what_no_tensor_shows_and_the_file_says_otherwise_is_told(dialect, field
     create_model(theirs, weights=path, drop_path=0.1, head_dropout=0.1, init="torch")  # which is no other model
 
 
+def test_a_model_that_is_written_in_other_words_is_no_other(families, random, recwarn, tmp_path):
+    ours = families["v2 clips"]
+    written_out = replace(ours, padding_q=tuple(tuple(k // 2 for k in kernel) for kernel in ours.kernel_q))
+    write(tmp_path / "a", random(written_out).state_dict(), {"config": written_out.to_dict()})
+    single = replace(ours, depths=(1,) * ours.stages, pool_every_query=True)
+    write_dialect(tmp_path / "b.pyth", random(single).state_dict(), single, "official")
+    create_model(ours, weights=tmp_path / "a")
+    create_model(single, weights=tmp_path / "b.pyth")
+    assert not [str(each.message) for each in recwarn]
+
+
 def test_kernels_of_images_want_a_word_before_they_span_time(families, random, tmp_path):
     image = random(families["v1 images, separate"])
     write_dialect(tmp_path / "m.pth", image.state_dict(), image.config, "pytorchvideo")

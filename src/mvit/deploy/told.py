@@ -107,6 +107,8 @@ def _done_before(file: Path, facts: Mapping[str, Any]) -> set[str]:
 def differing(said: Mapping[str, Any], facts: Mapping[str, Any]) -> str:
     """Which facts of other predictions are not those of these, in words; nothing where all are."""
     now = {name: fact for name, fact in facts.items() if said.get(name) != fact}
+    if "fingerprint" in said and "folder" not in said:  # its names are absolute, and no relative one is among them
+        now.pop("folder", None)
     return "; ".join(
         f"{name} {said[name]!r}, now {fact!r}" if name in said else f"no {name}" for name, fact in now.items()
     )

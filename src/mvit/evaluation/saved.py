@@ -139,8 +139,8 @@ def groups_of(folder: Path, paths: Sequence[str]) -> list[str | None]:
     The run is the folder, or the one that it lies in, as those of other views and videos do. Videos are known again
     also by another path, such as a symbolic link.
     """
-    above = (home for home in folder.absolute().parents[:2] if (home / "model.json").is_file())
-    homes = (folder, *above)  # RUN/on-NAME/views-5x1 is the deepest
+    above = (home for home in folder.absolute().parents[:3] if (home / "model.json").is_file())
+    homes = (folder, *above)  # RUN/model-onnx/on-NAME/views-5x1 is the deepest
     table = next((split_file(home) for home in homes if split_file(home).is_file()), None)
     if table is None:
         return [None] * len(paths)

@@ -106,7 +106,7 @@ def draw(predictor: Predictor, video: Path, folder: Path, wish: Wish) -> dict[st
         files.write_text(folder / name, figure)
         written.append(name)
     facts = {
-        "video": str(video),
+        "video": str(video.absolute()),
         "protocol": protocol,
         "predicted": classes[predicted],
         "score": float(scores[predicted]),

@@ -4,7 +4,7 @@ Multiply-adds match variants by arithmetic; how far those that are matched are a
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import inf
 from typing import Any
 
@@ -30,7 +30,9 @@ Progress = Callable[[int, int], None]
 
 def require_measurable_steps(sweep: Sweep) -> None:
     """Raise ``ValueError`` as ``measure`` does, before anything is trained."""
-    require_measurable(next(iter(_cases(sweep).values())).device)
+    chosen = _cases(sweep)
+    if not _is_measured(chosen, sweep):
+        require_measurable(next(iter(chosen.values())).device)
 
 
 def measure(sweep: Sweep, *, rounds: int = ROUNDS, progress: Progress = lambda done, of: None) -> None:
@@ -40,7 +42,7 @@ def measure(sweep: Sweep, *, rounds: int = ROUNDS, progress: Progress = lambda d
     process cannot be read, and for a precision or device that is not measured.
     """
     chosen = _cases(sweep)
-    if {name: case.size for name, case in chosen.items()}.items() <= _known(sweep).items():
+    if _is_measured(chosen, sweep):
         return
     first = next(iter(chosen.values()))
     require_measurable(first.device)
@@ -112,6 +114,10 @@ def _times(chosen: dict[str, Case], rounds: int, progress: Callable[[int], None]
         in_rounds(tasks, times, rounds, device, progress)
         tasks.clear()
     return times
+
+
+def _is_measured(chosen: Mapping[str, Case], sweep: Sweep) -> bool:
+    return {name: case.size for name, case in chosen.items()}.items() <= _known(sweep).items()
 
 
 def _known(sweep: Sweep) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,9 @@ OF_BLOCKS = (
 _FREE = ("num_classes", "clip", "drop_path", "head_dropout", "init", "relative_positions")
 """Fields that a model may have otherwise than the one whose weights it takes: they show in its tensors, or are of
 training alone."""
+
+_IN_BLOCKS_ALONE = ("padding_q", "padding_kv", "pool_every_query")
+"""Fields that say the same in several ways: a padding may be written out, and one block a stage pools anyway."""
 
 
 class CheckpointError(ValueError):
@@ -140,7 +143,8 @@ def read(path: str | Path, config: MViTConfig | None = None) -> tuple[MViTConfig
     if config and described and describes_itself:
         inflated = described.clip[0] == 1 < config.clip[0]
         names = OF_BLOCKS if inflated else [known.name for known in fields(config)]
-        report.differing = _differing(described, config, [name for name in names if name not in _FREE])
+        spared = {*_FREE, *(_IN_BLOCKS_ALONE if _has_same_blocks(described, config) else ())}
+        report.differing = _differing(described, config, [name for name in names if name not in spared])
     chosen = config or described
     assert chosen is not None
     return chosen, ours, report
@@ -272,6 +276,15 @@ def _differing(theirs: Config, ours: Config, names: Sequence[str]) -> list[str]:
     """In which of these fields two models are not alike, in words."""
     pairs = [(name, getattr(theirs, name), getattr(ours, name)) for name in names]
     return [f"{name} {their}, not {our}" for name, their, our in pairs if their != our]
+
+
+def _has_same_blocks(theirs: MViTConfig, ours: MViTConfig) -> bool:
+    """Whether blocks are alike where models are of one size."""
+    try:
+        alike = replace(theirs, **{name: getattr(ours, name) for name in _FREE})
+    except ValueError:  # not of that size
+        return False
+    return list(alike.blocks()) == list(ours.blocks())
 
 
 def _not_finite(state: Mapping[str, Tensor]) -> list[str]:
