@@ -213,7 +213,11 @@ def _options_last(args: list[str], name: str, command: Command) -> list[str]:
             options += [f"{option}={value}"] if given else [option, *values]
         if not given:
             del rest[: len(values)]
-    options += [each for option, values in many.items() if values for each in (option, *values)]
+    for option, values in many.items():
+        if len(values) == 1:  # which may begin with a dash
+            options.append(f"{option}={values[0]}")
+        elif values:
+            options += [option, *values]
     _require_enough(positionals, options, name, command)
     return positionals + options
 

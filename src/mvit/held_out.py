@@ -82,6 +82,8 @@ def _called_alike(split: Mapping[str, Sequence[Sample]], samples: Sequence[Sampl
     Names alone prove nothing, as many data sets count their videos; that of two sets most have the same does say much.
     """
     whole = [sample for part in split.values() for sample in part]
+    if 2 * min(len(whole), len(samples)) <= max(len(whole), len(samples)):
+        return 0
     own, there = _places(whole), set(_places(samples))
     if 2 * len(there.intersection(own)) <= max(len(own), len(there)):
         return 0
@@ -107,11 +109,11 @@ def _place(home: Path, data: Path, samples: Sequence[Sample]) -> Path:
 
 def _is_of_others(folder: Path, samples: Sequence[Sample]) -> bool:
     """Whether what was found stands in a folder, and is of other videos, as their names or else their number say."""
-    ids = {str(sample.id.resolve()) for sample in samples}
     for place in (folder, *folder.glob("views-*")):
         try:
             with (place / "scores.csv").open(encoding="utf-8", errors="surrogateescape", newline="") as file:
                 seen = [row[0] for row in islice(csv.reader(file), 1, 1001) if row]
+            ids = {str(sample.id.resolve()) for sample in samples}
             return 2 * sum(str(Path(path).resolve()) in ids for path in seen) <= len(seen)
         except (FileNotFoundError, NotADirectoryError):
             pass

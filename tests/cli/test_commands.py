@@ -88,6 +88,8 @@ def test_an_option_of_several_values_may_be_given_twice():
     ):
         assert commandline.run({"write": write}, ["write", *line]) == 0
     assert seen == [(Path("x"), every, "1%")] * 2
+    assert commandline.run({"write": write}, ["write", "x", "--out=-a"]) == 0
+    assert seen[-1] == (Path("x"), (Path("-a"),), "")
 
 
 def test_a_flag_that_turns_off_takes_no_value(run, mvit, tmp_path):

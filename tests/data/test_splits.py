@@ -119,6 +119,11 @@ def test_samples_without_a_class_are_dealt_out_as_those_of_one_class_are():
     samples = [Sample(Path(str(n)), ("a",) if n % 2 else ()) for n in range(200)]
     _, held_out = split(samples, 0.2, 0)
     assert Counter(sample.labels for sample in held_out) == {("a",): 20, (): 20}
+    mixed = [
+        Sample(Path(str(n)), labels, group)
+        for n, (labels, group) in enumerate([(("a",), "one"), ((), "one"), (("a",), "two"), (("b",), "two")])
+    ]
+    assert [sample.group for sample in split(mixed, 0.5, 0)[1]] == ["one", "one"], "all without a class may go"
     few = [sample for sample in samples if sample.labels][:8] + samples[:2:2]
     assert [sum(not sample.labels for sample in fold) for fold in folds(few, 2, 0)] in ([0, 1], [1, 0])
     alone = [Sample(Path(str(n)), (), "one group") for n in range(300, 304)]

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -74,6 +75,8 @@ def test_what_could_not_be_read_is_not_what_it_learned_from(run, tmp_path):
     shutil.copytree(run, tmp_path / "run")
     listed = (run / "split.csv").read_text().splitlines()
     first, second, *_ = [line.split(",")[0] for line in listed if line.endswith("train")]
+    (tmp_path / "linked").symlink_to(Path(first).parent)  # it went on by another path
+    first = tmp_path / "linked" / Path(first).name
     rows = [f"{first},no video,scan", f"{second},no frame,training"]
     (tmp_path / "run" / "unreadable.csv").write_text("\n".join(["path,reason,found_in", *rows]) + "\n")
     assert told(tmp_path / "run").parts == {"train": (5, 2), "val": (6, 2)}

@@ -32,7 +32,7 @@ def split(samples: Sequence[Sample], fraction: float, seed: int) -> tuple[tuple[
     taken: set[int] = set()
 
     def gain(group: int) -> float:
-        if any(held[label] + count >= total[label] for label, count in counts[group].items()):
+        if any(held[label] + count >= total[label] for label, count in counts[group].items() if label != NONE):
             return -np.inf
         return sum(
             ((held[label] - target[label]) ** 2 - (held[label] + count - target[label]) ** 2) / target[label]

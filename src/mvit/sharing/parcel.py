@@ -116,7 +116,7 @@ def _parts(folder: Path, medium: str) -> tuple[dict[str, tuple[int, int]], str]:
         return {}, medium
     parts, unread = read_manifest(table, anywhere=True).parts, _unread(folder / "unreadable.csv")
     if "train" in parts and unread:
-        parts["train"] = [sample for sample in parts["train"] if os.path.abspath(sample.id) not in unread]
+        parts["train"] = [sample for sample in parts["train"] if os.path.realpath(sample.id) not in unread]
     counts = {
         name: (len(samples), len({sample.group for sample in samples} - {None})) for name, samples in parts.items()
     }
@@ -124,8 +124,8 @@ def _parts(folder: Path, medium: str) -> tuple[dict[str, tuple[int, int]], str]:
 
 
 def _unread(file: Path) -> set[str]:
-    """The videos that a run left out from its start, as split.csv writes paths."""
+    """The videos that a run left out from its start, by whatever path it went on."""
     if not file.is_file():
         return set()
     with file.open(encoding="utf-8", errors="surrogateescape", newline="") as table:
-        return {os.path.abspath(row["path"]) for row in csv.DictReader(table) if row["found_in"] == "scan"}
+        return {os.path.realpath(row["path"]) for row in csv.DictReader(table) if row["found_in"] == "scan"}

@@ -82,6 +82,7 @@ class Learner:
         scale, statistics = self.scaler.get_scale(), self._statistics()
         facts = self._gradient(clips, labels, mix, together)
         while not np.isfinite(facts[1]) and np.isfinite(facts[0]) and self._scaled_less():
+            _put_back(statistics)
             facts = self._gradient(clips, labels, mix, together)
         moved = bool(np.isfinite(facts[:2]).all())
         if moved:
