@@ -35,7 +35,7 @@ PARTS = {
     "pooling-max-wide": "the same, maxima, 2 s + 1 wide, of 1 frame",
     "pooling-max-stride": "the same, maxima, s wide, of 1 frame",
     "multiscale-merged": "pyramid by merging patches, no poolings",
-    "multiscale-columnar-kv-pooled": "no pyramid, keys and values pooled, 3x3x3",
+    "multiscale-columnar-kv-pooled": "no pyramid, learned poolings of 3x3x3",
     "factorial-columnar-3-frame-time": "no pyramid, no poolings",
 }
 """Of the multiscale model's parts; s is a stride."""
