@@ -193,11 +193,12 @@ def _options_last(args: list[str], name: str, command: Command) -> list[str]:
         if option in valued and not given and (not rest or rest[0] not in valued[option]):
             options += [option, "True"]  # a flag alone: tyro wants a value where there may be one
             continue
-        if option in many:
+        if given:
+            values = [value]
+        elif option in many:
             values = list(itertools.takewhile(lambda value: not value.startswith("-"), rest))
         else:
             values = [] if option in flags else rest[:1]
-        values = [value] if given else values
         if option not in flags:
             hint = hints.get(option.removeprefix("--"))
             if hint is None:

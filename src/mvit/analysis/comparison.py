@@ -9,7 +9,7 @@ from mvit.analysis.labels import line, placed
 from mvit.analysis.markup import Child, Html, join, table, tag
 from mvit.analysis.plots import figure, percent, ticks
 from mvit.analysis.record import RunRecord, metric
-from mvit.data.samples import counted
+from mvit.data.samples import counted, counted_units
 from mvit.model.config import MViTConfig
 
 DASH = "–"
@@ -235,10 +235,7 @@ def shown_p(p: float) -> str:
 
 def over(record: Mapping[str, Any]) -> str:
     """What intervals are over."""
-    if not record["groups"]:
-        return counted(record["videos"], "video")
-    alone = record["units"] - record["groups"]
-    return counted(record["groups"], "group") + (f" and {counted(alone, 'video')} without one" if alone else "")
+    return counted_units(record["units"], record["groups"])
 
 
 def _protocols(record: Mapping[str, Any]) -> str:

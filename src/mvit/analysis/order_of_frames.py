@@ -7,7 +7,7 @@ from mvit.analysis import plots
 from mvit.analysis.markup import Child, Html, join, table, tag
 from mvit.analysis.plots import Bar, percent, unbroken
 from mvit.analysis.record import ORDERS, metric, number
-from mvit.data.samples import counted
+from mvit.data.samples import counted, counted_units
 
 COLUMNS = {
     "ordered": "in order",
@@ -81,10 +81,9 @@ def _note(name: str, probe: Mapping[str, Any]) -> str:
 
 def _units(probe: Mapping[str, Any]) -> str:
     sampled = probe.get("sampled", {"unit": "video", "count": probe["videos"]})
-    count, groups = sampled["count"], sampled.get("groups")
-    if not groups:  # none, or not told apart, as by earlier versions
-        return counted(count, sampled["unit"])
-    return counted(groups, "group") + (f" and {counted(count - groups, 'video')} without one" if count > groups else "")
+    if "groups" not in sampled:  # earlier versions did not tell them from videos without one
+        return counted(sampled["count"], sampled["unit"])
+    return counted_units(sampled["count"], sampled["groups"])
 
 
 def _protocol(probe: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from mvit.analysis.record import RunRecord
 from mvit.analysis.reliability import coverage, reliability
 from mvit.analysis.sections import DASH, folded, is_of_several, missing
 from mvit.analysis.thumbnails import Thumbnails
-from mvit.data.samples import counted
+from mvit.data.samples import counted, counted_units
 
 FEW_UNITS = 10
 MOST_SUSPECTS = 60
@@ -61,10 +61,7 @@ def _sureness(figures: Mapping[str, Any], trust: Mapping[str, Any]) -> str:
 
 
 def _units(trust: Mapping[str, Any]) -> str:
-    if not trust["groups"]:
-        return counted(trust["videos"], "video")
-    alone = trust["units"] - trust["groups"]
-    return counted(trust["groups"], "group") + (f" and {counted(alone, 'video')} without one" if alone else "")
+    return counted_units(trust["units"], trust["groups"])
 
 
 def _few(trust: Mapping[str, Any]) -> str:

@@ -187,8 +187,10 @@ def _holds_a_demo_only(folder: Path) -> bool:
     marker = folder / MARKER
     if not marker.is_file() or {path.name for path in folder.iterdir()} - {"train", "val", MARKER}:
         return False
+    if not (text := marker.read_bytes()):
+        return True  # it is empty until the set is whole
     try:
-        known = json.loads(marker.read_bytes() or '{"format": 1, "train": 0}')  # it is empty until the set is whole
+        known = json.loads(text)
     except ValueError:
         return False
     return isinstance(known, dict) and {"format", "train"} <= known.keys()

@@ -108,6 +108,14 @@ def counted(number: float, one: str, many: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
+def counted_units(units: int, groups: int) -> str:
+    """What figures are over, videos in no group being units of their own: ``2 groups and 8 videos without one``."""
+    if not groups:
+        return counted(units, "video")
+    alone = units - groups
+    return counted(groups, "group") + (f" and {counted(alone, 'video')} without one" if alone else "")
+
+
 def named(names: Iterable[object], most: int = 5) -> str:
     """The first few names, and how many more there are, on one line."""
     texts = list(map(str, names))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mvit.data.samples import counted
+from mvit.data.samples import counted, counted_units
 from mvit.evaluation.disorders import TITLES
 from mvit.evaluation.scoring import Scoring
 
@@ -79,22 +79,14 @@ def _where_it_lies(content: Mapping[str, Any], key: str) -> list[str]:
 
 def over(content: Mapping[str, Any]) -> str:
     """What figures are over: ``330 videos of 4 groups``, or ``12 videos: 2 groups and 8 videos without one``."""
-    videos, sampled = _videos(content["videos"]), content["sampled"]
+    videos, sampled = counted(content["videos"], "video"), content["sampled"]
     if sampled["unit"] == "video":
         return videos
     return f"{videos}{' of' if sampled['groups'] == sampled['count'] else ':'} {_units(content)}"
 
 
-def _videos(count: int) -> str:
-    return counted(count, "video")
-
-
 def _units(content: Mapping[str, Any]) -> str:
-    sampled = content["sampled"]
-    if sampled["unit"] == "video":
-        return _videos(sampled["count"])
-    alone = sampled["count"] - sampled["groups"]
-    return counted(sampled["groups"], "group") + (f" and {_videos(alone)} without one" if alone else "")
+    return counted_units(content["sampled"]["count"], content["sampled"]["groups"])
 
 
 def table(content: Mapping[str, Any]) -> str:
@@ -110,7 +102,10 @@ def table(content: Mapping[str, Any]) -> str:
             line += f"  {figures['kendall']:16.2f}" if figures["kendall"] is not None else f"  {'-':>16}"
         lines.append(line)
     if (mirrored := content["reversed"].get("called_mirror")) is not None:
-        interval, of = content["reversed"]["called_mirror_interval"], _videos(content["reversed"]["mirror_videos"])
+        interval, of = (
+            content["reversed"]["called_mirror_interval"],
+            counted(content["reversed"]["mirror_videos"], "video"),
+        )
         lines.append(f"{'reversed, called its mirror':30}{_shown(mirrored, interval, 100)}  of {of}")
     lines += [f"not asked: {TITLES[name]}: {reason}" for name, reason in content.get("not_asked", {}).items()]
     return "\n".join(lines)
