@@ -16,33 +16,29 @@ from mvit.training import defaults, loop
 FOLDS = 6
 
 
-def write_folds(tables: list[Path], out: Path) -> list[tuple[Path, Path]]:
-    """Every sixth person of the sorted ones is held out together: the tables of each fold."""
+def write_fold(tables: list[Path], fold: int, out: Path) -> tuple[Path, Path]:
+    """The tables of a fold, in which every sixth person of the sorted ones is held out."""
     rows = [
         {**row, "path": str(table.parent.resolve() / row["path"])}
         for table in tables
         for row in csv.DictReader(table.open(encoding="utf-8"))
     ]
     people = sorted({row["group"] for row in rows})
-    written = []
-    for fold in range(FOLDS):
-        held = set(people[fold::FOLDS])
-        pair = (out / f"fold-{fold}-train.csv", out / f"fold-{fold}-val.csv")
-        for path, inside in zip(pair, (False, True), strict=True):
-            with path.open("w", encoding="utf-8", newline="") as file:
-                writer = csv.DictWriter(file, ("path", "label", "group"))
-                writer.writeheader()
-                writer.writerows(row for row in rows if (row["group"] in held) is inside)
-        written.append(pair)
-    return written
+    held = set(people[fold::FOLDS])
+    pair = (out / f"fold-{fold}-train.csv", out / f"fold-{fold}-val.csv")
+    for path, inside in zip(pair, (False, True), strict=True):
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, ("path", "label", "group"))
+            writer.writeheader()
+            writer.writerows(row for row in rows if (row["group"] in held) is inside)
+    return pair
 
 
 def main(train: str, val: str, out: str, folds: str, *overrides: str) -> None:
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    tables = write_folds([Path(train), Path(val)], folder)
     for fold in map(int, folds.split(",")):
-        learned, held = tables[fold]
+        learned, held = write_fold([Path(train), Path(val)], fold, folder)
         listing = find(learned, val=held)
         base = defaults.settle("study", overrides, listing, echo=lambda line: None)
         planned = planning.planned(["multiscale"], base, learned, listing, folder / "none", seeds=2)
