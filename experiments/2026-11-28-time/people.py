@@ -41,7 +41,11 @@ def main(out: str) -> None:
     for name, values in (("folds", by_fold), ("persons", by_person)):
         apart = contrast(values["columnar"], values["multiscale"])
         found[f"top1_by_{name}"] = {kind: [round(each, 1) for each in values[kind]] for kind in KINDS}
-        found[f"columnar_less_multiscale_by_{name}"] = [round(each, 1) for each in (apart.mean, apart.low, apart.high)]
+        found[f"columnar_less_multiscale_by_{name}"] = {
+            "mean": round(apart.mean, 1),
+            "low": None if apart.low is None else round(apart.low, 1),
+            "high": None if apart.high is None else round(apart.high, 1),
+        }
     print(json.dumps(found, indent=1))
 
 
