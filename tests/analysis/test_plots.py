@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from mvit.analysis.markup import Html, escape, join, table, tag
-from mvit.analysis.plots import Bar, Series, against, bars, curves, is_named, matrix, percent, strip, ticks
+from mvit.analysis.plots import Bar, Series, against, alone, bars, curves, is_named, matrix, percent, strip, ticks
 
 
 def drawn(figure: str) -> ET.Element:
@@ -160,3 +160,16 @@ def test_a_table_gives_each_cell_the_class_of_its_column():
     cells = [[(cell.text, cell.get("class")) for cell in row] for row in made.iter("tr")]
     assert cells == [[("name", None), ("videos", "n")], [("a", None), ("1", "n")], [("<b>", None), ("2", "n")]]
     assert [row.get("class") for row in made.iter("tr")] == [None, None, "summary"]
+
+
+def test_a_figure_of_its_own_is_whole_also_where_it_is_shown_as_an_image():
+    """A padding of the element adds to the place that it takes as a page, but as an image cuts off its far edges."""
+    whole = drawn(
+        alone(100, 50, "a line", [tag("line", x1=0.0, x2=100.0, y1=0.0, y2=50.0, class_="grid")], ".a { x: 1 }")
+    )
+    left, top, width, height = map(float, whole.get("viewBox", "").split())
+    assert (left, top, left + width, top + height) == (-16, -16, 116, 66)
+    assert (whole.get("width"), whole.get("height")) == ("132", "82")
+    (style,) = (node.text or "" for node in whole if node.tag.endswith("style"))
+    (own,) = (rule for rule in style.splitlines() if rule.startswith("svg { background"))
+    assert "padding" not in own

@@ -11,7 +11,8 @@ from importlib import resources
 from mvit.analysis.markup import Child, Html, join, tag
 
 GLYPH = 0.56  # mean width of a letter, as a share of the font's size
-ALONE = "svg { background: var(--page); padding: 1rem; box-sizing: content-box; }"  # of a figure that is a whole page
+ALONE = "svg { background: var(--page); }"  # of a figure that is a whole page
+MARGIN = 16.0  # around such a figure, in pixels
 MATRIX_PIXELS = 620.0
 LABELLED_CELL, NUMBERED_CELL = 11.0, 20.0  # pixels from which a cell's name, and its count, can be read
 SMALLEST_SPECK = 2.6
@@ -323,14 +324,17 @@ def _whisker(low: float, high: float, y: float) -> str:
     return f"M{low:.1f} {y:.1f}H{high:.1f}{ends}"
 
 
-def figure(width: float, height: float, label: str, parts: Sequence[Child], **attributes: str) -> Html:
-    """Parts as one SVG of so many pixels, with what it shows in words."""
+def figure(
+    width: float, height: float, label: str, parts: Sequence[Child], *, margin: float = 0.0, **attributes: str
+) -> Html:
+    """Parts as one SVG of so many pixels, and a margin around them, with what it shows in words."""
+    wide, tall = width + 2 * margin, height + 2 * margin
     return tag(
         "svg",
         parts,
-        viewBox=f"0 0 {width:.0f} {height:.0f}",
-        width=f"{width:.0f}",
-        height=f"{height:.0f}",
+        viewBox=f"{0 - margin:.0f} {0 - margin:.0f} {wide:.0f} {tall:.0f}",
+        width=f"{wide:.0f}",
+        height=f"{tall:.0f}",
         role="img",
         aria_label=label,
         **attributes,
@@ -340,7 +344,9 @@ def figure(width: float, height: float, label: str, parts: Sequence[Child], **at
 def alone(width: float, height: float, label: str, parts: Sequence[Child], style: str = "") -> str:
     """A figure as the text of an SVG file that needs nothing else: it brings the page's style and its own."""
     page = resources.files("mvit.analysis").joinpath("report.css").read_text(encoding="utf-8")
-    svg = figure(width, height, label, [tag("style", page, ALONE, style), *parts], xmlns="http://www.w3.org/2000/svg")
+    styled = [tag("style", page, ALONE, style), *parts]
+    # The margin is of the picture: a padding of the element is cut off where the file is shown as an image.
+    svg = figure(width, height, label, styled, margin=MARGIN, xmlns="http://www.w3.org/2000/svg")
     return f"{svg}\n"
 
 
