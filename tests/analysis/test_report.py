@@ -178,14 +178,27 @@ def test_what_is_missing_is_said_with_the_command_that_makes_it(make_run, tmp_pa
     assert others in shown(run).text
     assert "points lost" in shown(other).text
     assert f"No result yet: run mvit evaluate '{run}' DATA" in shown(other).text
+    assert "Report of a run my run/on-clips" in shown(other).text
+    views = shutil.copytree(tmp_path / "probed", other / "views-5x1")
+    assert f"No result yet: run mvit evaluate '{run}' DATA" in shown(views).text
+    shutil.rmtree(views)
     shutil.copy(other / "probe.json", run)
     assert others in shown(run).text
-    for name in ("result.json", "scores.csv", "metrics.jsonl", "model.json"):
+    for name in ("result.json", "scores.csv", "calibration.json", "metrics.jsonl"):
         (run / name).unlink()
     text = shown(run).text
-    assert f"No result yet: run mvit evaluate '{run}' DATA" in text
-    assert f"No scores of videos (scores.csv) yet: run mvit evaluate '{run}' DATA" in text
+    for what in ("result", "scores of videos (scores.csv)", "calibration", "look for wrong labels"):
+        assert f"No {what} yet: run mvit evaluate '{run}' DATA ." in text
     assert "no record of training (metrics.jsonl)" in text
+    (run / "model.json").unlink()
+    (run / "probe.json").unlink()
+    text = shown(run).text
+    for what in ("result", "order probe", "figures by class", "calibration"):
+        assert (
+            f"No {what} yet, as its training has not ended: go on with it by mvit train DATA --out '{run}' --resume ."
+            in text
+        )
+    assert "mvit evaluate" not in text
 
 
 def test_a_run_that_was_killed_or_diverged_is_told(make_run, tmp_path):

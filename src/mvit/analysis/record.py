@@ -233,6 +233,11 @@ def read(folder: Path) -> RunRecord:
     )
 
 
+def home_of(folder: Path) -> Path:
+    """The run that a folder is, or that what it holds of other videos or views was found of; itself where neither."""
+    return next((home for home in (folder, *folder.parents[:2]) if (home / "model.json").is_file()), folder)
+
+
 def number(value: Any) -> float | None:
     """A number as a float, and None for anything else."""
     return float(value) if isinstance(value, NUMBER) and not isinstance(value, bool) else None

@@ -12,7 +12,7 @@ from mvit import __version__, files
 from mvit.analysis import comparison, sections, trust
 from mvit.analysis.markup import Child, Html, join, table, tag
 from mvit.analysis.plots import percent
-from mvit.analysis.record import RunRecord, metric, read
+from mvit.analysis.record import RunRecord, home_of, metric, read
 from mvit.analysis.sections import DASH
 from mvit.analysis.thumbnails import Thumbnails
 from mvit.data.samples import counted
@@ -129,8 +129,8 @@ def _head(eyebrow: str, title: str, about: str | None) -> Html:
 
 
 def names(folders: Sequence[Path]) -> list[str]:
-    """The folders' names, or their whole paths where two have the same name."""
-    short = [folder.resolve().name for folder in folders]
+    """The folders' names, after that of their run where they lie in one; whole paths where two have the same name."""
+    short = [folder.relative_to(home_of(folder).parent).as_posix() for folder in (each.resolve() for each in folders)]
     return short if len(set(short)) == len(short) else [str(folder) for folder in folders]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from mvit.analysis import order_of_frames, plots
 from mvit.analysis.markup import Html, join, table, tag
 from mvit.analysis.plots import Series, percent, unbroken
-from mvit.analysis.record import RunRecord, metric, number
+from mvit.analysis.record import RunRecord, home_of, metric, number
 from mvit.analysis.thumbnails import Thumbnails
 from mvit.data.samples import counted
 
@@ -306,10 +306,18 @@ def _origin(record: RunRecord) -> dict[str, object]:
 def missing(what: str, command: str, record: RunRecord, *, data: bool = True) -> Html:
     """That something is not there yet, and the command that makes it."""
     folder = record.folder
-    if data and record.model is None and (folder.parent / "model.json").is_file():
-        folder = folder.parent  # what a run has of other videos lies in a folder of the run
-    line = f"mvit {command} {shlex.quote(str(folder))}{' DATA' if data else ''}"
+    if record.model is None and record.result is None and record.recipe is not None:
+        line = f"mvit train DATA --out {shlex.quote(str(folder))} --resume"
+        said = f"No {what} yet, as its training has not ended: go on with it by "
+        return tag("p", said, tag("code", line), ".", class_="missing")
+    line = f"mvit {command} {shlex.quote(str(home_of(folder) if data else folder))}{' DATA' if data else ''}"
     return tag("p", f"No {what} yet: run ", tag("code", line), ".", class_="missing")
+
+
+def missing_trust(what: str, record: RunRecord) -> Html:
+    """That what a report computes from an evaluation is not there yet, and the command that makes it."""
+    judged = record.result is not None and record.mistakes is not None
+    return missing(what, "report", record, data=False) if judged else missing(what, "evaluate", record)
 
 
 def _facts(facts: Mapping[str, object]) -> Html:

@@ -7,7 +7,7 @@ from mvit.analysis.markup import Html, join, table, tag
 from mvit.analysis.plots import percent
 from mvit.analysis.record import RunRecord
 from mvit.analysis.reliability import coverage, reliability
-from mvit.analysis.sections import DASH, folded, is_of_several, missing
+from mvit.analysis.sections import DASH, folded, is_of_several, missing_trust
 from mvit.analysis.thumbnails import Thumbnails
 from mvit.data.samples import counted, counted_units
 
@@ -22,7 +22,7 @@ def calibration(record: RunRecord) -> Html:
     if is_of_several(record):
         return tag("p", ONE_LABEL, class_="missing")
     if record.trust is None:
-        return missing("calibration", "report", record, data=False)
+        return missing_trust("calibration", record)
     trust, figures = record.trust, record.trust["calibration"]
     equal, adaptive = figures["equal_width"], figures["adaptive"]
     panels = [
@@ -133,7 +133,7 @@ def label_errors(record: RunRecord, thumbnails: Thumbnails) -> Html:
     if is_of_several(record):
         return tag("p", ONE_LABEL, class_="missing")
     if record.trust is None:
-        return missing("look for wrong labels", "report", record, data=False)
+        return missing_trust("look for wrong labels", record)
     trust, found = record.trust, record.trust["label_errors"]
     judged = (
         f"Of the {counted(trust['videos'], 'video')} evaluated here only, by scores of a model that has not learned "
