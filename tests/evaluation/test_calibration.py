@@ -70,6 +70,18 @@ def test_a_calibrated_model_is_told_from_one_that_is_too_sure():
     assert fair["overconfidence_interval"][0] < 0 < fair["overconfidence_interval"][1]
 
 
+def test_few_videos_that_are_all_right_do_not_show_that_a_model_is_less_sure_than_right():
+    """Draws of them cannot differ in what is right, but other videos can: scores of 0.57 are all right in 3 of 16."""
+    confidence = np.array([0.57, 0.58, 0.55])
+    low, high = it.calibration(confidence, np.ones(3, dtype=bool), alone(3))["overconfidence_interval"]
+    assert low < confidence.mean() - 1 < 0 < high == pytest.approx(confidence.mean() - wilson(3, 3)[0], abs=0.01)
+    low, high = it.calibration(confidence, np.zeros(3, dtype=bool), alone(3))["overconfidence_interval"]
+    assert low == pytest.approx(confidence.mean() - wilson(0, 3)[1], abs=0.01)
+    many = np.linspace(0.5, 0.7, 60)
+    low, high = it.calibration(many, np.ones(60, dtype=bool), alone(60))["overconfidence_interval"]
+    assert low < -0.4 < high < -0.3
+
+
 def test_bins_name_their_denominators():
     confidence, right = np.array([0.95, 0.96, 0.99, 0.4]), np.array([True, True, False, False])
     first, second = it.calibration(confidence, right, alone(4))["equal_width"]["bins"]
