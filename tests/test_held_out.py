@@ -50,6 +50,15 @@ def test_videos_that_may_be_those_learned_from_under_another_path_are_told(data,
     assert "Beware" not in capsys.readouterr().err, "five of ten are called alike, as videos with numbers may be"
 
 
+def test_other_labels_of_what_was_held_out_are_told(data, run, tmp_path, capsys):
+    held_out = dataset.read_manifest(run / "split.csv").parts["val"]
+    given = {sample.id: sample.label for sample in held_out}
+    for others, said in ((0, ""), (1, f"Beware: 1 of these 2 videos have other labels than in {run / 'split.csv'}.\n")):
+        lines = [f"{path},{'wave' if number < others else label}" for number, (path, label) in enumerate(given.items())]
+        assert folder(run, table(tmp_path / "val.csv", "path,label", *lines)) == run
+        assert capsys.readouterr().err == said
+
+
 def test_folders_of_one_name_do_not_write_over_each_other(run, tmp_path):
     first, second = (tree(tmp_path / name / "test", "clap/x.mp4", "wave/y.mp4") for name in ("s1", "s2"))
     assert folder(run, first) == folder(run, second) == run / "on-test"

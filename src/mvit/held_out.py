@@ -56,6 +56,13 @@ def to_judge(run: Path, data: Path, classes: Sequence[str], several: bool) -> tu
     named = {sample.id.resolve() for sample in samples}
     held_out = {path for path, part in parts.items() if part == "val"}
     if named == held_out:
+        before = {sample.id.resolve(): set(sample.labels) for sample in split["val"]}
+        if changed := sum(before[sample.id.resolve()] != set(sample.labels) for sample in samples):
+            print(
+                f"Beware: {changed} of these {len(samples)} {medium_of(samples)} have other labels than in "
+                f"{split_file(folder_of(run))}.",
+                file=sys.stderr,
+            )
         return samples, home
     if held_out and named == parts.keys():
         print(
