@@ -112,6 +112,13 @@ def test_what_is_not_there_is_refused_before_anything_is_written(wish, said, cli
     assert not (tmp_path / "out").exists()
 
 
+def test_a_file_is_not_drawn_into(clip, tmp_path):
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(ValueError, match=r"out is a file: name a folder with --out"):
+        draw(predictor("v1"), clip, tmp_path / "out", Wish())
+    assert (tmp_path / "out").read_text() == "mine"
+
+
 def test_an_overlay_is_brightest_where_the_map_is_highest():
     frames = np.full((1, 8, 8, 3), 100, np.uint8)
     values = np.zeros((1, 8, 8), np.float32)

@@ -71,6 +71,8 @@ def draw(predictor: Predictor, video: Path, folder: Path, wish: Wish) -> dict[st
     if not isinstance(model, MViT):
         raise ValueError(f"{model.config.baseline} is another library's model: what is drawn is MViT's attention")
     index, heads = _checked(model, classes, wish)
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file: name a folder with --out")
     if predictor.preprocessing.sampling.frames == 1 and video.is_dir():
         raise ValueError(f"{video} is a folder, and this model looks at single images: name one image of it")
     views = read_views(video, predictor.preprocessing, clips=1, crops=1)
@@ -87,7 +89,7 @@ def draw(predictor: Predictor, video: Path, folder: Path, wish: Wish) -> dict[st
         layers.insert(0, _rolled_out(model, blocks, _size(clip)))
         counts = class_map(model, clip, label, index).clamp(min=0)
         of_class = _array(on_pixels(counts, model.config, _size(clip), index))
-        layers.insert(1, Layer(name=f"class map: {classes[label]}", unit="of its logit", values=of_class))
+        layers.insert(1, Layer(name=f"class map: {classes[label]}", unit="added to its logit", values=of_class))
         reaches = {
             "untrained": distances(_untrained(model, clip.device), [clip]),
             "trained": distances(model, [clip]),

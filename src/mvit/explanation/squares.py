@@ -20,10 +20,12 @@ STYLE = ".less { fill: var(--ochre); } .more { fill: var(--blue); }"
 
 def alike(tables: Mapping[str, Tensor]) -> str:
     """How alike learned positions are, from ``learned.positions``: blue where alike, ochre where opposite."""
-    parts: list[Child] = [_line("cosine between learned positions: blue 0 to 1, ochre 0 to -1", 0)]
     top, width = 40.0, ACROSS * (SIDE + GAP)
     rest = dict(tables)
-    if (space := rest.pop("space", None)) is not None:
+    space = rest.pop("space", None)
+    key = "cosine between learned positions: blue 0 to 1, ochre 0 to -1"
+    parts: list[Child] = [_line(f"{key}; of a table's rows, each with each, from the first on" if rest else key, 0)]
+    if space is not None:
         body, size = _of_places(space)
         said = "space: each small map is one place's likeness to every place"
         parts += [tag("text", said, x=0.0, y=top + 4, class_="title"), _moved(body, 0, top + 16)]
