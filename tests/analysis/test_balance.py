@@ -35,5 +35,8 @@ def test_sizes_that_a_model_cannot_take_are_left_out_and_images_have_no_length()
     config = get_config("mvit_s_16x4")
     assert len(said(balance.draw({"s": config}, (1, 12, 12)), "circle")) == 3 * len(balance.FACTORS)
     assert len(said(balance.draw({"s": config}, (1, 2, 2)), "circle")) == 3 * (len(balance.FACTORS) - 1)
+    small = balance.draw({"s": config}, (1, 2, 2))
+    assert "e-0" not in small.replace("</style>", "\0").split("\0")[1]
+    assert "MMAC" in small
     with pytest.raises(ValueError, match="too small"):
         balance.draw({"s": config}, (1, 1, 1))

@@ -43,11 +43,24 @@ def draw(models: Mapping[str, MViTConfig], clip: Triple) -> str:
         if config.stages == 1:
             continue
         title = f"{name}: shares of the stages, {frames} frames of other sizes"
-        parts.append(_panel(_shares(title, config, sizes, wider, "pixels, height x width"), y))
+        parts.append(
+            _panel(_shares(title, config, sizes, wider, "pixels, height x width; shares of what the blocks compute"), y)
+        )
         y += TOP + HEIGHT + BOTTOM
         if frames > 1:
             title = f"{name}: shares of the stages, clips of other lengths of {height}x{width}"
-            parts.append(_panel(_shares(title, config, longer, [str(size[0]) for size in longer], "frames"), y))
+            parts.append(
+                _panel(
+                    _shares(
+                        title,
+                        config,
+                        longer,
+                        [str(size[0]) for size in longer],
+                        "frames; shares of what the blocks compute",
+                    ),
+                    y,
+                )
+            )
             y += TOP + HEIGHT + BOTTOM
     return alone(LEFT + WIDTH, y, f"where the computation goes: {', '.join(models)}", parts, STYLE)
 
@@ -121,6 +134,8 @@ def _axis(marks: Sequence[float], highest: float, show: Callable[[float], str]) 
 
 def _gmac(macs: int) -> str:
     size = macs / 1e9
+    if size < 0.001:
+        return f"{macs / 1e6:.3g} MMAC"
     return f"{size:,.0f} GMAC" if size >= 100 else f"{size:.3g} GMAC"
 
 
