@@ -133,6 +133,15 @@ def test_what_is_missing_is_said_with_the_command_that_makes_it(make_run, tmp_pa
         page_of(run)
 
 
+@pytest.mark.parametrize("draw", [reliability, lambda title, bins: coverage(title, [(1.0, 1.0, 0.9)], [0.9])])
+def test_the_last_mark_of_an_axis_lies_within_its_panel(draw):
+    """On a phone a panel is cut off at its edge."""
+    bins = [{"videos": 3, "low": 0.9, "high": 0.9, "confidence": 0.9, "right": 1.0, "right_interval": (0.4, 1.0)}]
+    figure = ET.fromstring(draw("Bins", bins))  # noqa: S314 (our own)
+    marks = [float(node.get("x", "")) for node in figure.iter("text") if node.text == "100\N{NO-BREAK SPACE}%"]
+    assert max(marks) + len("100 %") * 0.7 * 11.5 / 2 <= float(figure.get("width", ""))
+
+
 def test_frames_are_shown_of_videos_that_are_there(tmp_path):
     there = tmp_path / "there.mp4"
     frames = np.zeros((9, 40, 48, 3), dtype=np.uint8)

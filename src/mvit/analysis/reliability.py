@@ -6,7 +6,7 @@ from typing import Any
 from mvit.analysis.markup import Child, Html, tag
 from mvit.analysis.plots import figure, percent
 
-WIDTH, LEFT, RIGHT, TOP = 400.0, 52.0, 16.0, 38.0
+WIDTH, LEFT, RIGHT, TOP = 400.0, 52.0, 22.0, 38.0  # right: half of the last mark's label
 SIDE = 250.0  # height of the square
 GAP, COUNTS = 14.0, 54.0  # to the histogram below it, and its height
 LABELS = 42.0  # below the lowest axis
