@@ -338,6 +338,10 @@ def test_what_is_no_run_is_refused(tmp_path):
     with pytest.raises(ValueError, match="at least one run"):
         report([], tmp_path / "report.html")
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+    (tmp_path / "views-1x1").mkdir()
+    (tmp_path / "views-1x1" / "result.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"is no folder of a run: \S+views-1x1 is one$"):
+        report([tmp_path], tmp_path / "report.html")
 
 
 def test_a_browser_shows_the_page_and_takes_names_as_text(make_run, chromium, tmp_path):

@@ -88,8 +88,9 @@ def test_cells_that_nothing_reads_are_drawn_dark(clip, tmp_path, monkeypatch):
     monkeypatch.setitem(KINDS, "gaps", KINDS["columnar"] | {"stride_kv": ((1, 4, 4),)})
     drawn: list[Layer] = []
     monkeypatch.setattr(pictures, "write_sheet", lambda path, title, frames, layers: drawn.extend(layers))
-    draw(predictor("gaps"), clip, tmp_path / "out", Wish(block=1))
+    draw(predictor("gaps"), clip, tmp_path / "out", Wish(block=1, target="wave"))
     assert drawn[0].name.startswith("attention, rolled out")
+    assert drawn[1].name == "class map of stage 1: wave"
     for layer in drawn:
         assert np.isfinite(layer.values).all()
     assert drawn[0].values.max() > 0

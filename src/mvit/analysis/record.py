@@ -201,7 +201,9 @@ def outline(folder: Path) -> RunRecord:
         what = "is a file" if folder.exists() else "does not exist"
         raise ValueError(f"{folder} {what}: name the folder of a run, as `mvit train` wrote it")
     if not any((folder / name).is_file() for name in FILES):
-        raise ValueError(f"{folder} is no folder of a run: it holds none of {', '.join(FILES)}")
+        within = sorted(path.parent for path in folder.glob("*/result.json"))
+        said = f"{within[0]} is one" if within else f"it holds none of {', '.join(FILES)}"
+        raise ValueError(f"{folder} is no folder of a run: {said}")
     result = _json(folder / "result.json", {})
     if result is not None:
         _check_result(folder / "result.json", result)

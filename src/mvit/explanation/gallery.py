@@ -89,7 +89,9 @@ def draw(predictor: Predictor, video: Path, folder: Path, wish: Wish) -> dict[st
         layers.insert(0, _rolled_out(model, blocks, _size(clip)))
         counts = class_map(model, clip, label, index).clamp(min=0)
         of_class = _array(on_pixels(counts, model.config, _size(clip), index))
-        layers.insert(1, Layer(name=f"class map: {classes[label]}", unit="added to its logit", values=of_class))
+        stage = model.config.stages if wish.stage is None else wish.stage
+        name = f"class map of stage {stage}: {classes[label]}"
+        layers.insert(1, Layer(name=name, unit="added to its logit", values=of_class))
         reaches = {
             "untrained": distances(_untrained(model, clip.device), [clip]),
             "trained": distances(model, [clip]),
@@ -112,7 +114,12 @@ def draw(predictor: Predictor, video: Path, folder: Path, wish: Wish) -> dict[st
         "protocol": protocol,
         "predicted": classes[predicted],
         "score": float(scores[predicted]),
-        "class_map": {"class": classes[label], "grid": grids(model.config, _size(clip))[index], "enters_block": index},
+        "class_map": {
+            "class": classes[label],
+            "stage": stage,
+            "grid": grids(model.config, _size(clip))[index],
+            "enters_block": index,
+        },
         "distance": {state: [asdict(each) for each in found] for state, found in reaches.items()},
         "files": [*written, FACTS_FILE],
     }
