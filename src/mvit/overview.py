@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from mvit.analysis.record import FILES, RunRecord, outline
+from mvit.analysis.record import RunRecord, is_run, outline
 
 WORDS = ("run", "model", "data", "state", "views", "begun (UTC)")
 """Columns that begin at the left."""
@@ -84,7 +84,7 @@ def _candidates(folder: Path) -> Iterator[Path]:
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
         raise ValueError(f"{folder} {what}: name a folder of runs, as `mvit train DATA` makes in runs/")
-    if any((folder / name).is_file() for name in FILES):
+    if is_run(folder):
         yield folder
     else:
         yield from sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))

@@ -105,6 +105,19 @@ def test_damaged_and_foreign_folders_are_named_and_the_others_listed(runs, capsy
     assert foreign.startswith(f"left out: {runs / 'photos'} is no folder of a run")
 
 
+def test_a_study_is_no_run_and_the_runs_in_it_are_listed(runs, capsys):
+    (runs / "recipe.toml").write_text("[train]\nepochs = 12\n")
+    assert cli.main(["runs", str(runs)]) == 0
+    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == [
+        "run",
+        "d-undated",
+        "b-early",
+        "c-late",
+    ]
+    assert cli.main(["report", str(runs)]) == 2
+    assert f"{runs} is no folder of a run: {runs / 'c-late'} is one" in capsys.readouterr().err
+
+
 def test_runs_by_name_and_as_json(runs, capsys):
     (runs / "line\nbreak").mkdir()
     (runs / "line\nbreak" / "model.json").write_text("{}")

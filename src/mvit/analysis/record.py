@@ -180,18 +180,20 @@ class RunRecord:
 
 
 FILES = (
-    *(
-        "result.json",
-        "probe.json",
-        "calibration.json",
-        "model.json",
-        "recipe.toml",
-        "metrics.jsonl",
-        "scores.csv",
-        "unreadable.csv",
-    ),
+    "result.json",
+    "probe.json",
+    "calibration.json",
+    "model.json",
+    "metrics.jsonl",
+    "scores.csv",
+    "unreadable.csv",
     "run.json",
 )
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder holds files of a run; a study of runs has a recipe too, but none of these."""
+    return any((folder / name).is_file() for name in FILES)
 
 
 def outline(folder: Path) -> RunRecord:
@@ -200,7 +202,7 @@ def outline(folder: Path) -> RunRecord:
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
         raise ValueError(f"{folder} {what}: name the folder of a run, as `mvit train` wrote it")
-    if not any((folder / name).is_file() for name in FILES):
+    if not is_run(folder):
         within = sorted(path.parent for path in folder.glob("*/result.json"))
         said = f"{within[0]} is one" if within else f"it holds none of {', '.join(FILES)}"
         raise ValueError(f"{folder} is no folder of a run: {said}")
