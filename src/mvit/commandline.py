@@ -177,7 +177,10 @@ def _options_last(args: list[str], name: str, command: Command) -> list[str]:
     hints = {
         each.replace("_", "-"): types[each] for each in takes if takes[each].kind is inspect.Parameter.KEYWORD_ONLY
     }
-    flags = {f"--{no}{name}" for name, hint in hints.items() if hint is bool for no in ("", "no-")}
+    flags = {
+        f"--{'no-' if takes[each].default else ''}{each.replace('_', '-')}" for each in takes if types[each] is bool
+    }
+    hints = {each: hint for each, hint in hints.items() if hint is not bool}
     valued = {f"--{name}": _words(hint) for name, hint in hints.items() if bool in get_args(hint)}
     many: dict[str, list[str]] = {f"--{name}": [] for name, hint in hints.items() if get_origin(hint) is tuple}
     options: list[str] = []
@@ -204,7 +207,7 @@ def _options_last(args: list[str], name: str, command: Command) -> list[str]:
             if hint is None:
                 from mvit.model.presets import nearest
 
-                near = nearest(option, [f"--{each}" for each in (*hints, "help")])
+                near = nearest(option, [*(f"--{each}" for each in hints), *sorted(flags), "--help"])
                 raise ValueError(f"mvit {name} has no option {option}: {near}")
             for each in values or [""]:
                 _require_value(option, each, hint)

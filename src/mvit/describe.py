@@ -21,6 +21,8 @@ def report(runs: tuple[Path, ...], /, *, out: Path | None = None, frames: bool =
 
     if not runs:
         raise ValueError("report needs at least one run folder: mvit report RUN...")
+    if out and out.is_dir():
+        raise ValueError(f"{out} is a folder: name an HTML file with --out")
     unwritten = {}
     for run in runs:
         if content := saved.calibrated(run):

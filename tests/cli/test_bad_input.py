@@ -19,6 +19,11 @@ def test_an_unknown_option_is_refused(refused):
     )
     assert refused("train", "videos", "--max_bda=1%").endswith("no option --max-bda: did you mean '--max-bad'?")
     assert "mvit doctor has no option -v: there are --help" in refused("doctor", "-v")
+    for wrong in ("--frames", "--noframes"):
+        assert (
+            refused("report", "run", wrong) == f"mvit: mvit report has no option {wrong}: did you mean '--no-frames'?"
+        )
+    assert refused("runs", "--no-json") == "mvit: mvit runs has no option --no-json: did you mean '--json'?"
 
 
 @pytest.mark.parametrize(
@@ -52,6 +57,12 @@ def test_a_wrong_value_of_an_option_is_told_in_a_sentence(refused, tmp_path):
     assert refused("segment", "run", "a.mp4", "--out") == "mvit: --out is '', but takes a value"
     assert refused("probe", "run", tmp_path, "--orders") == "mvit: --orders is '', but takes a whole number"
     assert refused("probe", "run", tmp_path, "--views") == "mvit: --views is '', but takes a value"
+
+
+def test_a_report_is_a_file(refused, tmp_path):
+    (tmp_path / "pages").mkdir()
+    told = refused("report", tmp_path, "--out", tmp_path / "pages")
+    assert told == f"mvit: {tmp_path / 'pages'} is a folder: name an HTML file with --out"
 
 
 def test_an_empty_folder(refused, tmp_path):
