@@ -13,6 +13,7 @@ import numpy as np
 from mvit import files
 from mvit.data.dataset import split_file
 from mvit.data.manifests import read_manifest
+from mvit.data.samples import counted
 from mvit.evaluation.calibration import answers, calibration, coverage_curve, log_loss, thresholds
 from mvit.evaluation.evaluate import RESULT_FILE, SCORES_FILE, as_json
 from mvit.evaluation.label_errors import suspects
@@ -64,12 +65,16 @@ def read(folder: Path) -> Saved:
             if header != ["path", "label", "predicted", "correct", *classes]:
                 raise ValueError(f"its columns are not those of the classes of {result_file.name}")
             for row in rows:
+                if len(row) != len(header):
+                    raise ValueError(f"its line {rows.line_num} has {len(row)} of {len(header)} columns")
                 paths.append(row[0])
                 labels.append(index[row[1]])
                 scores.append([float(text) for text in row[4:]])
             table = np.array(scores, dtype=np.float64)
             if table.shape != (len(paths), len(classes)) or not np.isfinite(table).all():
                 raise ValueError("it does not hold a number for every class of every video")
+            if len(paths) != result.get("videos"):
+                raise ValueError(f"it has {counted(len(paths), 'video')}, {result_file.name} {result.get('videos')}")
         except (ValueError, LookupError, csv.Error) as error:
             raise ValueError(f"{scores_file} cannot be read: {error}; {AGAIN}") from None
     return Saved(
