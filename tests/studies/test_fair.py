@@ -128,6 +128,10 @@ def test_variants_are_pre_trained_tuned_and_trained_and_go_on_where_they_were_st
     table = findings.describe(found)
     assert f"starts from its variant's of the same seed on {others}: 12 videos, 3 classes" in table
     assert "lr: the best of 0.001 0.002 by one run each with seed 0, judged on 2 videos held out of train" in table
+    where = tmp_path / "out"
+    planned = findings.plan(chosen).splitlines()
+    assert planned[-7:-5] == [f"16 runs in {where}, 16 of them done", f"  2 in {where / 'pretraining/tuning/0.001'}"]
+    assert planned[-3:] == [f"  2 in {where / 'tuning/0.001'}", f"  2 in {where / 'tuning/0.002'}", f"  4 in {where}"]
 
     begun = tmp_path / "begun"
     begun.mkdir()

@@ -56,7 +56,7 @@ def test_each_size_is_found_at_which_a_step_takes_as_much(plan, monkeypatch, pow
     assert macs["multiscale-merged"] < 0.8 * macs["base"]
     assert sweep.matching.shares["multiscale-columnar-kv-pooled"] == 1.0, "what fits at once is left alone"
     planned = findings.plan(sweep).splitlines()
-    first = planned.index("sizes that were found, stage by stage, of this search, and not kept:")
+    first = planned.index("sizes that are not the base's, stage by stage, of this search, and not kept:")
     for line, name in zip(planned[first + 1 :], FACTORS, strict=False):
         model = next(task.recipe.model_config(2) for task in sweep.tasks if task.name == name)
         depths, widths, heads = (" ".join(map(str, numbers)) for numbers in (model.depths, model.widths, model.heads))
@@ -94,9 +94,14 @@ def test_a_size_that_does_not_come_near_is_refused(plan, monkeypatch):
 
 
 def test_a_plan_says_which_size_was_found_by_cost_and_where_none_is(plan):
-    assert "\nsizes that were found, stage by stage:\n  multiscale-columnar: depths " in findings.plan(plan(None))
+    assert "\nsizes that are not the base's, stage by stage:\n  multiscale-columnar: depths " in findings.plan(
+        plan(None)
+    )
     told = findings.plan(plan(None, "positions"))
-    assert "\nsizes: none is to be found, every variant follows from the base\n" in told
+    assert "\nsizes: every variant has the base's\n" in told
+    told = findings.plan(plan(None, "factorial"))
+    assert told.count("\n  factorial-columnar-") == 4, "sizes that arithmetic finds, and no search, are said too"
+    assert "\n  factorial-multiscale-" not in told
 
 
 def test_studies_without_a_size_are_refused(plan):

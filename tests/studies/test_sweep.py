@@ -92,12 +92,14 @@ def test_a_sweep_that_was_stopped_goes_on_and_ends_as_one_that_was_not(base, vid
         end_epoch(course)
 
     monkeypatch.setattr(Course, "end_epoch", stop)
+    said: list[str] = []
     with pytest.raises(KeyboardInterrupt):
-        execution.carry_out(stopped, echo=quiet)
+        execution.carry_out(stopped, echo=said.append)
+    assert said[-1].endswith("and saved: the same command goes on"), "that of the sweep, which has no --resume"
     assert [stopped.is_done(*one) for one in stopped.runs()] == [True, False, False, False, False, False]
     first = stopped.folder / "base-0" / "model.safetensors"
     before = first.stat().st_mtime_ns
-    said: list[str] = []
+    said.clear()
     execution.carry_out(planned(base, videos, listing, stopped.folder, "small", "data"), echo=said.append)
     assert first.stat().st_mtime_ns == before
     assert said[0] == "run 1 of 6, base-0: done before"
@@ -176,6 +178,9 @@ def test_a_plan_writes_nothing(base, videos, listing, tmp_path):
     told = findings.plan(planned(base, videos, listing, tmp_path / "sweep"))
     assert "4 runs in" in told
     assert "NOT COMPLETE" not in told, "there is nothing yet that could be"
+    assert "paper: top-1 printed" in told
+    for column in ("ours", "difference", "resolves", "(of k)"):
+        assert f"\n{column}: " not in told, "what is no column is not explained"
     assert not (tmp_path / "sweep").exists()
 
 
@@ -219,6 +224,10 @@ def test_what_cannot_be_is_refused(base, videos, listing, tmp_path):
     (tmp_path / "sweep" / "thesis.txt").touch()
     with pytest.raises(ValueError, match="something else than a sweep"):
         refused()
+    (tmp_path / "sweep" / "recipe.toml").write_text(recipes.dumps(base))
+    (tmp_path / "sweep" / "run.json").write_text("{}")
+    with pytest.raises(ValueError, match="sweep is a run, and a sweep is a folder of runs"):
+        refused()
 
 
 def test_images_are_not_asked_about_time(videos, listing, base, monkeypatch):
@@ -227,6 +236,12 @@ def test_images_are_not_asked_about_time(videos, listing, base, monkeypatch):
     image = recipes.load(None, [*OVERRIDES, "data.frames=1"])
     with pytest.raises(ValueError, match="asks about time"):
         planning.planned(["positions"], image, videos, listing, Path("nowhere"), 2)
+
+
+def test_videos_are_not_asked_what_is_of_images(videos, listing, base, monkeypatch):
+    monkeypatch.setattr(planning, "STUDIES", {"image-controls": ablations.STUDIES["image-controls"]})
+    with pytest.raises(ValueError, match="compares models of images, and these are videos: take the study controls"):
+        planning.planned(["image-controls"], base, videos, listing, Path("nowhere"), 2)
 
 
 def test_objects_of_other_sizes_are_planted_in_sets_like_the_one_given(base, tmp_path, monkeypatch, videos, listing):

@@ -194,7 +194,7 @@ STUDIES: Mapping[str, Study] = {
         kinds=("clips",),
     ),
     "image-controls": Study(
-        question="The same of images.",
+        question="How do other architectures of images do, of the same cost, from the same data, views and recipe?",
         reference="mvit",
         variants={
             "mvit": Variant(),

@@ -48,7 +48,13 @@ def carry_out(sweep: Sweep, *, index: Callable[[Path], Path] | None = None, echo
         echo(f"{where}: {'going on' if begun else 'begins'}{pace.estimate(left)}")
         start, seen = time.monotonic(), index(stage.data) if index else None
         try:
-            loop.train(recipe, videos, run.folder, resume=begun, index=seen, echo=lambda line: echo(f"  {line}"))
+            loop.train(
+                *(recipe, videos, run.folder),
+                resume=begun,
+                index=seen,
+                echo=lambda line: echo(f"  {line}"),
+                again="goes on",
+            )
         except DivergedError as reason:
             diverged[name] = str(reason)
             echo(f"{where}: diverged, and is left out. {reason}")

@@ -11,6 +11,7 @@ from mvit.deploy.predictor import load
 from mvit.evaluation import probes
 from mvit.provenance import provenance
 from mvit.recipes import recipe as recipes
+from mvit.recipes.recipe import Recipe
 from mvit.studies import costs
 from mvit.studies.ablations import PAPER, STUDIES
 from mvit.studies.spread import contrast, deviation, mean
@@ -221,39 +222,50 @@ def describe(found: Mapping[str, Any]) -> str:
             f"each run starts from its variant's of the same seed on {data['path']}: {data['train']:,} videos, "
             f"{data['classes']} classes"
         )
+    every: list[dict[str, str]] = []
     for name, study in found["studies"].items():
         matched = f", matched by {study['matched']}" if study["matched"] else ""
         lines += ["", f"{name}: {study['question']} (reference: {study['reference']}{matched})", ""]
-        lines += _table([_cells(variant, facts, found["metric"]) for variant, facts in study["variants"].items()])
+        rows = [_cells(variant, facts, found["metric"]) for variant, facts in study["variants"].items()]
+        lines += _table(rows)
+        every += rows
         for variant, facts in study["variants"].items():
             if facts["printed"] and facts["printed"]["note"]:
                 lines.append(f"  paper, {variant}: {facts['printed']['note']}")
-    return "\n".join([*lines, "", *_legend(found)])
+    return "\n".join([*lines, "", *_explained(found, every), *_legend(found)])
 
 
 def plan(sweep: Sweep) -> str:
     """What would run, at which sizes, what it costs, and what of it is done."""
-    done = sum(sweep.is_done(*one) for one in sweep.runs())
+    runs = [[stage.is_done(*one) for one in stage.runs()] for stage in sweep.stages]
     lines = [describe(record(sweep) | {"complete": True}), *_sizes(sweep)]
-    return "\n".join([*lines, f"{len(sweep.runs())} runs in {sweep.folder}, {done} of them done"])
+    lines.append(f"{sum(map(len, runs))} runs in {sweep.folder}, {sum(map(sum, runs))} of them done")
+    if len(runs) > 1:
+        lines += [f"  {len(each)} in {stage.folder}" for stage, each in zip(sweep.stages, runs, strict=True)]
+    return "\n".join(lines)
 
 
 def _sizes(sweep: Sweep) -> Iterator[str]:
-    """The sizes that were found, a line a variant."""
-    found = [task for task in sweep.tasks if task.declared.size]
-    if not found:
-        yield "sizes: none is to be found, every variant follows from the base"
+    """The sizes that were found, or are not the base's, a line a variant."""
+    classes = len(sweep.listing.classes)
+    base = _size(sweep.base, classes)
+    sizes = [(task, _size(task.recipe, classes)) for task in sweep.tasks]
+    other = [(task, size) for task, size in sizes if task.declared.size or size != base]
+    if not other:
+        yield "sizes: every variant has the base's"
         return
     kept = ", of this search, and not kept" if sweep.matching and not sweep.folder.exists() else ""
-    yield f"sizes that were found, stage by stage{kept}:"
-    for task in found:
-        size = task.recipe.model_config(len(sweep.listing.classes)).to_dict()
-        numbers = {name: size[name] for name in ("depths", "widths", "width", "heads") if size.get(name)}
-        said = (
-            f"{name} {value if isinstance(value, int) else ' '.join(map(str, value))}"
-            for name, value in numbers.items()
-        )
-        yield f"  {task.name}: {', '.join(said)}"
+    yield f"sizes that are not the base's, stage by stage{kept}:"
+    for task, size in other:
+        yield f"  {task.name}: {size}"
+
+
+def _size(recipe: Recipe, classes: int) -> str:
+    config = recipe.model_config(classes).to_dict()
+    numbers = {name: config[name] for name in ("depths", "widths", "width", "heads") if config.get(name)}
+    return ", ".join(
+        f"{name} {value if isinstance(value, int) else ' '.join(map(str, value))}" for name, value in numbers.items()
+    )
 
 
 def _cells(variant: str, facts: Mapping[str, Any], metric: str) -> dict[str, str]:
@@ -316,13 +328,22 @@ def _table(rows: Sequence[Mapping[str, str]]) -> list[str]:
     ]
 
 
+def _explained(found: Mapping[str, Any], rows: Sequence[Mapping[str, str]]) -> Iterator[str]:
+    """What the columns mean that are there."""
+    title = "mAP" if found["metric"] == "map" else "top-1"
+    said = {
+        "paper": f"top-1 printed in {found['printed']}, and its difference from the reference's",
+        "ours": f"mean {title} in per cent over n seeds, and its standard deviation (sd)",
+        "difference": "from the reference in points, paired by seed, with its 95 % interval over seeds",
+        "resolves": "the difference that four of five such sweeps would find, by the spread of the pairs",
+    }
+    yield from (f"{name}: {what}" for name, what in said.items() if any(row.get(name) for row in rows))
+    if any("(of " in cell for row in rows for cell in row.values()):
+        yield "(of k): of k runs alone, where not all n have a partner or a probe"
+
+
 def _legend(found: Mapping[str, Any]) -> Iterator[str]:
     title = "mAP" if found["metric"] == "map" else "top-1"
-    yield f"paper: {title} printed in {found['printed']}, and its difference from the reference's"
-    yield f"ours: mean {title} in per cent over n seeds, and its standard deviation (sd)"
-    yield "difference: from the reference in points, paired by seed, with its 95 % interval over seeds"
-    yield "(of k): of k runs alone, where not all n have a partner or a probe"
-    yield "resolves: the difference that four of five such sweeps would find, by the spread of the pairs"
     if any(
         facts["difference"] and facts["difference"]["low"] is None
         for study in found["studies"].values()

@@ -16,7 +16,7 @@ from mvit.recipes.sections import ModelRecipe
 from mvit.studies.ablations import STUDIES, Study
 from mvit.studies.sweep import BASE, RECIPE, SETTINGS, Matching, Sweep, Task, settings_of
 from mvit.studies.variants import ALIKE, cost, counts
-from mvit.training.run import MACHINE_KEYS
+from mvit.training.run import MACHINE_KEYS, Run
 from mvit.weights.build import Config
 
 LEAST_SEEDS = LEAST_RATES = 2
@@ -121,6 +121,8 @@ def _require_same(folder: Path, base: Recipe) -> None:
         if folder.exists() and any(path.name != SETTINGS for path in folder.iterdir()):
             raise ValueError(f"{folder} holds something else than a sweep: choose another folder with --out")
         return
+    if Run(folder).origin.is_file():
+        raise ValueError(f"{folder} is a run, and a sweep is a folder of runs: choose another folder with --out")
     changes = [line for line in recipes.differences(recipes.load(file), base) if not line.startswith(MACHINE_KEYS)]
     if changes:
         raise ValueError(
@@ -184,9 +186,10 @@ def _longer(recipe: Recipe, times: float) -> Recipe:
 
 
 def _require_kind(name: str, study: Study, config: MViTConfig) -> None:
-    kind = "images" if config.clip[0] == 1 else "clips"
-    if kind not in study.kinds:
+    if config.clip[0] == 1 and "images" not in study.kinds:
         raise ValueError(f"the study {name} asks about time, and images have none: take videos, or another study")
+    if config.clip[0] > 1 and "clips" not in study.kinds:
+        raise ValueError(f"the study {name} compares models of images, and these are videos: take the study controls")
 
 
 def _require_alike(name: str, tasks: Sequence[Task], wanted: int) -> None:

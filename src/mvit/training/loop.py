@@ -47,6 +47,7 @@ def train(
     echo: Callable[[str], None] = print,
     ranks: Ranks = ALONE,
     run_id: str | None = None,
+    again: str | None = None,
 ) -> Path:
     """Train, evaluate and write a model; returns the run folder.
 
@@ -54,7 +55,8 @@ def train(
     for bit on the same processor). ``index`` is a file that keeps what was seen of the videos; ``tensorboard`` writes
     the metrics for TensorBoard too, which changes nothing of the run. ``ranks`` are the processes that call this
     together, each with the same arguments (``group.joined``); ``run_id`` is by what they know the run when they
-    are started anew. A signal (SIGINT, SIGTERM) is answered by saving and ``KeyboardInterrupt``. Raises ``ValueError``
+    are started anew. A signal (SIGINT, SIGTERM) is answered by saving and ``KeyboardInterrupt``, and ``again`` says of
+    the same command how it goes on then, if it does not by ``--resume``. Raises ``ValueError``
     for a folder in use, a changed recipe, too many unreadable videos, a training that diverges.
     """
     if listing.val and not any(sample.labels for sample in listing.val):
@@ -68,8 +70,10 @@ def train(
     run, machine = Run(Path(out)), hardware.choose(recipe.train)
     heard = echo if ranks.leads else _unheard
 
+    again = again or f"with --out {run.folder} --resume goes on"
+
     def unbegun() -> None:
-        how = f"with --out {run.folder} --resume goes on" if run.recipe.is_file() else "begins the run"
+        how = again if run.recipe.is_file() else "begins the run"
         heard(f"stopped between steps, and nothing is half done: the same command {how}")
 
     with terminable(unbegun):
@@ -96,7 +100,11 @@ def train(
         with locked(run.folder) if ranks.leads else nullcontext():
             ranks.from_first(require_folder)  # nobody can have come in between now
             _train(
-                recipe, listing, run, machine, now, ranks, heard, resume=resume, index=index, tensorboard=tensorboard
+                *(recipe, listing, run, machine, now, ranks, heard),
+                resume=resume,
+                index=index,
+                tensorboard=tensorboard,
+                again=again,
             )
     return run.folder
 
@@ -113,6 +121,7 @@ def _train(
     resume: bool,
     index: Path | None,
     tensorboard: bool,
+    again: str,
 ) -> None:
     config = recipe.model_config(len(listing.classes))
     preprocessing, augmentation = recipe.data.preprocessing(), Augmentation(**asdict(recipe.augment))
@@ -253,7 +262,7 @@ def _train(
                 except Interrupted:
                     course.save()
                     where = _whereabouts(course.position, recipe, len(loader))
-                    echo(f"stopped {where}, and saved: the same command with --out {run.folder} --resume goes on")
+                    echo(f"stopped {where}, and saved: the same command {again}")
                     raise
 
 
