@@ -173,6 +173,7 @@ def evaluate(run: Path, data: Path, /, *, views: str | None = None, out: Path | 
         out: JSON file or folder for result and scores; if not given, the run folder, or a folder in it for other
             videos than those that the run held out and for other views than its own
     """
+    from mvit import files
     from mvit.deploy.opened import load
     from mvit.evaluation import evaluate as evaluation
     from mvit.held_out import to_judge
@@ -182,6 +183,7 @@ def evaluate(run: Path, data: Path, /, *, views: str | None = None, out: Path | 
     samples, folder = to_judge(run, data, predictor.classes, predictor.scoring.multi_label)
     if (clips, crops) != tuple(predictor.views):
         folder /= f"views-{clips}x{crops}"
+    files.require_writable(_file(out or folder, evaluation.RESULT_FILE))  # before what takes long
     with progress_bar("evaluating") as progress:
         outcome = evaluation.evaluate(
             predictor.logits,
@@ -198,6 +200,11 @@ def evaluate(run: Path, data: Path, /, *, views: str | None = None, out: Path | 
     return DONE
 
 
+def _file(out: Path, name: str) -> Path:
+    """Where figures go: a JSON file, or a file called so in a folder."""
+    return out if out.suffix == ".json" else out / name
+
+
 def probe(
     run: Path, data: Path, /, *, views: str = "1x1", orders: int = 10, seed: int = 0, out: Path | None = None
 ) -> int:
@@ -211,6 +218,7 @@ def probe(
         seed: of those orders
         out: JSON file or folder for the figures; if not given, as for evaluate
     """
+    from mvit import files
     from mvit.deploy.opened import load
     from mvit.evaluation import probes, verdict
     from mvit.held_out import to_judge
@@ -220,6 +228,7 @@ def probe(
     samples, folder = to_judge(run, data, model.classes, model.scoring.multi_label)
     if (clips, crops) != (1, 1):
         folder /= f"views-{clips}x{crops}"
+    files.require_writable(_file(out or folder, probes.PROBE_FILE))  # before what takes long
     with progress_bar("probing") as progress:
         found = probes.probe(
             model.logits,

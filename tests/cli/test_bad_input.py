@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from mvit import cli
+from mvit.deploy.predictor import Predictor
 
 
 def test_an_unknown_command_names_the_nearest(refused):
@@ -132,6 +133,23 @@ def test_a_run_that_is_not_there_is_told_with_what_the_command_takes(refused, vi
     assert refused("info", run).endswith("expected a run folder, a model.safetensors or a checkpoint")
     assert f"{videos} is no run folder, or not a whole one" in refused("predict", videos, video)
     assert f"{video} is a file: name the folder of a run" in refused("report", video)
+    (table := tmp_path / "val.csv").write_text("path,label\n")
+    for command in ("evaluate", "probe"):
+        assert "val.csv lists videos and is no model: the run or" in refused(command, table, videos)
+
+
+def test_where_nothing_can_be_written_nothing_is_looked_at(refused, run, videos, tmp_path, monkeypatch):
+    (file := tmp_path / "file").touch()
+    monkeypatch.setattr(Predictor, "logits", None)
+    for command in ("evaluate", "probe"):
+        for out in (file / "figures.json", file):
+            assert str(file) in refused(command, run, videos, "--out", out)
+
+
+def test_orders_are_drawn_from_no_negative_number(refused, run, videos):
+    assert (
+        refused("probe", run, videos, "--seed", -1) == "mvit: seed is -1: orders are drawn from a number of 0 or more"
+    )
 
 
 def test_an_unknown_recipe_key_names_the_nearest(refused, videos):

@@ -102,6 +102,7 @@ def test_the_sentence_says_what_the_figures_allow():
     assert "Played backwards, 10.0 % of the 100 videos" in known(90, 60)["meaning"]
     assert "too narrow" not in known(90, 60)["meaning"]
     assert "no more than 9 videos are rough" in known(9, 0, videos=9)["meaning"]
+    assert "say nothing yet. Intervals over no more than 9 videos are rough" in known(5, 4, videos=9)["meaning"]
 
 
 def test_near_and_far_are_told_apart():

@@ -48,6 +48,8 @@ def probe(
         raise ValueError(f"the model sees {frames} frame a clip: there is no order to probe")
     if orders < 1:
         raise ValueError(f"orders is {orders}: at least one random order is needed, and ten are usual")
+    if seed < 0:
+        raise ValueError(f"seed is {seed}: orders are drawn from a number of 0 or more")
     labels_of(samples, classes, scoring)
     asked = after_stem if after_stem is not None and after_stem.places > 1 else None
     kept: list[Sample] = []

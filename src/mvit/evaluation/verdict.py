@@ -18,14 +18,17 @@ def meaning(content: Mapping[str, Any]) -> str:
     low, high = content["drop_intervals"]["shuffled"]
     drop = content["drops"]["shuffled"]
     baseline = max(content["chance"], content.get("majority", 0.0))
+    few = content["sampled"]["count"] < FEW_UNITS
+    rough = [f"Intervals over no more than {_units(content)} are rough, and rather too narrow."] if few else []
     least, most = ordered[f"{key}_interval"]
     if least <= baseline:
         blind = "giving every video the same scores" if several else "always answering one class"
         how = "is worse than" if most < baseline else "cannot be told from"
-        return (
+        said = [
             f"In its own order the model gets {_percent(ordered[key])}, which {how} {blind} "
             f"({_percent(baseline)}): the other figures say nothing yet."
-        )
+        ]
+        return " ".join([*said, *rough])
     fewer, between = ("fewer", (low, high)) if drop >= 0 else ("more", (-high, -low))
     said = [
         f"Shuffling the frames takes {name} from {_percent(ordered[key])} to {_percent(shuffled[key])}, "
@@ -57,9 +60,7 @@ def meaning(content: Mapping[str, Any]) -> str:
         )
     else:
         said.append(f"Played backwards it gets {_percent(reverse[key])}; no class is another one reversed.")
-    if content["sampled"]["count"] < FEW_UNITS:
-        said.append(f"Intervals over no more than {_units(content)} are rough, and rather too narrow.")
-    return " ".join(said)
+    return " ".join([*said, *rough])
 
 
 def _where_it_lies(content: Mapping[str, Any], key: str) -> list[str]:
