@@ -231,6 +231,8 @@ def compare(
     seen = numbers(views, "clips x crops, such as 5x1", 2) if views else models[0].views
     folders: Sequence[Path] = paths
     judged = to_judge_alike(paths, data, models[0].classes, models[0].scoring.multi_label) if data else None
+    if judged:
+        study.require_comparable(models)  # before there is a folder
     files.require_writable(out / "comparison.json")  # before what takes long
     if judged:
         samples, folders = judged

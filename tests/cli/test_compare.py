@@ -52,6 +52,16 @@ def test_runs_are_compared_on_data_under_the_same_views(run, other, videos, mvit
     assert "2x1 views" in told
 
 
+def test_models_of_other_classes_are_refused_and_leave_no_folder(run, videos, mvit, tmp_path):
+    strange = shutil.copytree(run, tmp_path / "strange")
+    description = json.loads((strange / "model.json").read_text())
+    description["classes"][0] = "nobody's"
+    (strange / "model.json").write_text(json.dumps(description))
+    code, _, err = mvit("compare", run, strange, videos, "--out", tmp_path / "out")
+    assert (code, "do not name the same classes" in err) == (2, True)
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_order_is_worth_is_told_of_the_videos_that_are_compared(other, videos, write_videos, mvit, tmp_path):
     strangers, out = write_videos(tmp_path / "strangers", each=2), tmp_path / "compared"
     (other / "probe.json").unlink(missing_ok=True)

@@ -85,6 +85,10 @@ def test_ours_and_a_torchvision_model_are_compared_by_function(samples):
     assert json.loads(json.dumps(record))["models"]["rule"]["protocol"] == found["protocol"]
     told = describe(record)
     assert "2x1 views" in told
+    assert "\nclips/s: median and quartiles\n" in told
+    assert told.count(", corrected for 3 pairs (Holm) ") == 3
+    pair = {**on_data([rule, ours], samples, (2, 1)), "models": {n: record["models"][n] for n in ("rule", "ours")}}
+    assert "(Holm)" not in describe(pair), "one pair alone needs no correction"
     assert re.search(r"rule - ours: \+\d+\.\d points \[.*\].*, right alone \d : 0, McNemar p", told)
     page = section(record)
     assert page.count("<svg") == 2  # against GMAC, that of ours alone, and against time

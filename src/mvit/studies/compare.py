@@ -98,7 +98,7 @@ def on_data(
     A video counts where every model could read it. Raises ValueError for two models of one name, for classes that
     differ, and as ``evaluate``.
     """
-    _require_comparable(models)
+    require_comparable(models)
     right: dict[str, dict[Path, bool]] = {}
     protocols = {}
     for place, model in enumerate(models):
@@ -130,7 +130,8 @@ def _shifted(progress: Progress, place: int, models: int, done: int, of: int) ->
     progress(place * of + done, models * of)
 
 
-def _require_comparable(models: Sequence[Contender]) -> None:
+def require_comparable(models: Sequence[Contender]) -> None:
+    """Raise ``ValueError`` for two models of one name, for classes that differ, and for several classes a video."""
     for place, model in enumerate(models):
         if model.scoring.multi_label:
             raise ValueError(f"{model.name} is for videos of several classes at once: compare models of one class each")
@@ -217,17 +218,20 @@ def _lines(record: Mapping[str, Any]) -> Iterator[str]:
     for line in lines:
         first, *others = (f"{cell:{'>' if place else '<'}{wide[place]}}" for place, cell in enumerate(line))
         yield "  ".join([first, *others])
+    if "measured" in record:
+        yield "clips/s: median and quartiles"
     yield from (f"{title}: {said}" for title, said in EXPLAINED.items() if title in titles)
     if why := record.get("measured", {}).get("no_memory"):
         yield f"MiB: not measured, as {why}"
     yield f"top-1 with 95 % intervals over {over(record)}; {record['videos']:,} of {record['listed']:,} videos"
     for name, model in record["models"].items():
         yield f"{name}: {model.get('protocol', record.get('protocol'))}"
+    several = len(record["pairs"]) > 1
     for pair in record["pairs"]:
         low, high = (100 * limit for limit in pair["difference_interval"])
         told = "" if pair["method"] == "bootstrap" else f" ({pair['method']}: {undrawn(pair['method'], record)})"
         yield (
             f"{pair['first']} - {pair['second']}: {100 * pair['difference']:+.1f} points [{low:+.1f}, {high:+.1f}]"
-            f"{told}, right alone {pair['only_first']:,} : {pair['only_second']:,}, McNemar p {shown_p(pair['p'])}, of "
-            f"all {shown_p(pair['p_corrected'])}"
+            f"{told}, right alone {pair['only_first']:,} : {pair['only_second']:,}, McNemar p {shown_p(pair['p'])}"
+            + (f", corrected for {len(record['pairs'])} pairs (Holm) {shown_p(pair['p_corrected'])}" if several else "")
         )
