@@ -207,6 +207,7 @@ def test_what_cannot_be_is_refused(base, videos, listing, tmp_path):
 
     for names, message in (
         (("smal",), "did you mean 'small'"),
+        (("small", "data.frames=8"), "data.frames=8 stands behind --study or --only and is taken for a name"),
         ((), "at least one study"),
         (("small",) * 2, "each once"),
     ):
@@ -240,7 +241,7 @@ def test_images_are_not_asked_about_time(videos, listing, base, monkeypatch):
 
 def test_videos_are_not_asked_what_is_of_images(videos, listing, base, monkeypatch):
     monkeypatch.setattr(planning, "STUDIES", {"image-controls": ablations.STUDIES["image-controls"]})
-    with pytest.raises(ValueError, match="compares models of images, and these are videos: take the study controls"):
+    with pytest.raises(ValueError, match=r"of images, and clips here have 4 frames: for images take --recipe images"):
         planning.planned(["image-controls"], base, videos, listing, Path("nowhere"), 2)
 
 

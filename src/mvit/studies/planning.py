@@ -46,6 +46,9 @@ def planned(
     ``ValueError`` for what cannot be: an unknown study, one that asks nothing of such data, fewer than two seeds,
     weights to start from, no videos held out, and a folder in which something else stands.
     """
+    for name in (*names, *only):
+        if "=" in name:
+            raise ValueError(f"{name} stands behind --study or --only and is taken for a name: put it behind DATA")
     for name in names:
         if name not in STUDIES:
             raise ValueError(f"no study is called {name!r}: {nearest(name, list(STUDIES))}")
@@ -189,7 +192,10 @@ def _require_kind(name: str, study: Study, config: MViTConfig) -> None:
     if config.clip[0] == 1 and "images" not in study.kinds:
         raise ValueError(f"the study {name} asks about time, and images have none: take videos, or another study")
     if config.clip[0] > 1 and "clips" not in study.kinds:
-        raise ValueError(f"the study {name} compares models of images, and these are videos: take the study controls")
+        raise ValueError(
+            f"the study {name} compares models of images, and clips here have {config.clip[0]} frames: for images take "
+            "--recipe images or data.frames=1, for videos the study controls"
+        )
 
 
 def _require_alike(name: str, tasks: Sequence[Task], wanted: int) -> None:

@@ -243,7 +243,7 @@ def of_another(base: MViTConfig, share: float = 1.0, *, name: str) -> BaselineCo
     if share == 1 and apart > ALIKE:
         raise ValueError(
             f"no {name} costs {_wanted(share)} ({wanted / 1e9:.3g} GMAC a clip; the nearest is {apart:.0%} "
-            "away): take a larger model or clip"
+            "away): take a larger model or clip, or the other variants with --only"
         )
     return size(steps)
 
