@@ -173,7 +173,6 @@ def evaluate(run: Path, data: Path, /, *, views: str | None = None, out: Path | 
         out: JSON file or folder for result and scores; if not given, the run folder, or a folder in it for other
             videos than those that the run held out and for other views than its own
     """
-    from mvit import files
     from mvit.deploy.opened import load
     from mvit.evaluation import evaluate as evaluation
     from mvit.held_out import to_judge
@@ -183,7 +182,7 @@ def evaluate(run: Path, data: Path, /, *, views: str | None = None, out: Path | 
     samples, folder = to_judge(run, data, predictor.classes, predictor.scoring.multi_label)
     if (clips, crops) != tuple(predictor.views):
         folder /= f"views-{clips}x{crops}"
-    files.require_writable(_file(out or folder, evaluation.RESULT_FILE))  # before what takes long
+    _require_writable(out or folder, evaluation.RESULT_FILE)
     with progress_bar("evaluating") as progress:
         outcome = evaluation.evaluate(
             predictor.logits,
@@ -200,9 +199,14 @@ def evaluate(run: Path, data: Path, /, *, views: str | None = None, out: Path | 
     return DONE
 
 
-def _file(out: Path, name: str) -> Path:
-    """Where figures go: a JSON file, or a file called so in a folder."""
-    return out if out.suffix == ".json" else out / name
+def _require_writable(out: Path, name: str) -> None:
+    """Raise ``OSError``, before what takes long, where no JSON file or folder of one could be; makes none."""
+    from mvit import files
+
+    file = out if out.suffix == ".json" else out / name
+    there = next(parent for parent in file.parents if parent.exists())
+    with files.blaming(file):
+        files.require_writable(there / file.name)
 
 
 def probe(
@@ -218,7 +222,6 @@ def probe(
         seed: of those orders
         out: JSON file or folder for the figures; if not given, as for evaluate
     """
-    from mvit import files
     from mvit.deploy.opened import load
     from mvit.evaluation import probes, verdict
     from mvit.held_out import to_judge
@@ -228,7 +231,7 @@ def probe(
     samples, folder = to_judge(run, data, model.classes, model.scoring.multi_label)
     if (clips, crops) != (1, 1):
         folder /= f"views-{clips}x{crops}"
-    files.require_writable(_file(out or folder, probes.PROBE_FILE))  # before what takes long
+    _require_writable(out or folder, probes.PROBE_FILE)
     with progress_bar("probing") as progress:
         found = probes.probe(
             model.logits,

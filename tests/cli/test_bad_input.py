@@ -146,10 +146,11 @@ def test_where_nothing_can_be_written_nothing_is_looked_at(refused, run, videos,
             assert str(file) in refused(command, run, videos, "--out", out)
 
 
-def test_orders_are_drawn_from_no_negative_number(refused, run, videos):
-    assert (
-        refused("probe", run, videos, "--seed", -1) == "mvit: seed is -1: orders are drawn from a number of 0 or more"
-    )
+def test_orders_are_drawn_from_no_negative_number(refused, run, videos, tmp_path):
+    out = tmp_path / "out" / "there"
+    said = refused("probe", run, videos, "--seed", -1, "--out", out)
+    assert said == "mvit: seed is -1: orders are drawn from a number of 0 or more"
+    assert not out.parent.exists()
 
 
 def test_an_unknown_recipe_key_names_the_nearest(refused, videos):
