@@ -276,7 +276,7 @@ def test_the_command_exports_and_files_are_compared_and_have_a_folder_of_their_o
     assert "in batches of 1, 2 and 5: largest difference" in said
     assert cli.main(["compare", str(run), str(onnx), str(videos), "--runs", "0", "--out", str(tmp_path / "both")]) == 0
     models = json.loads((tmp_path / "both" / "comparison.json").read_text())["models"]
-    assert models["run"]["top1"] == models["model.onnx"]["top1"]
+    assert models["run"]["top1"] == models["run/model.onnx"]["top1"]
     assert cli.main(["evaluate", str(onnx), str(videos)]) == 0
     assert (run / "model-onnx" / "result.json").is_file()
     assert not (run / "result.json").exists()
