@@ -135,7 +135,9 @@ def test_a_run_that_is_not_there_is_told_with_what_the_command_takes(refused, vi
     assert f"{video} is a file: name the folder of a run" in refused("report", video)
     (table := tmp_path / "val.csv").write_text("path,label\n")
     for command in ("evaluate", "probe"):
-        assert "val.csv lists videos and is no model: the run or" in refused(command, table, videos)
+        assert "val.csv is data and no model: the run or" in refused(command, table, videos)
+    for command in ("predict", "explain"):
+        assert "0.mp4 is data and no model: the run or" in refused(command, video, videos)
 
 
 def test_where_nothing_can_be_written_nothing_is_looked_at(refused, run, videos, tmp_path, monkeypatch):

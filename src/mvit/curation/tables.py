@@ -11,9 +11,8 @@ from pathlib import Path
 from mvit import files
 from mvit.data.manifests import parsed, text_lines, write_manifest
 from mvit.data.published import read_published
-from mvit.data.samples import HELD_OUT, Found, multi_label
+from mvit.data.samples import HELD_OUT, JSON_LINES, Found, multi_label
 
-JSON_LINES = (".jsonl", ".ndjson")
 Renamed = Callable[[Path], Path | None]
 """From a source to what was made of it, or None where nothing was."""
 

@@ -13,6 +13,7 @@ from mvit.data.published import contradiction, read_published
 from mvit.data.samples import (
     HEADER,
     HELD_OUT,
+    JSON_LINES,
     MEDIA_EXTENSIONS,
     Found,
     Listing,
@@ -181,7 +182,7 @@ def _look(data: Path) -> Found:
         raise ValueError(f"{data} is a single file: give {ASKED}")
     if not path.is_file():
         raise ValueError(f"{data} is neither a file nor a folder: give {ASKED}")
-    if path.suffix.lower() not in (".jsonl", ".ndjson"):
+    if path.suffix.lower() not in JSON_LINES:
         first = next(csv_rows(path), (0, [""]))[1] if path.suffix.lower() == ".csv" else []
         found = None if is_manifest(first) else read_published(path)
         if found is not None:

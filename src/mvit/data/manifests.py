@@ -12,7 +12,7 @@ from typing import Any
 
 from mvit.data import members
 from mvit.data.folders import Shelves
-from mvit.data.samples import HEADER, HELD_OUT, Found, Sample, counted, named, printable
+from mvit.data.samples import HEADER, HELD_OUT, JSON_LINES, Found, Sample, counted, named, printable
 from mvit.data.sampling import Part
 
 COLUMNS = ("path", "label", "group", "split", "start", "end", "missing")
@@ -31,7 +31,7 @@ def read_manifest(table: Path, *, anywhere: bool = False) -> Found:
     """
     notes: list[str] = []
     found = Found(defaultdict(list), notes)
-    rows = _json_lines(table, notes) if table.suffix.lower() in (".jsonl", ".ndjson") else _csv(table, notes)
+    rows = _json_lines(table, notes) if table.suffix.lower() in JSON_LINES else _csv(table, notes)
     lines: dict[object, int] = {}
     absent: list[str] = []
     shelves, folder = Shelves(), str(table.parent)

@@ -13,6 +13,7 @@ VIDEO_EXTENSIONS = frozenset(
 ) | {".ogv", ".3gp", ".3g2", ".gif"}
 IMAGE_EXTENSIONS = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".webp"))
 MEDIA_EXTENSIONS = VIDEO_EXTENSIONS | IMAGE_EXTENSIONS
+JSON_LINES = (".jsonl", ".ndjson")
 HELD_OUT = ("val", "validation", "test")  # parts of a data set that are not learned from; the first that exists is val
 Medium = Literal["images", "videos"]
 HEADER = "path,label or path,label,group"

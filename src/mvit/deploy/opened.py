@@ -24,10 +24,6 @@ def load(run_or_file: str | Path, *, device: Any = None) -> Described:
         raise FileNotFoundError(
             f"{path} does not exist: expected a run folder, its model.safetensors or an exported .onnx or .xml"
         )
-    if path.suffix in (".csv", ".jsonl", ".ndjson"):
-        raise ValueError(
-            f"{path} lists videos and is no model: the run or the exported file comes first, then the data"
-        )
     if path.suffix not in EXPORTED:
         from mvit.deploy import predictor
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from mvit.data.samples import JSON_LINES, MEDIA_EXTENSIONS
 from mvit.deploy.described import Described, described
 from mvit.evaluation.scoring import AfterStem
 from mvit.model.mvit import MViT
@@ -95,6 +96,8 @@ def load(run_or_file: str | Path, *, device: str | torch.device | None = None) -
     path = Path(run_or_file)
     if not path.exists():
         raise FileNotFoundError(f"{path} does not exist: expected a run folder or its {MODEL_FILE}")
+    if path.suffix.lower() in (*MEDIA_EXTENSIONS, ".csv", *JSON_LINES) and path.is_file():
+        raise ValueError(f"{path} is data and no model: the run or exported file comes first, then the data")
     model = _model(path)
     description = read_description(path)
     said = described(description, f"the description beside {path}", "train it again")
