@@ -74,8 +74,7 @@ def bars(figures: Figures, labels: Mapping[str, str]) -> str:
         low, high = _interval(runs)
         middle = mean(runs)
         parts.append(tag("text", label, x=LEFT - 12, y=y + 4, class_="end name"))
-        kind = "bar" if not label.startswith("columnar, 1") else "bar quiet"
-        parts.append(tag("rect", x=LEFT, y=y - 9, width=WIDTH * middle, height=18.0, class_=kind, fill_opacity=0.45))
+        parts.append(tag("rect", x=LEFT, y=y - 9, width=WIDTH * middle, height=18.0, class_="bar", fill_opacity=0.45))
         parts += [tag("circle", cx=LEFT + WIDTH * each, cy=y, r=3.0, class_="end-0") for each in runs]
         said = f"{100 * middle:.1f} [{100 * low:.1f}, {100 * high:.1f}], {len(runs)} seeds"
         parts.append(tag("text", said, x=LEFT + WIDTH + 12, y=y + 4, class_="value"))

@@ -56,8 +56,10 @@ def ablate(
         out: folder for run folders and the record; runs/ablate-DATA if not given. What is done in it is kept
     """
     from mvit.data.dataset import find
+    from mvit.data.samples import medium_of
     from mvit.distributed import launch
     from mvit.recipes import recipe as recipes
+    from mvit.recipes import resolve
 
     if launch.place().ranks > 1:
         raise ValueError("ablate trains one run after the other in one process: start it without torchrun or srun")
@@ -76,6 +78,8 @@ def ablate(
 
     folder = out or Path("runs") / f"ablate-{name_of(data)}"
     base = defaults.settle(name, overrides, listing, echo=lambda line: None)
+    for remark in resolve.repeated(medium_of(listing.train), base.data.frames):
+        print(f"warning: {remark}", file=sys.stderr)
     ask = partial(planning.planned, study, base, data, listing, folder, seeds, only=only, rates=rates, pretrain=before)
     if match == "cost":
         planned = ask()

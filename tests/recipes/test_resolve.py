@@ -133,6 +133,12 @@ def test_few_videos_without_weights_are_warned_of():
     assert resolve.remarks(1_000, "") == resolve.remarks(5, "k400") == []
 
 
+def test_images_that_are_shown_as_clips_are_warned_of():
+    (remark,) = resolve.repeated("images", 8)
+    assert remark.startswith("every image is shown as a clip of 8 frames that are all alike")
+    assert resolve.repeated("images", 1) == resolve.repeated("videos", 8) == []
+
+
 @pytest.mark.parametrize(
     ("videos", "ranks", "copies", "batch"),
     [

@@ -137,3 +137,10 @@ def remarks(videos: int, weights: str, medium: str = "videos") -> list[str]:
         f"{videos:,} {medium} are few for a model that starts from scratch, which may learn little more than to guess: "
         f"start from trained weights with --weights NAME (mvit info MODEL lists them) or --weights RUN, or add {medium}"
     ]
+
+
+def repeated(medium: str, frames: int) -> list[str]:
+    """What a recipe for clips makes of images, in sentences."""
+    if medium == "videos" or frames == 1:
+        return []
+    return [f"every image is shown as a clip of {frames} frames that are all alike: data.frames=1 spends much less"]

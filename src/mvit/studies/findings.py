@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mvit.data.dataset import Listing
-from mvit.data.samples import counted
+from mvit.data.samples import counted, medium_of
 from mvit.deploy.predictor import load
 from mvit.evaluation import probes
 from mvit.provenance import provenance
@@ -106,7 +106,8 @@ def _results(sweep: Sweep) -> dict[tuple[str, int], dict[str, Any]]:
 def _data(sweep: Sweep) -> dict[str, Any]:
     listing = sweep.listing
     parts = {"train": len(listing.train), "val": len(listing.val), "how": listing.how}
-    return {"path": str(sweep.data), "classes": len(listing.classes), **parts}
+    medium = medium_of((*listing.train, *listing.val))
+    return {"path": str(sweep.data), "medium": medium, "classes": len(listing.classes), **parts}
 
 
 def _tuning(sweep: Sweep) -> dict[str, Any] | None:
@@ -214,13 +215,13 @@ def _speeds(task: Task, seeds: Sequence[int], sweep: Sweep) -> Iterator[float]:
 def describe(found: Mapping[str, Any]) -> str:
     """A table for each study, and what its columns mean."""
     lines = [] if found["complete"] else ["NOT COMPLETE: the same command goes on"]
-    videos = counted(found["data"]["val"], "held-out video")
-    lines.append(f"{len(found['seeds'])} seeds; {videos}; {found['views'] or 'no run'}")
+    held_out = counted(found["data"]["val"], f"held-out {found['data']['medium'].removesuffix('s')}")
+    lines.append(f"{len(found['seeds'])} seeds; {held_out}; {found['views'] or 'no run'}")
     if before := found["pretraining"]:
         data = before["data"]
         lines.append(
-            f"each run starts from its variant's of the same seed on {data['path']}: {data['train']:,} videos, "
-            f"{data['classes']} classes"
+            f"each run starts from its variant's of the same seed on {data['path']}: {data['train']:,} "
+            f"{data['medium']}, {data['classes']} classes"
         )
     every: list[dict[str, str]] = []
     for name, study in found["studies"].items():
@@ -376,8 +377,8 @@ def _legend(found: Mapping[str, Any]) -> Iterator[str]:
         there = "mAP" if before["metric"] == "map" else "top-1"
         tuned = ", each at the best of the same rates there" if before["tuning"] else ""
         yield (
-            f"before: mean {there} of the runs that these start from, on {before['data']['val']:,} held-out videos of "
-            f"{before['data']['path']}{tuned}"
+            f"before: mean {there} of the runs that these start from, on {before['data']['val']:,} held-out "
+            f"{before['data']['medium']} of {before['data']['path']}{tuned}"
         )
     if any(facts["shuffled"] for study in found["studies"].values() for facts in study["variants"].values()):
         yield f"shuffled: mean {title} with the frames of each clip in random orders, one view"

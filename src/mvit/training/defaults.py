@@ -103,7 +103,7 @@ def settle(
     recipe = recipes.make(_values(found) | given)
     reasons = {key: f"from {entry.reason}" for key, entry in found.items() if key not in given}
     echo(f"recipe {named}:\n\n{recipes.dumps(recipe, reasons)}")
-    for remark in resolve.remarks(len(listing.train), weights, medium):
+    for remark in resolve.remarks(len(listing.train), weights, medium) + resolve.repeated(medium, recipe.data.frames):
         echo(f"warning: {remark}")
     return recipe
 
