@@ -24,8 +24,9 @@ CELLS = {
     "factorial-columnar-1-frame-time": "columnar, 1 frame, positions of time",
     "factorial-columnar-1-frame-no-time": "columnar, 1 frame, none of time",
     "controls-video-swin": "Video Swin",
-    "controls-timesformer": "TimeSformer",
     "controls-vivit": "ViViT",
+    "controls-timesformer": "TimeSformer",
+    "timesformer-fast": "TimeSformer, at the rate best for it",
 }
 PARTS = {
     "base": "pyramid, learned poolings of 3x3x3",
