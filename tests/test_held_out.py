@@ -57,6 +57,8 @@ def test_other_labels_of_what_was_held_out_are_told(data, run, tmp_path, capsys)
         lines = [f"{path},{'wave' if number < others else label}" for number, (path, label) in enumerate(given.items())]
         assert folder(run, table(tmp_path / "val.csv", "path,label", *lines)) == run
         assert capsys.readouterr().err == said
+        assert folder(run / "model.onnx", tmp_path / "val.csv") == run / "model-onnx"
+        assert capsys.readouterr().err == said, "the table is the run's, also for a file exported into it"
 
 
 def test_folders_of_one_name_do_not_write_over_each_other(run, tmp_path):

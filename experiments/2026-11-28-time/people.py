@@ -31,7 +31,8 @@ def of_fold(out: Path, kind: str, fold: int) -> dict[str, list[bool]]:
 
 def main(out: str) -> None:
     folder = Path(out)
-    folds = {kind: [of_fold(folder, kind, fold) for fold in range(6)] for kind in KINDS}
+    places = range(len(list(folder.glob("fold-*-val.csv"))))
+    folds = {kind: [of_fold(folder, kind, fold) for fold in places] for kind in KINDS}
     found: dict[str, object] = {
         "clips": [sum(map(len, fold.values())) for fold in folds["multiscale"]],
         "people": [len(fold) for fold in folds["multiscale"]],

@@ -34,9 +34,13 @@ def folder_of(model: Path) -> Path:
 
 def split_of(run: Path) -> Mapping[str, Sequence[Sample]] | None:
     """The videos of a run by part, as it split them; None where it does not say so."""
-    table = split_file(run if run.is_dir() else run.parent)
+    table = _split_table(run)
     # Read as it stands: the videos of the run may be gone by now, and need not be there to judge it on others.
     return read_manifest(table, anywhere=True).parts if table.is_file() else None
+
+
+def _split_table(run: Path) -> Path:
+    return split_file(run if run.is_dir() else run.parent)
 
 
 def to_judge(run: Path, data: Path, classes: Sequence[str], several: bool) -> tuple[tuple[Sample, ...], Path]:
@@ -60,7 +64,7 @@ def to_judge(run: Path, data: Path, classes: Sequence[str], several: bool) -> tu
         if changed := sum(before[sample.id.resolve()] != set(sample.labels) for sample in samples):
             print(
                 f"Beware: {changed} of these {len(samples)} {medium_of(samples)} have other labels than in "
-                f"{split_file(folder_of(run))}.",
+                f"{_split_table(run)}.",
                 file=sys.stderr,
             )
         return samples, home

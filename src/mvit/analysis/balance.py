@@ -43,24 +43,11 @@ def draw(models: Mapping[str, MViTConfig], clip: Triple) -> str:
         if config.stages == 1:
             continue
         title = f"{name}: shares of the stages, {frames} frames of other sizes"
-        parts.append(
-            _panel(_shares(title, config, sizes, wider, "pixels, height x width; shares of what the blocks compute"), y)
-        )
+        parts.append(_panel(_shares(title, config, sizes, wider, "pixels, height x width"), y))
         y += TOP + HEIGHT + BOTTOM
         if frames > 1:
             title = f"{name}: shares of the stages, clips of other lengths of {height}x{width}"
-            parts.append(
-                _panel(
-                    _shares(
-                        title,
-                        config,
-                        longer,
-                        [str(size[0]) for size in longer],
-                        "frames; shares of what the blocks compute",
-                    ),
-                    y,
-                )
-            )
+            parts.append(_panel(_shares(title, config, longer, [str(size[0]) for size in longer], "frames"), y))
             y += TOP + HEIGHT + BOTTOM
     return alone(LEFT + WIDTH, y, f"where the computation goes: {', '.join(models)}", parts, STYLE)
 
@@ -115,7 +102,8 @@ def _shares(title: str, config: MViTConfig, sizes: Sequence[Triple], names: Sequ
         x = LEFT + step * (place + 0.5)
         yield tag("text", name, x=x, y=TOP + HEIGHT + 16, class_="middle")
         yield tag("text", _gmac(cost.macs), x=x, y=TOP + HEIGHT + 30, class_="middle small")
-    yield tag("text", unit, x=LEFT + WIDTH, y=TOP + HEIGHT + 46, class_="end small")
+    said = f"{unit}; shares of what the blocks compute"
+    yield tag("text", said, x=LEFT + WIDTH, y=TOP + HEIGHT + 46, class_="end small")
 
 
 def _fits(config: MViTConfig, size: Triple) -> bool:

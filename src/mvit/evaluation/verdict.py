@@ -103,10 +103,8 @@ def table(content: Mapping[str, Any]) -> str:
             line += f"  {figures['kendall']:16.2f}" if figures["kendall"] is not None else f"  {'-':>16}"
         lines.append(line)
     if (mirrored := content["reversed"].get("called_mirror")) is not None:
-        interval, of = (
-            content["reversed"]["called_mirror_interval"],
-            counted(content["reversed"]["mirror_videos"], "video"),
-        )
+        interval = content["reversed"]["called_mirror_interval"]
+        of = counted(content["reversed"]["mirror_videos"], "video")
         lines.append(f"{'reversed, called its mirror':30}{_shown(mirrored, interval, 100)}  of {of}")
     lines += [f"not asked: {TITLES[name]}: {reason}" for name, reason in content.get("not_asked", {}).items()]
     return "\n".join(lines)

@@ -106,8 +106,7 @@ def _results(sweep: Sweep) -> dict[tuple[str, int], dict[str, Any]]:
 def _data(sweep: Sweep) -> dict[str, Any]:
     listing = sweep.listing
     parts = {"train": len(listing.train), "val": len(listing.val), "how": listing.how}
-    medium = medium_of((*listing.train, *listing.val))
-    return {"path": str(sweep.data), "medium": medium, "classes": len(listing.classes), **parts}
+    return {"path": str(sweep.data), "medium": medium_of(listing.train), "classes": len(listing.classes), **parts}
 
 
 def _tuning(sweep: Sweep) -> dict[str, Any] | None:
