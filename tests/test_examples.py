@@ -113,9 +113,10 @@ def test_boxes_on_the_pyramid(capsys):
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.filterwarnings("default")  # Ray's own
-def test_training_on_ray(library, tmp_path):
+def test_training_on_ray(library, tmp_path, request):
     """Two processes that Ray starts learn what two others learn, to the last bit."""
     library("ray.train", "scale")
+    request.addfinalizer(library("ray", "scale").shutdown)
     videos = faults.write_videos(tmp_path / "videos")
     run = tmp_path / "run"
     recipe = ("model.name=mvit_test_4x32", *faults.RECIPE, "train.workers=0")

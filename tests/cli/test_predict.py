@@ -375,6 +375,7 @@ def test_a_folder_of_parts_is_gone_on_with(run, videos, mvit, library, refused, 
 @pytest.mark.filterwarnings("default")  # Ray's own
 def test_ray_answers_the_same(run, videos, mvit, library, tmp_path, monkeypatch):
     library("ray.data", "scale")
+    ray = library("ray", "scale")
     monkeypatch.setattr(bulk, "PART", 5)
     bad, out = tmp_path / "bad.mp4", tmp_path / "answers"
     bad.write_text("not a video")
@@ -382,6 +383,7 @@ def test_ray_answers_the_same(run, videos, mvit, library, tmp_path, monkeypatch)
     assert code == 0, err
     assert f"Wrote 19 answers to {out}" in said
     assert f"{bad} cannot be read" in err
+    assert not ray.is_initialized(), "what it started would go on writing into this process's errors"
     found = parts(library, out)
     for video, wanted in answers(mvit("predict", run, videos, "--json")[1]).items():
         assert found[video]["scores"] == pytest.approx(wanted["scores"], abs=1e-6)

@@ -6,7 +6,7 @@ What a part holds is done and is not asked again, so the same command goes on wh
 import json
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -83,20 +83,21 @@ def here(job: Job, model: Described, samples: Sequence[Sample]) -> Iterator[Answ
 def on_ray(job: Job, samples: Sequence[Sample]) -> Iterator[Answer]:
     """The same by as many processes as the cluster has processors, or GPUs where it has any, in any order.
 
-    Every machine of it must find model, videos and folder at the same paths.
+    Every machine of it must find model, videos and folder at the same paths. A cluster that was started for this, on
+    this machine, is ended with it.
     """
     ray = _ray()
     if not samples:
         return
-    ray.init(ignore_reinit_error=True)
-    gpus, cores = (int(ray.cluster_resources().get(kind, 0)) for kind in ("GPU", "CPU"))
-    parts = [{"samples": json.dumps([_packed(sample) for sample in part])} for part in _parts(samples)]
-    workers = max(1, min(len(parts), gpus or cores - 1))  # one core feeds the others
-    found = ray.data.from_items(parts, override_num_blocks=len(parts)).map(
-        _Worker, fn_constructor_args=(job,), concurrency=workers, num_cpus=1, num_gpus=1 if gpus else 0
-    )
-    for line in found.iter_rows():
-        yield from (Answer(video=Path(video), error=error) for video, error in json.loads(line["said"]))
+    with nullcontext() if ray.is_initialized() else ray.init():
+        gpus, cores = (int(ray.cluster_resources().get(kind, 0)) for kind in ("GPU", "CPU"))
+        parts = [{"samples": json.dumps([_packed(sample) for sample in part])} for part in _parts(samples)]
+        workers = max(1, min(len(parts), gpus or cores - 1))  # one core feeds the others
+        found = ray.data.from_items(parts, override_num_blocks=len(parts)).map(
+            _Worker, fn_constructor_args=(job,), concurrency=workers, num_cpus=1, num_gpus=1 if gpus else 0
+        )
+        for line in found.iter_rows():
+            yield from (Answer(video=Path(video), error=error) for video, error in json.loads(line["said"]))
 
 
 class _Worker:
