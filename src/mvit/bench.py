@@ -222,6 +222,8 @@ def compare(
     for place, path in enumerate(paths):
         if path.resolve() in [other.resolve() for other in paths[:place]]:
             raise ValueError(f"{path} is given twice, and a model is compared with others: name each once")
+    if runs < 0:
+        raise ValueError(f"--runs is how often each is timed, 0 for not at all, but it is {runs}")
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file: name a folder for the comparison with --out")
     if data is None and (file := next((path for path in paths if path.is_file()), None)):

@@ -73,7 +73,7 @@ def ablate(
     from mvit.distributed.interruption import TerminatedError
     from mvit.held_out import name_of
     from mvit.provenance import write
-    from mvit.studies import costs, execution, findings, matching, planning
+    from mvit.studies import costs, execution, findings, matching, planning, summary
     from mvit.training import defaults
 
     folder = out or Path("runs") / f"ablate-{name_of(data)}"
@@ -87,7 +87,7 @@ def ablate(
         with progress_bar("finding sizes") as progress:
             planned = matching.matched(lambda found: ask(matching=found), match, progress=progress)
     if plan:
-        print(findings.plan(planned))
+        print(summary.plan(planned))
         return DONE
     if measure:
         costs.require_measurable_steps(planned)
@@ -103,5 +103,5 @@ def ablate(
             costs.measure(planned, progress=progress)
     found = {"command": shlex.join(["mvit", *sys.argv[1:]]), **findings.record(planned, diverged)}
     write(found, folder / findings.RECORD)
-    print(f"\n{findings.describe(found)}\nWrote {folder / findings.RECORD}")
+    print(f"\n{summary.describe(found)}\nWrote {folder / findings.RECORD}")
     return DONE

@@ -90,6 +90,19 @@ def test_the_page_says_what_calibration_json_says(make_run, tmp_path):
     assert places == sorted(places)
 
 
+def test_a_precision_that_was_missed_when_checked_is_named(make_run, tmp_path):
+    run = make_run(tmp_path / "run", CLASSES, videos=40)
+    content = json.loads((run / "calibration.json").read_text())
+    assert all(row["checked"]["precision"] is not None for row in content["thresholds"])
+    for row, precision in zip(content["thresholds"], (0.79, 0.9, 0.96, 0.98), strict=True):
+        row["checked"]["precision"] = precision
+    (run / "calibration.json").write_text(json.dumps(content))
+    assert "Where 80 %, 99 % is wished, less was right when checked: count on that." in text_of(page_of(run))
+    content["thresholds"] = content["thresholds"][1:3]
+    (run / "calibration.json").write_text(json.dumps(content))
+    assert "less was right when checked" not in text_of(page_of(run))
+
+
 def test_groups_are_the_denominator_of_intervals(make_run, tmp_path):
     run = make_run(tmp_path / "run", CLASSES, videos=6)
     with (run / "scores.csv").open(newline="") as file:

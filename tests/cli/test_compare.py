@@ -123,6 +123,7 @@ def test_what_cannot_be_compared_is_refused(run, other, videos, refused, tmp_pat
     assert "none is given" in refused("compare", run, "--views", "2x1")
     exported = run / "model.safetensors"
     assert f"{exported} is a file, which keeps no scores: give the data too" in refused("compare", run, exported)
+    assert "0 for not at all, but it is -1" in refused("compare", run, other, "--runs", -1, "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

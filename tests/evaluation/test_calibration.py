@@ -77,6 +77,14 @@ def test_few_videos_that_are_all_right_do_not_show_that_a_model_is_less_sure_tha
     assert low < confidence.mean() - 1 < 0 < high == pytest.approx(confidence.mean() - wilson(3, 3)[0], abs=0.01)
     low, high = it.calibration(confidence, np.zeros(3, dtype=bool), alone(3))["overconfidence_interval"]
     assert low == pytest.approx(confidence.mean() - wilson(0, 3)[1], abs=0.01)
+    for right in (np.ones(3, dtype=bool), np.zeros(3, dtype=bool)):
+        found = it.calibration(confidence, right, alone(3))
+        low, high = found["overconfidence_interval"]
+        for way in ("equal_width", "adaptive"):
+            assert found[way]["error"] == pytest.approx(abs(found["overconfidence"]))
+            least, most = found[way]["error_interval"]
+            assert (least, most) == (max(low, -high, 0.0), max(-low, high)), "how far off it may be, either way"
+            assert least < found[way]["error"] < most
     many = np.linspace(0.5, 0.7, 60)
     low, high = it.calibration(many, np.ones(60, dtype=bool), alone(60))["overconfidence_interval"]
     assert low < -0.4 < high < -0.3

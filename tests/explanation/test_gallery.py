@@ -75,6 +75,14 @@ def test_the_same_is_drawn_again_and_stands_in_place_of_the_old(clip, tmp_path):
     assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == first
 
 
+def test_frames_are_told_by_their_seconds_in_the_video(clip, tmp_path, monkeypatch):
+    shown: list[float] = []
+    monkeypatch.setattr(pictures, "write_sheet", lambda path, title, frames, layers, seconds: shown.extend(seconds))
+    facts = draw(predictor("v1"), clip, tmp_path / "out", Wish())
+    assert shown == facts["seconds"]
+    assert shown == pytest.approx([number / 30 for number in (0, 2, 4, 7)])  # 4 spread over the first 8 of 9
+
+
 def test_an_image_is_a_clip_of_one_frame(tmp_path):
     save_picture(tmp_path / "a.png", np.full((40, 50, 3), 90, np.uint8))
     facts = draw(predictor("for images"), tmp_path / "a.png", tmp_path / "out", Wish())
@@ -87,7 +95,7 @@ def test_an_image_is_a_clip_of_one_frame(tmp_path):
 def test_cells_that_nothing_reads_are_drawn_dark(clip, tmp_path, monkeypatch):
     monkeypatch.setitem(KINDS, "gaps", KINDS["columnar"] | {"stride_kv": ((1, 4, 4),)})
     drawn: list[Layer] = []
-    monkeypatch.setattr(pictures, "write_sheet", lambda path, title, frames, layers: drawn.extend(layers))
+    monkeypatch.setattr(pictures, "write_sheet", lambda path, title, frames, layers, seconds: drawn.extend(layers))
     draw(predictor("gaps"), clip, tmp_path / "out", Wish(block=1, target="wave"))
     assert drawn[0].name.startswith("attention, rolled out")
     assert drawn[1].name == "class map of stage 1: wave"

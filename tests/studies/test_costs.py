@@ -10,7 +10,7 @@ from mvit.data.samples import Listing, Sample
 from mvit.model.config import MViTConfig
 from mvit.recipes import recipe as recipes
 from mvit.recipes.recipe import Recipe
-from mvit.studies import ablations, costs, findings, planning, sweep
+from mvit.studies import ablations, costs, findings, planning, summary, sweep
 from mvit.studies.ablations import Study, Variant
 
 SMALL = ("model.name=mvit_test_4x32", "train.batch=2", "train.device=cpu", "train.precision=float32")
@@ -59,7 +59,7 @@ def test_steps_are_measured_once_and_told_beside_the_references(base, tmp_path, 
     own, other = (record["memory_bytes"][name]["total"] for name in ("depths-deeper", "base"))
     assert row["memory_times_reference"] == own / other
     assert min(row["milliseconds"].values()) > 0
-    table = findings.describe(found)
+    table = summary.describe(found)
     assert "time, memory: of a training step of 2 clips" in table
     assert f"{own / other:.2f}" in table
 

@@ -12,7 +12,7 @@ from mvit.distributed.interruption import Interrupted
 from mvit.evaluation.evaluate import RESULT_FILE
 from mvit.recipes import recipe as recipes
 from mvit.recipes.recipe import Recipe
-from mvit.studies import ablations, execution, findings, planning, sweep
+from mvit.studies import ablations, execution, findings, planning, summary, sweep
 from mvit.studies.ablations import Study, Variant
 from mvit.training import loop
 from mvit.training.course import Course
@@ -125,11 +125,11 @@ def test_variants_are_pre_trained_tuned_and_trained_and_go_on_where_they_were_st
     assert row["pretraining"]["runs"] == ["pretraining/small-none-0", "pretraining/small-none-1"]
     assert row["tuning"]["chosen"] == recipes.load(chosen.run(none, 0).recipe).optim.lr
     assert set(row["tuning"]["tried"]) == {"0.001", "0.002"}
-    table = findings.describe(found)
+    table = summary.describe(found)
     assert f"starts from its variant's of the same seed on {others}: 12 videos, 3 classes" in table
     assert "lr: the best of 0.001 0.002 by one run each with seed 0, judged on 2 videos held out of train" in table
     where = tmp_path / "out"
-    planned = findings.plan(chosen).splitlines()
+    planned = summary.plan(chosen).splitlines()
     assert planned[-7:-5] == [f"16 runs in {where}, 16 of them done", f"  2 in {where / 'pretraining/tuning/0.001'}"]
     assert planned[-3:] == [f"  2 in {where / 'tuning/0.001'}", f"  2 in {where / 'tuning/0.002'}", f"  4 in {where}"]
 
@@ -170,7 +170,7 @@ def test_each_variant_has_the_rate_that_does_best_on_videos_held_out_of_train(
     assert len(trained) == 9
     found = findings.record(chosen, diverged)
     assert found["studies"]["small"]["variants"]["none"]["tuning"]["tried"] == {"0.001": 0.25, "0.002": 0.5}
-    table = findings.describe(found)
+    table = summary.describe(found)
     assert "none: 25.0 at 0.001, 50.0 at 0.002" in table
     assert "tuning/0.004/small-none-0 came to no result" in table
 

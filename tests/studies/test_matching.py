@@ -10,7 +10,7 @@ import pytest
 
 from mvit.data.samples import Listing, Sample
 from mvit.recipes import recipe as recipes
-from mvit.studies import costs, execution, findings, matching, planning
+from mvit.studies import costs, execution, findings, matching, planning, summary
 from mvit.studies.sweep import SETTINGS, Matching, Sweep
 from mvit.training import loop
 
@@ -55,7 +55,7 @@ def test_each_size_is_found_at_which_a_step_takes_as_much(plan, monkeypatch, pow
     assert macs["multiscale-columnar"] > 1.3 * macs["base"]
     assert macs["multiscale-merged"] < 0.8 * macs["base"]
     assert sweep.matching.shares["multiscale-columnar-kv-pooled"] == 1.0, "what fits at once is left alone"
-    planned = findings.plan(sweep).splitlines()
+    planned = summary.plan(sweep).splitlines()
     first = planned.index("sizes that are not the base's, stage by stage, of this search, and not kept:")
     for line, name in zip(planned[first + 1 :], FACTORS, strict=False):
         model = next(task.recipe.model_config(2) for task in sweep.tasks if task.name == name)
@@ -79,7 +79,7 @@ def test_what_was_found_is_kept_for_the_folder(plan, monkeypatch):
         plan(None)
     with pytest.raises(ValueError, match="was begun with --match memory, and this is with --match time"):
         matching.matched(plan, "time")
-    table = findings.describe(findings.record(again))
+    table = summary.describe(findings.record(again))
     assert "matched by memory of a training step, measured, within 10% of the reference's" in table
     assert "(reference: multiscale, matched by memory)" in table
 
@@ -94,12 +94,12 @@ def test_a_size_that_does_not_come_near_is_refused(plan, monkeypatch):
 
 
 def test_a_plan_says_which_size_was_found_by_cost_and_where_none_is(plan):
-    assert "\nsizes that are not the base's, stage by stage:\n  multiscale-columnar: depths " in findings.plan(
+    assert "\nsizes that are not the base's, stage by stage:\n  multiscale-columnar: depths " in summary.plan(
         plan(None)
     )
-    told = findings.plan(plan(None, "positions"))
+    told = summary.plan(plan(None, "positions"))
     assert "\nsizes: every variant has the base's\n" in told
-    told = findings.plan(plan(None, "factorial"))
+    told = summary.plan(plan(None, "factorial"))
     assert told.count("\n  factorial-columnar-") == 4, "sizes that arithmetic finds, and no search, are said too"
     assert "\n  factorial-multiscale-" not in told
 

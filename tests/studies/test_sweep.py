@@ -15,7 +15,7 @@ from mvit.data.dataset import Listing, find
 from mvit.distributed.interruption import Interrupted
 from mvit.recipes import recipe as recipes
 from mvit.recipes.recipe import Recipe
-from mvit.studies import ablations, costs, execution, findings, footprint, planning, sweep
+from mvit.studies import ablations, costs, execution, findings, footprint, planning, summary, sweep
 from mvit.studies.ablations import Printed, Study, Variant
 from mvit.studies.spread import contrast
 from mvit.training.course import Course
@@ -129,7 +129,7 @@ def test_a_sweep_that_was_stopped_goes_on_and_ends_as_one_that_was_not(base, vid
     assert (found["seeds"], found["data"]["val"], found["metric"]) == ([0, 1], 6, "top1")
     half = json.loads((whole.folder / "data-50-percent-1" / "metrics.jsonl").read_text().splitlines()[-1])
     assert (half["epoch"], half["step"]) == (4, 4), "half the videos, twice the epochs"
-    assert "paper" in findings.describe(found)
+    assert "paper" in summary.describe(found)
     found["studies"], row = {"small": found["studies"]["small"]}, rows["none"]
     for low, high, resolvable, said in (
         (None, None, None, "-20.0 in every pair, no interval"),
@@ -143,12 +143,12 @@ def test_a_sweep_that_was_stopped_goes_on_and_ends_as_one_that_was_not(base, vid
             "resolvable": resolvable,
             "resolved": high == -10,
         }
-        table = findings.describe(found)
+        table = summary.describe(found)
         assert re.search(rf"{re.escape(said)}  ", table)
         assert ("no interval: all pairs differ alike" in table) == (low is None)
     assert "(of 1)" not in table
     row["pairs"], row["shuffled"] = 1, {"mean": 0.5, "values": [0.5]}
-    table = findings.describe(found)
+    table = summary.describe(found)
     assert "-20.0 [-30.0, -10.0] (of 1)" in table
     assert "50.0 (of 1)  2" in table
     with pytest.raises(ValueError, match=r"begun with another recipe \(train.epochs: 2 -> 3\)"):
@@ -171,11 +171,11 @@ def test_a_variant_that_diverges_is_named_and_left_out(base, videos, listing, tm
     assert not found["complete"]
     row = found["studies"]["small"]["variants"]["none"]
     assert (len(row["top1"]["values"]), row["difference"]) == (1, None)
-    assert "small-none-1 came to no result, and is left out: it diverged" in findings.describe(found)
+    assert "small-none-1 came to no result, and is left out: it diverged" in summary.describe(found)
 
 
 def test_a_plan_writes_nothing(base, videos, listing, tmp_path):
-    told = findings.plan(planned(base, videos, listing, tmp_path / "sweep"))
+    told = summary.plan(planned(base, videos, listing, tmp_path / "sweep"))
     assert "4 runs in" in told
     assert "NOT COMPLETE" not in told, "there is nothing yet that could be"
     assert "paper: top-1 printed" in told
@@ -199,6 +199,34 @@ def test_variants_may_be_named(base, videos, listing, tmp_path, monkeypatch):
         names("positions", only=("none", "jiont"))
     with pytest.raises(ValueError, match="no variant of the study kv-stride: beside adaptive there are none, fixed"):
         names("positions", "kv-stride", only=("joint",))
+
+
+def test_variants_that_come_to_the_same_share_their_runs(base, videos, listing, tmp_path, monkeypatch):
+    again = Study(
+        question="?",
+        reference="all",
+        variants={
+            "all": Variant(),
+            "none-again": ablations.STUDIES["positions"].variants["none"],
+            "half-again": Variant(train_share=0.5),
+            "half-and-none": replace(ablations.STUDIES["positions"].variants["none"], train_share=0.5),
+        },
+    )
+    every = {**planning.STUDIES, "again": again}
+    for module in (sweep, planning, findings):
+        monkeypatch.setattr(module, "STUDIES", every)
+    both = planned(base, videos, listing, tmp_path, "small", "data", "again")
+    own = ["base", "small-none", "base", "data-50-percent"]
+    assert [task.name for task in both.tasks] == [*own, "base", "small-none", "data-50-percent", "again-half-and-none"]
+    assert len(both.runs()) == 2 * 4
+    said = summary.plan(both)
+    assert "again-none-again is the same as small-none, and has its runs" in said
+    assert "again-all" not in said
+    assert findings.record(both)["protocol"].startswith(
+        "each variant trained from scratch by the same recipe on the same videos (data: parts of them; again: parts of "
+        "them) with every seed;"
+    )
+    assert [task.name for task in planned(base, videos, listing, tmp_path, "again").tasks][1] == "again-none-again"
 
 
 def test_what_cannot_be_is_refused(base, videos, listing, tmp_path):

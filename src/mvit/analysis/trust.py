@@ -123,6 +123,12 @@ def _thresholds(trust: Mapping[str, Any]) -> Html:
         if folds
         else "There is nothing else to check it on, as all videos are of one group or there is one only."
     )
+    if short := [
+        percent(row["wished"], 0)
+        for row in trust["thresholds"]
+        if row["checked"] and (found := row["checked"]["precision"]) is not None and found < row["wished"]
+    ]:
+        caption += f" Where {', '.join(short)} is wished, less was right when checked: count on that."
     if any(row["threshold"] is None for row in trust["thresholds"]):
         caption += f" {DASH}: not even the surest answers are right so often."
     return table(caption, columns, rows)

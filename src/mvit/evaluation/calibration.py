@@ -111,6 +111,10 @@ def _error_interval(
 
     if len(set(units.tolist())) == 1:
         return 0.0, 1.0  # one unit says nothing of how others differ from it
+    if right.all() or not right.any():  # the error is the mean gap then, of which draws show too little
+        low, high = _gap_interval(confidence, right, units, seed)
+        nearest = max(low, -high, 0.0)
+        return nearest, min(1.0, max(-low, high))
     ((low, high),) = bootstrap(error, int(units.max()) + 1, resamples=RESAMPLES, seed=seed)
     return max(0.0, low), min(1.0, high)
 

@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from mvit import files
-from mvit.data.views import Preprocessing, describe, read_views
+from mvit.data.sampling import test_indices
+from mvit.data.video import Video
+from mvit.data.views import Preprocessing, describe, views_in
 from mvit.deploy.predictor import Predictor
 from mvit.evaluation.scoring import score_views
 from mvit.explanation import figures, learned, pictures, squares
@@ -75,7 +77,9 @@ def draw(predictor: Predictor, video: Path, folder: Path, wish: Wish) -> dict[st
         raise ValueError(f"{folder} is a file: name a folder with --out")
     if predictor.preprocessing.sampling.frames == 1 and video.is_dir():
         raise ValueError(f"{video} is a folder, and this model looks at single images: name one image of it")
-    views = read_views(video, predictor.preprocessing, clips=1, crops=1)
+    with Video(video) as opened:
+        views = views_in(opened, predictor.preprocessing, clips=1, crops=1)
+        seconds = opened.times[test_indices(opened.frames, opened.fps, predictor.preprocessing.sampling, 1)[0]].tolist()
     clip = torch.from_numpy(views).to(next(model.parameters()).device)
     scores = score_views(predictor.logits, views, predictor.scoring)
     predicted = int(scores.argmax())
@@ -101,7 +105,7 @@ def draw(predictor: Predictor, video: Path, folder: Path, wish: Wish) -> dict[st
     title = f"{video.name}: {classes[predicted]} {scores[predicted]:.1%} ({protocol})"
     with files.blaming(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    pictures.write_sheet(folder / "sheet.png", title, frames, layers)
+    pictures.write_sheet(folder / "sheet.png", title, frames, layers, seconds)
     written = ["sheet.png"]
     if len(frames) > 1:
         pictures.write_overlay(folder / "overlay.mp4", frames, layers)
@@ -112,6 +116,7 @@ def draw(predictor: Predictor, video: Path, folder: Path, wish: Wish) -> dict[st
     facts = {
         "video": str(video.absolute()),
         "protocol": protocol,
+        "seconds": seconds,
         "predicted": classes[predicted],
         "score": float(scores[predicted]),
         "class_map": {

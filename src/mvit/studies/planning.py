@@ -73,13 +73,15 @@ def planned(
     config = base.model_config(len(listing.classes))
     if not isinstance(config, MViTConfig):
         raise ValueError(f"model.name is {base.model.name!r}, but variants follow from an MViT: name a preset of ours")
-    tasks = []
+    tasks: list[Task] = []
     for name in names:
         study = STUDIES[name]
         _require_kind(name, study, config)
-        shares = matching.shares if matching else {}
         asked = [variant for variant in study.variants if not only or variant in (*only, study.reference)]
-        tasks += [_task(name, variant, base, config, shares) for variant in asked]
+        for variant in asked:
+            task = _task(name, variant, base, config, matching.shares if matching else {})
+            found = matching and task.declared.size  # by its own name, so that it keeps that
+            tasks.append(task if found else _as_named(task, tasks))
         if any(study.variants[variant].object_size != 1 for variant in asked):
             demo.settings_of(data)
         if study.matched and not matching:
@@ -164,6 +166,21 @@ def _task(study: str, variant: str, base: Recipe, config: MViTConfig, shares: Ma
         recipe = _longer(recipe, 1 / declared.train_share)
     same = recipe == base and declared.train_share == declared.object_size == 1
     return Task(study, variant, BASE if same else f"{study}-{variant}", recipe, declared, counts(changed))
+
+
+def _as_named(task: Task, others: Sequence[Task]) -> Task:
+    """A variant under the name of the first that learns the same by the same: what its runs are called."""
+    declared = task.declared
+    return next(
+        (
+            replace(task, name=other.name)
+            for other in others
+            if task.recipe == other.recipe
+            and declared.train_share == other.declared.train_share
+            and declared.object_size == other.declared.object_size
+        ),
+        task,
+    )
 
 
 def _with_model(base: Recipe, config: MViTConfig, changed: Config) -> Recipe:
