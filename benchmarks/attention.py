@@ -16,9 +16,10 @@ from pathlib import Path
 import torch
 from torch.nn import functional as F
 
+from mvit.files import require_writable
 from mvit.model import blockwise
 from mvit.model.presets import get_config
-from mvit.provenance import provenance, require_writable, write
+from mvit.provenance import provenance, write
 from mvit.studies.spread import ratios
 
 ROUNDS, WARM_UP = 9, 2

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
-from mvit import provenance
+from mvit import files, provenance
 from mvit.curation import prepare as preparing
 from mvit.data.clips import Clips, decide_flip
 from mvit.data.dataset import Sample
@@ -150,7 +150,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=24, help="videos read in a round, for each way")
     options = parser.parse_args()
     if options.out:
-        provenance.require_writable(options.out)
+        files.require_writable(options.out)
     try:
         import torchcodec  # noqa: F401
     except (ImportError, OSError, RuntimeError) as missing:

@@ -21,7 +21,8 @@ from mvit.curation.transcode import Made, transcode
 from mvit.data.dataset import find_all
 from mvit.data.look import look
 from mvit.data.video import probe
-from mvit.provenance import provenance, require_writable, write
+from mvit.files import require_writable
+from mvit.provenance import provenance, write
 
 WAYS: dict[str, Callable[[Path, Path], Made]] = {
     "crf 40": lambda source, to: transcode(source, to, crf=40),

@@ -24,8 +24,9 @@ from mvit import baselines, create_model
 from mvit.data.sampling import ClipSampling
 from mvit.data.views import Preprocessing
 from mvit.deploy import graph, onnx_file
+from mvit.files import require_writable
 from mvit.model.mvit import MViT
-from mvit.provenance import provenance, require_writable, write
+from mvit.provenance import provenance, write
 from mvit.studies.measure import Times, in_rounds
 from mvit.studies.spread import ratios, spread
 

@@ -30,7 +30,8 @@ from mvit import cli
 from mvit.data import video
 from mvit.data.loader import TrainLoader
 from mvit.distributed import group
-from mvit.provenance import provenance, require_writable, write
+from mvit.files import require_writable
+from mvit.provenance import provenance, write
 from mvit.training import checkpoint, loop
 from mvit.training.course import MEASURED
 from mvit.training.learner import Learner

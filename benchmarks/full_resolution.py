@@ -19,10 +19,11 @@ from typing import Any
 import torch
 
 from mvit.analysis.complexity import complexity
+from mvit.files import require_writable
 from mvit.model.attention import MultiscaleAttention
 from mvit.model.config import MViTConfig, Triple
 from mvit.model.presets import get_config
-from mvit.provenance import provenance, require_writable, write
+from mvit.provenance import provenance, write
 from mvit.studies.footprint import of_a_call
 from mvit.studies.measure import WARM_UP_ROUNDS, in_rounds
 from mvit.studies.spread import ratios, spread

@@ -19,7 +19,8 @@ from pathlib import Path
 
 from mvit.curation.transcode import CRF, transcode
 from mvit.data.video import Video
-from mvit.provenance import provenance, require_writable, write
+from mvit.files import require_writable
+from mvit.provenance import provenance, write
 
 DISTANCES = (4, 8, 12, 16, 24, 32, 64, 250)
 ROUNDS, CLIPS = 7, 6

@@ -22,7 +22,8 @@ from mvit.data.dataset import Sample
 from mvit.data.sampling import ClipSampling
 from mvit.data.transforms import Augmentation
 from mvit.data.views import Preprocessing
-from mvit.provenance import provenance, require_writable, write
+from mvit.files import require_writable
+from mvit.provenance import provenance, write
 
 CLASSES = tuple(f"class_{number:03d}" for number in range(400))
 PREPROCESSING = Preprocessing(sampling=ClipSampling(frames=1, spacing=1), short_side=1, crop=1)

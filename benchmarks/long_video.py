@@ -19,7 +19,8 @@ from typing import Any
 import av
 import numpy as np
 
-from mvit.provenance import provenance, require_writable, write
+from mvit.files import require_writable
+from mvit.provenance import provenance, write
 
 FRAMES_PER_SECOND, WIDTH, HEIGHT = 10, 160, 120
 

@@ -37,10 +37,11 @@ def test_others_may_read_what_the_umask_lets_them(tmp_path):
 
 
 def test_errors_name_the_file_that_was_asked_for(tmp_path):
-    missing = tmp_path / "none" / "a"
-    with pytest.raises(FileNotFoundError) as caught, files.replacing(missing):
+    (tmp_path / "note").touch()
+    below = tmp_path / "note" / "a"
+    with pytest.raises(NotADirectoryError) as caught, files.replacing(below):
         pass
-    assert caught.value.filename == str(missing)
+    assert caught.value.filename == str(below)
     older = 'IoError(Os { code: 28, kind: StorageFull, message: "No space left on device" })'
     for words in ("No space left on device (os error 28)", older):
         with pytest.raises(OSError, match="space") as caught, files.blaming(Path("b")):
@@ -48,3 +49,32 @@ def test_errors_name_the_file_that_was_asked_for(tmp_path):
         assert (caught.value.errno, caught.value.filename) == (28, "b")
     with pytest.raises(ValueError, match="our fault"), files.blaming(Path("b")):
         raise ValueError("our fault")
+
+
+def test_a_folder_is_made_when_a_file_is_written_and_not_when_it_is_asked_for(tmp_path, monkeypatch):
+    path = tmp_path / "new" / "newer" / "a.txt"
+    files.require_writable(path)
+    monkeypatch.chdir(tmp_path)
+    files.require_writable(Path("new/a.txt"))
+    files.require_writable(Path("a.txt"))
+    assert list(tmp_path.iterdir()) == []
+    files.write_text(path, "there")
+    assert path.read_text() == "there"
+    files.require_writable(path)
+    assert path.read_text() == "there"
+
+
+def test_where_no_file_can_be_is_said_before(tmp_path):
+    (tmp_path / "note").touch()
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    for path, kind in (
+        (tmp_path, IsADirectoryError),
+        (tmp_path / "note" / "a", NotADirectoryError),
+        (tmp_path / "note" / "new" / "a", NotADirectoryError),
+        (tmp_path / "gone" / "a", NotADirectoryError),
+        (tmp_path / ("long" * 100) / "a", OSError),
+        (tmp_path / "new" / ("long" * 100), OSError),
+    ):
+        with pytest.raises(kind) as caught:
+            files.require_writable(path)
+        assert caught.value.filename == str(path)

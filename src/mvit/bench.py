@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mvit import files
 from mvit.commandline import DONE, numbers, progress_bar
 
 CLIP = "frames x height x width, such as 16x224x224"
@@ -52,13 +53,12 @@ def bench_model(
         raise ValueError("bench model needs at least one name: mvit bench model NAME...; mvit info lists the presets")
     sizes = [numbers(size, CLIP, 3) for size in clip]
 
-    from mvit.provenance import require_writable
     from mvit.studies import table
     from mvit.studies.cases import cases
     from mvit.studies.measure import measure
 
     if out:
-        require_writable(out)
+        files.require_writable(out)
     chosen = cases(
         (*names, *against),
         sizes,
@@ -109,12 +109,11 @@ def bench_plan(
     size = numbers(clip, CLIP, 3) if clip else None
 
     from mvit.analysis.budget import in_bytes
-    from mvit.provenance import require_writable
     from mvit.studies.plan import describe, plan
 
     limit = in_bytes(memory)
     if out:
-        require_writable(out)
+        files.require_writable(out)
     with progress_bar("measuring") as progress:
         record = plan(
             name,
@@ -158,12 +157,11 @@ def bench_data(
         json: print the record instead of the lines
     """
     from mvit.data.dataset import find
-    from mvit.provenance import require_writable
     from mvit.recipes import recipe as recipes
     from mvit.studies.feeding import describe, measure
 
     if out:
-        require_writable(out)
+        files.require_writable(out)
     overrides = (*recipes.as_overrides({"model.name": model, "train.workers": workers}), *overrides)
     listing = find(data, **recipes.how_to_split(recipes.path_of(recipe), overrides))
 
@@ -206,7 +204,6 @@ def compare(
         out: folder for comparison.json and comparison.html
         json: print the record instead of the table
     """
-    from mvit import files
     from mvit.analysis import report
     from mvit.evaluation import comparison
     from mvit.held_out import is_model, to_judge_alike
@@ -233,8 +230,6 @@ def compare(
     seen = numbers(views, "clips x crops, such as 5x1", 2) if views else models[0].views
     folders: Sequence[Path] = paths
     judged = to_judge_alike(paths, data, models[0].classes, models[0].scoring.multi_label) if data else None
-    if judged:
-        study.require_comparable(models)  # before there is a folder
     files.require_writable(out / "comparison.json")  # before what takes long
     if judged:
         samples, folders = judged

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from mvit import commandline
+from mvit import commandline, files
 from mvit.bench import bench_data, bench_model, bench_plan, compare
 from mvit.commandline import DONE, USERS_INPUT, numbers, progress_bar, share
 from mvit.curate import prepare, scan, shard, split
@@ -182,7 +182,8 @@ def evaluate(run: Path, data: Path, /, *, views: str | None = None, out: Path | 
     samples, folder = to_judge(run, data, predictor.classes, predictor.scoring.multi_label)
     if (clips, crops) != tuple(predictor.views):
         folder /= f"views-{clips}x{crops}"
-    _require_writable(out or folder, evaluation.RESULT_FILE)
+    file = files.json_of(out or folder, evaluation.RESULT_FILE)
+    files.require_writable(file)
     with progress_bar("evaluating") as progress:
         outcome = evaluation.evaluate(
             predictor.logits,
@@ -195,18 +196,8 @@ def evaluate(run: Path, data: Path, /, *, views: str | None = None, out: Path | 
             progress=progress,
         )
     _name_left_out(outcome.unreadable)
-    print(f"{evaluation.write(outcome, out or folder)['headline']}\nWrote {out or folder / evaluation.RESULT_FILE}")
+    print(f"{evaluation.write(outcome, file)['headline']}\nWrote {file}")
     return DONE
-
-
-def _require_writable(out: Path, name: str) -> None:
-    """Raise ``OSError``, before what takes long, where no JSON file or folder of one could be; makes none."""
-    from mvit import files
-
-    file = out if out.suffix == ".json" else out / name
-    there = next(parent for parent in file.parents if parent.exists())
-    with files.blaming(file):
-        files.require_writable(there / file.name)
 
 
 def probe(
@@ -231,7 +222,8 @@ def probe(
     samples, folder = to_judge(run, data, model.classes, model.scoring.multi_label)
     if (clips, crops) != (1, 1):
         folder /= f"views-{clips}x{crops}"
-    _require_writable(out or folder, probes.PROBE_FILE)
+    file = files.json_of(out or folder, probes.PROBE_FILE)
+    files.require_writable(file)
     with progress_bar("probing") as progress:
         found = probes.probe(
             model.logits,
@@ -247,9 +239,9 @@ def probe(
             progress=progress,
         )
     _name_left_out(found["unreadable"])
-    probes.write(found, out or folder)
+    probes.write(found, file)
     print(f"{verdict.table(found)}\n{found['meaning']}\n({found['protocol']}; {verdict.over(found)})")
-    print(f"Wrote {out or folder / probes.PROBE_FILE}")
+    print(f"Wrote {file}")
     return DONE
 
 

@@ -6,7 +6,7 @@ import re
 import secrets
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -14,11 +14,13 @@ from pathlib import Path
 def replacing(path: Path) -> Iterator[Path]:
     """A new file to write to, which takes the place of ``path`` once all is on the disk, and is gone after an error.
 
-    It lies in the same folder, under a name that nothing there has. Raises ``OSError`` naming ``path``, also for what
-    the system says through a library.
+    It lies in the same folder, which is made where it is not there, under a name that nothing there has. Raises
+    ``OSError`` naming ``path``, also for what the system says through a library.
     """
     temporary = path.with_name(f".mvit-{secrets.token_hex(8)}.tmp")
     with blaming(path):
+        with suppress(FileExistsError):  # of what is no folder: opening says so
+            path.parent.mkdir(parents=True, exist_ok=True)
         try:
             temporary.open("xb").close()
             mode = temporary.stat().st_mode
@@ -37,21 +39,34 @@ def left_by_a_kill(path: Path) -> bool:
 
 
 def require_writable(path: Path) -> None:
-    """Make the folder of a file that long work will end in; raises ``OSError`` naming it where no file can be there."""
+    """Raise ``OSError`` naming a file that long work will end in, where none could be written; makes nothing."""
+
+    def is_there(parent: Path) -> bool:
+        try:
+            parent.lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
+
     with blaming(path):
-        if path.parent.exists() and not path.parent.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
-        path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        with tempfile.TemporaryFile(dir=path.parent):
+        folder = next(parent for parent in path.absolute().parents if is_there(parent))
+        if not folder.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        for name in path.absolute().relative_to(folder).parts:
+            is_there(folder / name)  # raises for names that are too long
+        with tempfile.TemporaryFile(dir=folder):
             pass
+
+
+def json_of(out: Path, name: str) -> Path:
+    """The file that ``out`` says: itself where it is named *.json, and else the one of this name in that folder."""
+    return out if out.suffix == ".json" else out / name
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file so that no reader ever sees half of it; file names that are no UTF-8 keep their bytes."""
-    with blaming(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="surrogateescape", newline="")
 

@@ -13,7 +13,7 @@ from typing import Any
 import av
 import torch
 
-from mvit import __version__
+from mvit import __version__, files
 from mvit.data.resources import available_cores
 
 PACKAGE = Path(__file__).parent
@@ -68,17 +68,7 @@ def commit() -> str | None:
 
 def write(record: dict[str, Any], path: Path) -> None:
     """Write a record as JSON, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
-
-
-def require_writable(path: Path) -> None:
-    """Raise ``ValueError`` where a record could not be written once it is there."""
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder: name a file for the record")
-    if not path.absolute().parent.is_dir():
-        raise ValueError(f"{path.parent} is no folder: make it before the record goes there")
+    files.write_text(path, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
 
 def _git(*words: str) -> str:

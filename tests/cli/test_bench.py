@@ -102,8 +102,11 @@ def test_bad_input_is_told_before_anything_is_measured(refused, tmp_path, words,
 
 
 def test_a_record_that_could_not_be_written(refused, tmp_path):
-    assert "is no folder" in refused("bench", "model", NAME, "--out", tmp_path / "nowhere" / "record.json")
-    assert "is a folder" in refused("bench", "model", NAME, "--out", tmp_path)
+    (tmp_path / "note").touch()
+    below = tmp_path / "note" / "record.json"
+    for path in (below, tmp_path):
+        assert str(path) in refused("bench", "model", NAME, "--out", path)
+    assert [path.name for path in tmp_path.iterdir()] == ["note"]
 
 
 def test_bench_alone_and_what_it_does_not_do(refused, mvit):

@@ -63,6 +63,7 @@ def into_lines(
     """
     files.require_writable(file)
     with files.blaming(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
         lines = file.open("ab", buffering=0)  # what the disk has no room for is said at once, and not again at the end
     with lines:
         lock(lines, file)

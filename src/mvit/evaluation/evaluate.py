@@ -304,14 +304,10 @@ def headline(content: dict[str, Any], medium: str = "videos") -> str:
 
 def write(evaluation: Evaluation, out: Path) -> dict[str, Any]:
     """Write result.json and scores.csv into a folder, or NAME.json with NAME.scores.csv beside it; gives the result."""
-    out = Path(out)
-    content = result(evaluation)
-    if out.suffix == ".json":
-        result_file, scores_file = out, out.with_suffix(f".{SCORES_FILE}")
-    else:
-        result_file, scores_file = out / RESULT_FILE, out / SCORES_FILE
-    files.write_text(scores_file, _scores_table(evaluation))
-    files.write_text(result_file, as_json(content))
+    file, content = files.json_of(Path(out), RESULT_FILE), result(evaluation)
+    scores = file.with_name(SCORES_FILE) if file.parent == Path(out) else file.with_suffix(f".{SCORES_FILE}")
+    files.write_text(scores, _scores_table(evaluation))
+    files.write_text(file, as_json(content))
     return content
 
 

@@ -150,5 +150,4 @@ def _outcome(logits: Sequence[np.ndarray], scoring: Scoring, classes: Sequence[s
 
 def write(content: dict[str, Any], out: Path) -> None:
     """Write probe.json into a folder, or to a file named *.json."""
-    out = Path(out)
-    files.write_text(out if out.suffix == ".json" else out / PROBE_FILE, as_json(content))
+    files.write_text(files.json_of(Path(out), PROBE_FILE), as_json(content))

@@ -103,8 +103,6 @@ def draw(predictor: Predictor, video: Path, folder: Path, wish: Wish) -> dict[st
     protocol = describe(predictor.preprocessing, 1, 1)
     frames = _frames(views[0], predictor.preprocessing)
     title = f"{video.name}: {classes[predicted]} {scores[predicted]:.1%} ({protocol})"
-    with files.blaming(folder):
-        folder.mkdir(parents=True, exist_ok=True)
     pictures.write_sheet(folder / "sheet.png", title, frames, layers, seconds)
     written = ["sheet.png"]
     if len(frames) > 1:

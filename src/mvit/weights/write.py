@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 import mvit
-from mvit.files import blaming, replacing
+from mvit.files import replacing
 from mvit.model.config import MViTConfig
 from mvit.weights import dialects, slowfast
 from mvit.weights.limits import refusals
@@ -32,8 +32,6 @@ def write(folder: str | Path, state: Mapping[str, Tensor], description: Mapping[
     made = [path for path in (folder, *folder.parents) if not path.exists()]
     new = [path for path in (folder / MODEL_FILE, folder / DESCRIPTION_FILE) if not os.path.lexists(path)]
     try:
-        with blaming(folder):
-            folder.mkdir(parents=True, exist_ok=True)
         with replacing(folder / MODEL_FILE) as temporary:
             safetensors.torch.save_file(_plain(state), temporary)
         with replacing(folder / DESCRIPTION_FILE) as temporary:
