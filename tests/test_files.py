@@ -42,6 +42,10 @@ def test_errors_name_the_file_that_was_asked_for(tmp_path):
     with pytest.raises(NotADirectoryError) as caught, files.replacing(below):
         pass
     assert caught.value.filename == str(below)
+    missing = tmp_path / "none" / "a"
+    with pytest.raises(FileNotFoundError) as caught, files.replacing(missing):
+        pass
+    assert caught.value.filename == str(missing), "a folder that went away during the work is not made anew"
     older = 'IoError(Os { code: 28, kind: StorageFull, message: "No space left on device" })'
     for words in ("No space left on device (os error 28)", older):
         with pytest.raises(OSError, match="space") as caught, files.blaming(Path("b")):
@@ -62,6 +66,22 @@ def test_a_folder_is_made_when_a_file_is_written_and_not_when_it_is_asked_for(tm
     assert path.read_text() == "there"
     files.require_writable(path)
     assert path.read_text() == "there"
+
+
+def test_a_folder_that_was_made_goes_with_the_error(tmp_path):
+    path = tmp_path / "new" / "newer" / "a.txt"
+
+    def fail(*, after: str = "") -> None:
+        if after:
+            path.with_name(after).touch()
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"), files.folder_of(path):
+        fail()
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ValueError, match="no"), files.folder_of(path):
+        fail(after="kept")
+    assert [found.name for found in path.parent.iterdir()] == ["kept"]
 
 
 def test_where_no_file_can_be_is_said_before(tmp_path):

@@ -196,7 +196,7 @@ def evaluate(run: Path, data: Path, /, *, views: str | None = None, out: Path | 
             progress=progress,
         )
     _name_left_out(outcome.unreadable)
-    print(f"{evaluation.write(outcome, out or folder)['headline']}\nWrote {file}")
+    print(f"{evaluation.write(outcome, file)['headline']}\nWrote {file}")
     return DONE
 
 
@@ -239,7 +239,7 @@ def probe(
             progress=progress,
         )
     _name_left_out(found["unreadable"])
-    probes.write(found, out or folder)
+    probes.write(found, file)
     print(f"{verdict.table(found)}\n{found['meaning']}\n({found['protocol']}; {verdict.over(found)})")
     print(f"Wrote {file}")
     return DONE

@@ -14,13 +14,11 @@ from pathlib import Path
 def replacing(path: Path) -> Iterator[Path]:
     """A new file to write to, which takes the place of ``path`` once all is on the disk, and is gone after an error.
 
-    It lies in the same folder, which is made where it is not there, under a name that nothing there has. Raises
-    ``OSError`` naming ``path``, also for what the system says through a library.
+    It lies in the same folder, under a name that nothing there has. Raises ``OSError`` naming ``path``, also for what
+    the system says through a library.
     """
     temporary = path.with_name(f".mvit-{secrets.token_hex(8)}.tmp")
     with blaming(path):
-        with suppress(FileExistsError):  # of what is no folder: opening says so
-            path.parent.mkdir(parents=True, exist_ok=True)
         try:
             temporary.open("xb").close()
             mode = temporary.stat().st_mode
@@ -60,6 +58,25 @@ def require_writable(path: Path) -> None:
             pass
 
 
+@contextmanager
+def folder_of(path: Path) -> Iterator[None]:
+    """Have the folder of a file, made where it is not there; after an error what was made is gone, if nothing is in it.
+
+    Raises ``OSError`` naming ``path``.
+    """
+    with blaming(path):
+        missing = [parent for parent in path.parents if not parent.exists()]
+        with suppress(FileExistsError):  # of what is no folder: what is written there says so
+            path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            for parent in missing:
+                parent.rmdir()
+        raise
+
+
 def json_of(out: Path, name: str) -> Path:
     """The file that ``out`` says: itself where it is named *.json, and else the one of this name in that folder."""
     return out if out.suffix == ".json" else out / name
@@ -67,7 +84,7 @@ def json_of(out: Path, name: str) -> Path:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file so that no reader ever sees half of it; file names that are no UTF-8 keep their bytes."""
-    with replacing(path) as temporary:
+    with folder_of(path), replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="surrogateescape", newline="")
 
 

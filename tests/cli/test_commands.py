@@ -105,6 +105,7 @@ def test_a_flag_that_turns_off_takes_no_value(run, mvit, tmp_path):
 
 
 def test_predict_gives_the_score_that_evaluate_wrote(run, videos, mvit):
+    (run / "scores.csv").unlink()  # that of training
     code, out, _ = mvit("evaluate", run, videos)
     assert code == 0
     assert "held out" in out, "the run split these videos itself: only what it held out is fair"

@@ -11,13 +11,6 @@ def alone(videos: int) -> np.ndarray:
     return np.arange(videos)
 
 
-def test_an_answer_is_the_class_of_the_highest_score():
-    scores = np.array([[0.7, 0.2, 0.1], [0.3, 0.3, 0.4], [0.5, 0.5, 0.0]])
-    confidence, right = it.answers(scores, np.array([0, 1, 1]))
-    assert confidence.tolist() == [0.7, 0.4, 0.5]
-    assert right.tolist() == [True, False, False]  # of equal scores the first class is called
-
-
 @pytest.mark.parametrize(
     ("confidence", "bin_of_15"), [(0.0, 0), (1 / 15, 0), (0.0667, 1), (0.6, 8), (0.60001, 9), (14 / 15, 13), (1.0, 14)]
 )
@@ -85,9 +78,21 @@ def test_few_videos_that_are_all_right_do_not_show_that_a_model_is_less_sure_tha
             least, most = found[way]["error_interval"]
             assert (least, most) == (max(low, -high, 0.0), max(-low, high)), "how far off it may be, either way"
             assert least < found[way]["error"] < most
+    for sure in (0.99, 1.0):
+        confidence, people = np.full(150, sure), np.repeat(np.arange(3), 50)
+        found = it.calibration(confidence, np.ones(150, dtype=bool), people)
+        low, high = found["overconfidence_interval"]
+        assert (low < 0.3, high > 0.3) == (True, True), "three people, and not 150 videos, say how right it is"
+        assert found["adaptive"]["error_interval"][1] > 0.3
     many = np.linspace(0.5, 0.7, 60)
     low, high = it.calibration(many, np.ones(60, dtype=bool), alone(60))["overconfidence_interval"]
     assert low < -0.4 < high < -0.3
+
+
+def test_groups_that_are_alike_do_not_show_how_far_others_are():
+    found = it.calibration(np.array([0.7, 0.7] * 2), np.array([True, False] * 2), np.array([0, 0, 1, 1]))
+    assert found["equal_width"]["error"] == pytest.approx(0.2)
+    assert found["equal_width"]["error_interval"] == (0.0, 1.0)
 
 
 def test_bins_name_their_denominators():

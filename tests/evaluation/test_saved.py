@@ -47,6 +47,18 @@ def test_what_was_written_is_read_back(tmp_path):
     assert found.result["top1"] == 3 / 4
 
 
+def test_what_was_called_stays_where_the_file_rounds_two_scores_to_one(tmp_path):
+    folder = written(tmp_path, [[0.5 - 1e-10, 0.5 + 1e-10, 0.0], [0.2, 0.7, 0.1]], "bb")
+    found = saved.read(folder)
+    assert found.scores[0].tolist() == [0.5, 0.5, 0.0]
+    assert found.right.tolist() == [True, True]
+    assert saved.trust(found, [None, None])["calibration"]["right"] == found.result["top1"] == 1
+    table = (folder / "scores.csv").read_text()
+    (folder / "scores.csv").write_text(table.replace("/v/1.mp4,b,b", "/v/1.mp4,b,a"))
+    with pytest.raises(ValueError, match="called by another class than that of its highest score"):
+        saved.read(folder)
+
+
 def test_trust_is_written_with_its_denominators_and_the_wrong_label(tmp_path):
     folder = written(tmp_path, SCORES, "abca")
     rows = ("/v/0.mp4,a,ann,val", "/v/1.mp4,b,ann,val", "/v/2.mp4,c,bob,val", "/v/3.mp4,a,,val", "/v/4.mp4,a,eve,train")

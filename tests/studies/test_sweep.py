@@ -12,6 +12,7 @@ from mvit.cli import main
 from mvit.commandline import USERS_INPUT
 from mvit.data import demo
 from mvit.data.dataset import Listing, find
+from mvit.data.samples import Sample
 from mvit.distributed.interruption import Interrupted
 from mvit.recipes import recipe as recipes
 from mvit.recipes.recipe import Recipe
@@ -207,6 +208,7 @@ def test_variants_that_come_to_the_same_share_their_runs(base, videos, listing, 
         reference="all",
         variants={
             "all": Variant(),
+            "all-again": Variant(),
             "none-again": ablations.STUDIES["positions"].variants["none"],
             "half-again": Variant(train_share=0.5),
             "half-and-none": replace(ablations.STUDIES["positions"].variants["none"], train_share=0.5),
@@ -217,16 +219,39 @@ def test_variants_that_come_to_the_same_share_their_runs(base, videos, listing, 
         monkeypatch.setattr(module, "STUDIES", every)
     both = planned(base, videos, listing, tmp_path, "small", "data", "again")
     own = ["base", "small-none", "base", "data-50-percent"]
-    assert [task.name for task in both.tasks] == [*own, "base", "small-none", "data-50-percent", "again-half-and-none"]
+    assert [task.name for task in both.tasks] == [
+        *(*own, "base", "base"),
+        *("small-none", "data-50-percent", "again-half-and-none"),
+    ]
     assert len(both.runs()) == 2 * 4
     said = summary.plan(both)
     assert "again-none-again is the same as small-none, and has its runs" in said
-    assert "again-all" not in said
+    assert "again-all-again is the same as base, and has its runs" in said
+    assert "again-all is" not in said, "that of the reference goes unsaid"
     assert findings.record(both)["protocol"].startswith(
         "each variant trained from scratch by the same recipe on the same videos (data: parts of them; again: parts of "
         "them) with every seed;"
     )
-    assert [task.name for task in planned(base, videos, listing, tmp_path, "again").tasks][1] == "again-none-again"
+    assert [task.name for task in planned(base, videos, listing, tmp_path, "again").tasks][2] == "again-none-again"
+    turned = planned(base, videos, listing, tmp_path, "again", "data", "small")
+    assert {task.name for task in turned.tasks} == {task.name for task in both.tasks}, (
+        "in whatever order they are asked"
+    )
+    alike = replace(again, variants={"all": Variant(), "the-same": Variant()})
+    monkeypatch.setattr(planning, "STUDIES", {**every, "alike": alike})
+    with pytest.raises(ValueError, match="all variants of the study alike are the same"):
+        planned(base, videos, listing, tmp_path, "alike")
+
+
+@pytest.mark.parametrize(("count", "batch", "epochs"), [(12, 6, 4), (12, 5, 3), (7, 16, 2), (100, 6, 4)])
+def test_parts_of_the_videos_take_as_many_steps(base, videos, listing, tmp_path, count, batch, epochs):
+    """12 videos are 3 steps of 5, their half 2: half as many epochs more; 7 and 4 are one step of 16 either way."""
+    train = tuple(Sample(Path(f"{n}.mp4"), ("bright", "dark")[n % 2]) for n in range(count))
+    recipe = replace(base, train=replace(base.train, batch=batch))
+    half = planned(recipe, videos, replace(listing, train=train), tmp_path, "data").tasks[1].recipe.train
+    assert half.epochs == epochs
+    kept = sum(-(-each // 2) for each in (-(-count // 2), count // 2))
+    assert half.epochs * -(-kept // batch) == pytest.approx(2 * -(-count // batch), abs=-(-kept // batch) / 2)
 
 
 def test_what_cannot_be_is_refused(base, videos, listing, tmp_path):

@@ -102,8 +102,8 @@ def resize(source: Path, target: Path, *, short_side: int | None = None, enlarge
 
 @contextmanager
 def _replacing(target: Path) -> Iterator[Path]:
-    """As `files.replacing`; errors of the encoder name the file, too."""
-    with files.replacing(target) as part:
+    """As `files.replacing`, in a folder that is made where it is not there; errors of the encoder name the file."""
+    with files.folder_of(target), files.replacing(target) as part:
         try:
             yield part
         except av.FFmpegError as error:

@@ -85,7 +85,7 @@ def write(vectors: Vectors, path: Path, facts: dict[str, str]) -> list[Path]:
     table = path.with_suffix(TABLE)
     pairs = zip(vectors.videos, vectors.clips, strict=True)
     lines = [row([number, video, "" if clip is None else clip]) for number, (video, clip) in enumerate(pairs)]
-    with files.replacing(path) as temporary, temporary.open("wb") as file:
+    with files.folder_of(path), files.replacing(path) as temporary, temporary.open("wb") as file:
         np.save(file, matrix, allow_pickle=False)
         table.unlink(missing_ok=True)  # a kill must not leave it beside rows that it is not of
     files.write_text(table, "\n".join([row(HEADER), *lines, ""]))
@@ -102,7 +102,7 @@ def _write_parquet(matrix: np.ndarray, vectors: Vectors, path: Path, facts: dict
         "clip": pyarrow.array(vectors.clips, pyarrow.int32()),
         "vector": pyarrow.FixedSizeListArray.from_arrays(flat, matrix.shape[1]),
     }
-    with files.replacing(path) as temporary:
+    with files.folder_of(path), files.replacing(path) as temporary:
         parquet.write_table(pyarrow.table(columns).replace_schema_metadata(facts), temporary)
 
 

@@ -78,9 +78,11 @@ def export(
             raise FileExistsError(f"{one} exists already: name another file with --out")
     clips = clips_for(run, predictor, int8=int8, data=data, least=batch or 0)
     files.require_writable(path)
-    with files.blaming(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    with files.blaming(path), TemporaryDirectory(prefix=".mvit-export-", dir=path.parent) as temporary:
+    with (
+        files.folder_of(path),
+        files.blaming(path),
+        TemporaryDirectory(prefix=".mvit-export-", dir=path.parent) as temporary,
+    ):
         written = Path(temporary) / path.name
         if to == "transformers":
             expected, predict = transformers_folder.log_scores(predictor), transformers_folder.write(run, written)

@@ -78,6 +78,7 @@ class Overlay:
         self._container.mux(self._stream.encode(frame))
 
     def _begin(self, height: int, width: int) -> Any:
+        self._open.enter_context(files.folder_of(self._out))
         part = self._open.enter_context(files.replacing(self._out))
         self._container = self._open.enter_context(av.open(str(part), "w", format="mp4"))
         stream = self._container.add_stream("libx264", rate=self._rate, options={"preset": "veryfast"})

@@ -24,12 +24,6 @@ CURVE_FROM = 10
 """Answers from which on the share that is right is drawn: of fewer it says little."""
 
 
-def answers(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The confidence of each answer, (N,) float64, and whether it is right, (N,) bool; from (N, K) and (N,)."""
-    predicted = scores.argmax(axis=1)
-    return np.minimum(scores[np.arange(len(scores)), predicted], 1.0), predicted == labels
-
-
 def equal_width(confidence: np.ndarray, bins: int = BINS) -> np.ndarray:
     """The bin of each answer, (N,) int64, of bins as wide as each other; one that lies on an edge is in the lower."""
     # Rounded first, as 0.6 * 15 is a little over 9.
@@ -61,9 +55,10 @@ def calibration(confidence: np.ndarray, right: np.ndarray, units: np.ndarray, *,
     """How far confidence is from the share that is right, as JSON holds it; shares are fractions, intervals 95 %.
 
     ``overconfidence`` is their difference over all answers. Of each way to bin: ``error`` (``calibration_error``), its
-    interval by drawing units (``metrics.bootstrap``), and what it would come to, were every confidence exactly the
-    chance to be right: ``by_chance``, the mean, and ``by_chance_most``, which 95 of 100 sets of these videos would not
-    exceed (Bröcker and Smith, 2007). Small sets have an error in any case, and this says how much of it is that.
+    interval by drawing units (``metrics.bootstrap``), or by that of ``overconfidence`` where all is right or wrong, and
+    what it would come to, were every confidence exactly the chance to be right: ``by_chance``, the mean, and
+    ``by_chance_most``, which 95 of 100 sets of these videos would not exceed (Bröcker and Smith, 2007). Small sets have
+    an error in any case, and this says how much of it is that.
     """
     rng = np.random.default_rng(seed)
     pretended = [rng.random(len(confidence)) < confidence for _ in range(RESAMPLES)]
@@ -94,7 +89,7 @@ def _gap_interval(confidence: np.ndarray, right: np.ndarray, units: np.ndarray, 
     trials: each limit is as far off as those of the two together, by squares (Zou and Donner, 2008).
     """
     own = np.bincount(units, right) / np.bincount(units)
-    if np.ptp(own) >= 1e-12 or difference_method(confidence, right, units) != "bootstrap":
+    if np.ptp(own) >= 1e-12 or difference_method(confidence, right, units) == "trials":
         return difference_interval(confidence, right, units, seed=seed)
     sure, share = float(confidence.mean()), float(right.mean())
     least_sure, most_sure = mean_interval(confidence, units, seed=seed)
@@ -109,12 +104,13 @@ def _error_interval(
     def error(drawn: np.ndarray) -> Sequence[float]:  # (U,) how often each unit was drawn
         return [calibration_error(confidence, right, bins, drawn[units].astype(np.float64))]
 
-    if len(set(units.tolist())) == 1:
-        return 0.0, 1.0  # one unit says nothing of how others differ from it
-    if right.all() or not right.any():  # the error is the mean gap then, of which draws show too little
+    own = np.bincount(units, right) / np.bincount(units)
+    certain = bool(right.all() or not right.any())
+    if len(own) == 1 or (np.ptp(own) < 1e-12 and not certain):
+        return 0.0, 1.0  # one unit, or units that are alike, say nothing of how others differ from them
+    if certain:  # the error is the mean gap then, of which draws show too little
         low, high = _gap_interval(confidence, right, units, seed)
-        nearest = max(low, -high, 0.0)
-        return nearest, min(1.0, max(-low, high))
+        return max(low, -high, 0.0), min(1.0, max(-low, high))
     ((low, high),) = bootstrap(error, int(units.max()) + 1, resamples=RESAMPLES, seed=seed)
     return max(0.0, low), min(1.0, high)
 

@@ -305,7 +305,7 @@ def headline(content: dict[str, Any], medium: str = "videos") -> str:
 def write(evaluation: Evaluation, out: Path) -> dict[str, Any]:
     """Write result.json and scores.csv into a folder, or NAME.json with NAME.scores.csv beside it; gives the result."""
     file, content = files.json_of(Path(out), RESULT_FILE), result(evaluation)
-    scores = file.with_name(SCORES_FILE) if file.parent == Path(out) else file.with_suffix(f".{SCORES_FILE}")
+    scores = file.with_name(SCORES_FILE) if file.name == RESULT_FILE else file.with_suffix(f".{SCORES_FILE}")
     files.write_text(scores, _scores_table(evaluation))
     files.write_text(file, as_json(content))
     return content

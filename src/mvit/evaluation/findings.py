@@ -86,7 +86,7 @@ class _MeanAveragePrecision:
             return [value, self.ordered.mean(weights) - value]
 
         (low, high), drop = bootstrap(figures_of, len(self.labels), units=self.sampled, resamples=RANKED_RESAMPLES)
-        return (max(0.0, low), min(1.0, high)), drop
+        return (max(0.0, low), min(1.0, high)), (max(-1.0, drop[0]), min(1.0, drop[1]))
 
     def by_class(self, columns: slice, index: int) -> float:
         return float(np.mean([ranking.average_precision()[index] for ranking in self._rankings(columns, 0)]))

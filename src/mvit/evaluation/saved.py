@@ -14,7 +14,7 @@ from mvit import files
 from mvit.data.dataset import split_file
 from mvit.data.manifests import read_manifest
 from mvit.data.samples import counted
-from mvit.evaluation.calibration import answers, calibration, coverage_curve, log_loss, thresholds
+from mvit.evaluation.calibration import calibration, coverage_curve, log_loss, thresholds
 from mvit.evaluation.evaluate import RESULT_FILE, SCORES_FILE, as_json
 from mvit.evaluation.label_errors import suspects
 from mvit.evaluation.statistics import units
@@ -32,12 +32,14 @@ class Saved:
     classes: tuple[str, ...]
     paths: tuple[str, ...]
     labels: np.ndarray  # (N,) int64
+    predicted: np.ndarray
+    """The class that each video was called by, (N,) int64: the file rounds scores, so that two may be the highest."""
     scores: np.ndarray  # (N, K) float64
 
     @property
     def right(self) -> np.ndarray:
         """Whether each video was called by its class, (N,) bool."""
-        return self.scores.argmax(axis=1) == self.labels
+        return self.predicted == self.labels
 
 
 def read(folder: Path) -> Saved:
@@ -55,7 +57,7 @@ def read(folder: Path) -> Saved:
     except (ValueError, LookupError, TypeError) as error:
         raise ValueError(f"{result_file} was not written by evaluation ({error}): {AGAIN}") from None
     index = {name: place for place, name in enumerate(classes)}
-    paths, labels, scores = [], [], []
+    paths, labels, predicted, scores = [], [], [], []
     with scores_file.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
         try:
             rows = csv.reader(file)
@@ -69,16 +71,24 @@ def read(folder: Path) -> Saved:
                     raise ValueError(f"its line {rows.line_num} has {len(row)} of {len(header)} columns")
                 paths.append(row[0])
                 labels.append(index[row[1]])
+                predicted.append(index[row[2]])
                 scores.append([float(text) for text in row[4:]])
             table = np.array(scores, dtype=np.float64)
             if table.shape != (len(paths), len(classes)) or not np.isfinite(table).all():
                 raise ValueError("it does not hold a number for every class of every video")
+            if len(paths) and (table.max(axis=1) > table[np.arange(len(paths)), predicted]).any():
+                raise ValueError("a video is called by another class than that of its highest score")
             if len(paths) != result.get("videos"):
                 raise ValueError(f"it has {counted(len(paths), 'video')}, {result_file.name} {result.get('videos')}")
         except (ValueError, LookupError, csv.Error) as error:
             raise ValueError(f"{scores_file} cannot be read: {error}; {AGAIN}") from None
     return Saved(
-        result=result, classes=classes, paths=tuple(paths), labels=np.array(labels, dtype=np.int64), scores=table
+        result=result,
+        classes=classes,
+        paths=tuple(paths),
+        labels=np.array(labels, dtype=np.int64),
+        predicted=np.array(predicted, dtype=np.int64),
+        scores=table,
     )
 
 
@@ -88,9 +98,8 @@ def trust(saved: Saved, groups: Sequence[str | None]) -> dict[str, Any]:
     ``groups`` (N,) are those of the videos, where they are known: intervals are then over groups, and thresholds chosen
     and checked on different ones. ``label_errors`` are all ``label_errors.suspects``, of these videos only.
     """
-    confidence, right = answers(saved.scores, saved.labels)
-    unit = units(groups)
-    rows = np.arange(len(saved.labels))
+    rows, unit = np.arange(len(saved.labels)), units(groups)
+    confidence, right = saved.scores[rows, saved.predicted].clip(max=1), saved.right
     own = saved.scores[rows, saved.labels]
     return {
         "videos": len(saved.paths),

@@ -78,8 +78,9 @@ def draw(predictor: Predictor, video: Path, folder: Path, wish: Wish) -> dict[st
     if predictor.preprocessing.sampling.frames == 1 and video.is_dir():
         raise ValueError(f"{video} is a folder, and this model looks at single images: name one image of it")
     with Video(video) as opened:
+        indices = test_indices(opened.frames, opened.fps, predictor.preprocessing.sampling, 1)[0]
         views = views_in(opened, predictor.preprocessing, clips=1, crops=1)
-        seconds = opened.times[test_indices(opened.frames, opened.fps, predictor.preprocessing.sampling, 1)[0]].tolist()
+        seconds = None if video.is_dir() else opened.times[indices].tolist()  # pictures have none of their own
     clip = torch.from_numpy(views).to(next(model.parameters()).device)
     scores = score_views(predictor.logits, views, predictor.scoring)
     predicted = int(scores.argmax())
@@ -103,6 +104,8 @@ def draw(predictor: Predictor, video: Path, folder: Path, wish: Wish) -> dict[st
     protocol = describe(predictor.preprocessing, 1, 1)
     frames = _frames(views[0], predictor.preprocessing)
     title = f"{video.name}: {classes[predicted]} {scores[predicted]:.1%} ({protocol})"
+    with files.blaming(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     pictures.write_sheet(folder / "sheet.png", title, frames, layers, seconds)
     written = ["sheet.png"]
     if len(frames) > 1:

@@ -53,10 +53,13 @@ def overlaid(frames: np.ndarray, values: np.ndarray) -> np.ndarray:
     return (grey[..., None] * (1 - opacity) + colour * opacity).round().astype(np.uint8)
 
 
-def write_sheet(out: Path, title: str, frames: np.ndarray, layers: Sequence[Layer], seconds: Sequence[float]) -> None:
+def write_sheet(
+    out: Path, title: str, frames: np.ndarray, layers: Sequence[Layer], seconds: Sequence[float] | None
+) -> None:
     """A PNG: evenly spread frames of a clip, uint8 (T, H, W, 3), and below them each map over the same frames.
 
-    Over them stands which of the clip each is, and at which of its video's ``seconds`` (T,); over an image, nothing.
+    Over them stands which of the clip each is, and at which of its video's ``seconds`` (T,), where it has any; over an
+    image, nothing.
     """
     chosen = np.unique(np.linspace(0, len(frames) - 1, SHOWN_FRAMES).round().astype(int))
     rows = [("what the model saw", "", frames), *((x.name, x.scale, overlaid(frames, x.values)) for x in layers)]
@@ -72,7 +75,8 @@ def write_sheet(out: Path, title: str, frames: np.ndarray, layers: Sequence[Laye
     for column, number in enumerate(chosen):
         x = MARGIN + LABEL + column * (width + GAP)
         if len(frames) > 1:
-            _write(pen, [f"frame {number + 1}, {seconds[number]:.2f} s"], (x, top), QUIET)
+            when = f", {seconds[number]:.2f} s" if seconds else ""
+            _write(pen, [f"frame {number + 1}{when}"], (x, top), QUIET)
         for row, (_, _, pictures) in enumerate(rows):
             sheet.paste(Image.fromarray(_enlarged(pictures[number], factor)), (x, top + LINE + row * (tall + GAP)))
     for row, (name, note, _) in enumerate(rows):

@@ -196,6 +196,3 @@ def _speeds(task: Task, seeds: Sequence[int], sweep: Sweep) -> Iterator[float]:
     for seed in seeds:
         lines = sweep.run(task, seed).metrics.read_text(encoding="utf-8").splitlines()
         yield from (json.loads(line)["clips_per_second"] for line in lines)
-
-
-# ---- for people ----------------------------------------------------------------------------------------------------

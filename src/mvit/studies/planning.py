@@ -7,7 +7,9 @@ from typing import Any
 
 from mvit.data import demo
 from mvit.data.dataset import Listing
-from mvit.data.samples import counted
+from mvit.data.order import Order
+from mvit.data.samples import Sample, counted
+from mvit.data.splits import thinned
 from mvit.model.config import MViTConfig
 from mvit.model.presets import nearest
 from mvit.recipes import recipe as recipes
@@ -77,15 +79,20 @@ def planned(
     for name in names:
         study = STUDIES[name]
         _require_kind(name, study, config)
+        shares = matching.shares if matching else {}
         asked = [variant for variant in study.variants if not only or variant in (*only, study.reference)]
-        for variant in asked:
-            task = _task(name, variant, base, config, matching.shares if matching else {})
-            found = matching and task.declared.size  # by its own name, so that it keeps that
-            tasks.append(task if found else _as_named(task, tasks))
+        if listing.multi_label and any(study.variants[variant].train_share < 1 for variant in asked):
+            raise ValueError(
+                f"the study {name} draws videos from each class, and those of {data} are of several at once"
+            )
+        tasks += [_task(name, variant, base, config, shares, listing) for variant in asked]
+        if all(_learn_alike(task, tasks[-1]) for task in tasks[-len(asked) :]):
+            raise ValueError(f"at this model's size all variants of the study {name} are the same: take a larger model")
         if any(study.variants[variant].object_size != 1 for variant in asked):
             demo.settings_of(data)
         if study.matched and not matching:
             _require_alike(name, [task for task in tasks if task.study == name], cost(config))
+    tasks = [task if matching and task.declared.size else _named(task, tasks) for task in tasks]
     first = base.train.seed
     sweep = Sweep(
         folder,
@@ -158,29 +165,30 @@ def _shown(value: Any) -> str:
     return " ".join(f"{each:g}" for each in value) if isinstance(value, list) else str(value)
 
 
-def _task(study: str, variant: str, base: Recipe, config: MViTConfig, shares: Mapping[str, float]) -> Task:
+def _task(
+    study: str, variant: str, base: Recipe, config: MViTConfig, shares: Mapping[str, float], listing: Listing
+) -> Task:
     declared = STUDIES[study].variants[variant]
     changed = declared.of(config, shares.get(f"{study}-{variant}", 1.0))
     recipe = base if changed == config else _with_model(base, config, changed)
     if declared.train_share < 1:
-        recipe = _longer(recipe, 1 / declared.train_share)
+        recipe = _longer(recipe, listing.train, thinned(listing.train, declared.train_share, base.train.seed))
     same = recipe == base and declared.train_share == declared.object_size == 1
     return Task(study, variant, BASE if same else f"{study}-{variant}", recipe, declared, counts(changed))
 
 
-def _as_named(task: Task, others: Sequence[Task]) -> Task:
-    """A variant under the name of the first that learns the same by the same: what its runs are called."""
-    declared = task.declared
-    return next(
-        (
-            replace(task, name=other.name)
-            for other in others
-            if task.recipe == other.recipe
-            and declared.train_share == other.declared.train_share
-            and declared.object_size == other.declared.object_size
-        ),
-        task,
+def _learn_alike(one: Task, other: Task) -> bool:
+    return one.recipe == other.recipe and all(
+        getattr(one.declared, what) == getattr(other.declared, what) for what in ("train_share", "object_size")
     )
+
+
+def _named(task: Task, tasks: Sequence[Task]) -> Task:
+    """A variant whose runs are called as those of the first, in the order of all studies, that learns alike."""
+    if task.name == BASE:
+        return task
+    alike = [other for other in tasks if _learn_alike(task, other)]
+    return replace(task, name=min(alike, key=lambda other: list(STUDIES).index(other.study)).name)
 
 
 def _with_model(base: Recipe, config: MViTConfig, changed: Config) -> Recipe:
@@ -193,13 +201,15 @@ def _with_model(base: Recipe, config: MViTConfig, changed: Config) -> Recipe:
     return replace(base, model=replace(base.model, fields=dict(base.model.fields) | fields))
 
 
-def _longer(recipe: Recipe, times: float) -> Recipe:
-    """So many times the epochs, warmed up, looked at and saved as often in the whole run."""
-    train, optim = recipe.train, recipe.optim
+def _longer(recipe: Recipe, videos: Sequence[Sample], kept: Sequence[Sample]) -> Recipe:
+    """With so many more epochs that the steps are as many; warmed up, looked at and saved as often in the whole run."""
+    train, optim, batch = recipe.train, recipe.optim, recipe.train.clips_per_step // recipe.augment.copies
+    whole, part = (len(Order(samples=len(each), batch=batch, seed=0)) for each in (videos, kept))
+    times = whole / part
     if optim.warmup_epochs is not None:
         optim = replace(optim, warmup_epochs=times * optim.warmup_epochs)
     epochs, evaluate, save = (
-        round(times * number) for number in (train.epochs, train.evaluate_every, train.checkpoint_every)
+        max(1, round(times * number)) for number in (train.epochs, train.evaluate_every, train.checkpoint_every)
     )
     train = replace(train, epochs=epochs, evaluate_every=evaluate, checkpoint_every=save)
     return replace(recipe, train=train, optim=optim)

@@ -79,9 +79,10 @@ def _sizes(sweep: Sweep) -> Iterator[str]:
 
 
 def _shared(sweep: Sweep) -> Iterator[str]:
-    """Which variants are not trained themselves, as others are the same, but for those that are the base."""
+    """Which variants are not trained themselves, as others are the same; that references are the base goes unsaid."""
     for task in sweep.tasks:
-        if task.name not in (BASE, own := f"{task.study}-{task.variant}"):
+        own = f"{task.study}-{task.variant}"
+        if task.name != own and not (task.name == BASE and task is sweep.reference(task)):
             yield f"{own} is the same as {task.name}, and has its runs"
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 import mvit
-from mvit.files import replacing
+from mvit.files import folder_of, replacing
 from mvit.model.config import MViTConfig
 from mvit.weights import dialects, slowfast
 from mvit.weights.limits import refusals
@@ -29,20 +29,18 @@ def write(folder: str | Path, state: Mapping[str, Tensor], description: Mapping[
     """
     folder = Path(folder)
     text = json.dumps({"format": FORMAT, "mvit": mvit.__version__, **description}, indent=2, ensure_ascii=False)
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
     new = [path for path in (folder / MODEL_FILE, folder / DESCRIPTION_FILE) if not os.path.lexists(path)]
-    try:
-        with replacing(folder / MODEL_FILE) as temporary:
-            safetensors.torch.save_file(_plain(state), temporary)
-        with replacing(folder / DESCRIPTION_FILE) as temporary:
-            temporary.write_text(text + "\n", encoding="utf-8")
-    except BaseException:
-        with contextlib.suppress(OSError):
-            for path in new:
-                path.unlink(missing_ok=True)
-            for path in made:
-                path.rmdir()
-        raise
+    with folder_of(folder / MODEL_FILE):
+        try:
+            with replacing(folder / MODEL_FILE) as temporary:
+                safetensors.torch.save_file(_plain(state), temporary)
+            with replacing(folder / DESCRIPTION_FILE) as temporary:
+                temporary.write_text(text + "\n", encoding="utf-8")
+        except BaseException:
+            with contextlib.suppress(OSError):
+                for path in new:
+                    path.unlink(missing_ok=True)
+            raise
 
 
 def write_dialect(path: str | Path, state: Mapping[str, Tensor], config: MViTConfig, dialect: str) -> None:
