@@ -10,8 +10,9 @@ from mvit.data.samples import Listing, Sample
 from mvit.model.config import MViTConfig
 from mvit.recipes import recipe as recipes
 from mvit.recipes.recipe import Recipe
-from mvit.studies import ablations, costs, findings, planning, summary, sweep
+from mvit.studies import costs, findings, planning, summary, sweep
 from mvit.studies.ablations import Study, Variant
+from studied import DECLARED, declare
 
 SMALL = ("model.name=mvit_test_4x32", "train.batch=2", "train.device=cpu", "train.precision=float32")
 
@@ -36,10 +37,9 @@ def test_steps_are_measured_once_and_told_beside_the_references(base, tmp_path, 
     both = {"small": Variant(), "deeper": Variant(change=deeper)}
     studies = {
         "depths": Study(question="?", reference="small", variants=both),
-        "positions": ablations.STUDIES["positions"],
+        "positions": DECLARED["positions"],
     }
-    for module in (sweep, planning, findings):
-        monkeypatch.setattr(module, "STUDIES", studies)
+    declare(monkeypatch, studies)
     chosen = planned(base, tmp_path, "depths")
     costs.measure(chosen, rounds=3)
     file = tmp_path / costs.MEASURED

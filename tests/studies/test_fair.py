@@ -12,11 +12,12 @@ from mvit.distributed.interruption import Interrupted
 from mvit.evaluation.evaluate import RESULT_FILE
 from mvit.recipes import recipe as recipes
 from mvit.recipes.recipe import Recipe
-from mvit.studies import ablations, execution, findings, planning, summary, sweep
+from mvit.studies import execution, findings, planning, summary, sweep
 from mvit.studies.ablations import Study, Variant
 from mvit.training import loop
 from mvit.training.course import Course
 from mvit.training.faults import DivergedError
+from studied import DECLARED, declare
 
 OVERRIDES = (
     "model.name=mvit_test_4x32",
@@ -59,13 +60,10 @@ def base() -> Recipe:
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    variants = {"separate": Variant(), "none": ablations.STUDIES["positions"].variants["none"]}
+    variants = {"separate": Variant(), "none": DECLARED["positions"].variants["none"]}
     small = Study(question="?", reference="separate", variants=variants, matched=True)
-    data = replace(
-        ablations.STUDIES["data"], variants={"100-percent": Variant(), "50-percent": Variant(train_share=0.5)}
-    )
-    for module in (sweep, planning, findings):
-        monkeypatch.setattr(module, "STUDIES", {"small": small, "data": data})
+    data = replace(DECLARED["data"], variants={"100-percent": Variant(), "50-percent": Variant(train_share=0.5)})
+    declare(monkeypatch, {"small": small, "data": data})
 
 
 def quiet(line: str) -> None:
@@ -171,7 +169,7 @@ def test_each_variant_has_the_rate_that_does_best_on_videos_held_out_of_train(
     found = findings.record(chosen, diverged)
     assert found["studies"]["small"]["variants"]["none"]["tuning"]["tried"] == {"0.001": 0.25, "0.002": 0.5}
     table = summary.describe(found)
-    assert "none: 25.0 at 0.001, 50.0 at 0.002" in table
+    assert "-none: 25.0 at 0.001, 50.0 at 0.002" in table
     assert "tuning/0.004/small-none-0 came to no result" in table
 
     monkeypatch.setattr(execution.loop, "train", lambda *a, **o: (_ for _ in ()).throw(DivergedError("it diverged")))
@@ -223,10 +221,9 @@ def test_other_libraries_models_are_pre_trained_and_tuned_like_ours(
     names = {"timesformer": "transformers", "video-swin": "torchvision"}
     for module in names.values():
         library(module, "baselines")
-    controls = ablations.STUDIES["controls"]
+    controls = DECLARED["controls"]
     some = replace(controls, variants={name: controls.variants[name] for name in ("mvit", *names)})
-    for module in (sweep, planning, findings):
-        monkeypatch.setattr(module, "STUDIES", {"controls": some})
+    declare(monkeypatch, {"controls": some})
     recipe = recipes.load(
         recipes.path_of("study"), [override for override in OVERRIDES if not override.startswith("model.name")]
     )

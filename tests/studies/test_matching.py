@@ -13,6 +13,7 @@ from mvit.recipes import recipe as recipes
 from mvit.studies import costs, execution, findings, matching, planning, summary
 from mvit.studies.sweep import SETTINGS, Matching, Sweep
 from mvit.training import loop
+from studied import DECLARED, declare
 
 SMALL = ("model.name=mvit_tiny_16x64", "train.batch=2", "train.device=cpu", "train.precision=float32")
 CLIP = ("data.frames=8", "data.crop=48", "data.short_side=48")
@@ -82,6 +83,22 @@ def test_what_was_found_is_kept_for_the_folder(plan, monkeypatch):
     table = summary.describe(findings.record(again))
     assert "matched by memory of a training step, measured, within 10% of the reference's" in table
     assert "(reference: multiscale, matched by memory)" in table
+
+
+def test_a_variant_of_two_studies_has_one_size_and_one_run(plan, monkeypatch):
+    monkeypatch.setattr(costs, "of_reference", takes(FACTORS))
+    alike = replace(
+        DECLARED["controls"], variants={name: DECLARED["controls"].variants[name] for name in ("mvit", "columnar")}
+    )
+    declare(monkeypatch, {"controls": alike, "multiscale": DECLARED["multiscale"]})
+    for asked in (("controls", "multiscale"), ("multiscale", "controls")):
+        sweep = matching.matched(lambda found, asked=asked: plan(found, *asked), "time")
+        columnar = {task.name: task.recipe for task in sweep.tasks if task.variant == "columnar"}
+        assert len(columnar) == 1
+        assert set(columnar) == {"controls-columnar"}, "of the study that comes first in the table"
+        assert list(sweep.matching.shares) == list(
+            dict.fromkeys(task.name for task in sweep.tasks if task.declared.size)
+        )
 
 
 def test_a_size_that_does_not_come_near_is_refused(plan, monkeypatch):

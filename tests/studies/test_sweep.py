@@ -21,6 +21,7 @@ from mvit.studies.ablations import Printed, Study, Variant
 from mvit.studies.spread import contrast
 from mvit.training.course import Course
 from mvit.training.faults import DivergedError
+from studied import DECLARED, declare
 
 OVERRIDES = (
     "model.name=mvit_test_4x32",
@@ -55,15 +56,11 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """A study of two variants, the second printed at 2 points less, and one of parts of the videos."""
     variants = {
         "separate": Variant(printed=Printed(top1=77.2)),
-        "none": ablations.STUDIES["positions"].variants["none"],
+        "none": DECLARED["positions"].variants["none"],
     }
     small = Study(question="?", reference="separate", variants=variants, matched=True)
-    data = replace(
-        ablations.STUDIES["data"], variants={"100-percent": Variant(), "50-percent": Variant(train_share=0.5)}
-    )
-    for module in (sweep, planning):
-        monkeypatch.setattr(module, "STUDIES", {"small": small, "data": data})
-    monkeypatch.setattr(findings, "STUDIES", {"small": small, "data": data})
+    data = replace(DECLARED["data"], variants={"100-percent": Variant(), "50-percent": Variant(train_share=0.5)})
+    declare(monkeypatch, {"small": small, "data": data})
 
 
 def planned(base: Recipe, videos: Path, listing: Listing, folder: Path, *names: str, seeds: int = 2) -> sweep.Sweep:
@@ -186,8 +183,7 @@ def test_a_plan_writes_nothing(base, videos, listing, tmp_path):
 
 
 def test_variants_may_be_named(base, videos, listing, tmp_path, monkeypatch):
-    for module in (sweep, planning, findings):
-        monkeypatch.setattr(module, "STUDIES", ablations.STUDIES)
+    declare(monkeypatch, DECLARED)
 
     def names(*studies: str, only: tuple[str, ...]) -> list[str]:
         return [
@@ -202,26 +198,26 @@ def test_variants_may_be_named(base, videos, listing, tmp_path, monkeypatch):
         names("positions", "kv-stride", only=("joint",))
 
 
+NONE = DECLARED["positions"].variants["none"]
+AGAIN = Study(
+    question="?",
+    reference="all",
+    variants={
+        "all": Variant(),
+        "all-again": Variant(),
+        "none-again": NONE,
+        "half-again": Variant(train_share=0.5),
+        "half-and-none": replace(NONE, train_share=0.5),
+    },
+)
+
+
 def test_variants_that_come_to_the_same_share_their_runs(base, videos, listing, tmp_path, monkeypatch):
-    again = Study(
-        question="?",
-        reference="all",
-        variants={
-            "all": Variant(),
-            "all-again": Variant(),
-            "none-again": ablations.STUDIES["positions"].variants["none"],
-            "half-again": Variant(train_share=0.5),
-            "half-and-none": replace(ablations.STUDIES["positions"].variants["none"], train_share=0.5),
-        },
-    )
-    every = {**planning.STUDIES, "again": again}
-    for module in (sweep, planning, findings):
-        monkeypatch.setattr(module, "STUDIES", every)
+    declare(monkeypatch, {**ablations.STUDIES, "again": AGAIN})
     both = planned(base, videos, listing, tmp_path, "small", "data", "again")
-    own = ["base", "small-none", "base", "data-50-percent"]
     assert [task.name for task in both.tasks] == [
-        *(*own, "base", "base"),
-        *("small-none", "data-50-percent", "again-half-and-none"),
+        *("base", "small-none", "base", "data-50-percent"),
+        *("base", "base", "small-none", "data-50-percent", "again-half-and-none"),
     ]
     assert len(both.runs()) == 2 * 4
     said = summary.plan(both)
@@ -232,13 +228,28 @@ def test_variants_that_come_to_the_same_share_their_runs(base, videos, listing, 
         "each variant trained from scratch by the same recipe on the same videos (data: parts of them; again: parts of "
         "them) with every seed;"
     )
-    assert [task.name for task in planned(base, videos, listing, tmp_path, "again").tasks][2] == "again-none-again"
     turned = planned(base, videos, listing, tmp_path, "again", "data", "small")
-    assert {task.name for task in turned.tasks} == {task.name for task in both.tasks}, (
-        "in whatever order they are asked"
-    )
-    alike = replace(again, variants={"all": Variant(), "the-same": Variant()})
-    monkeypatch.setattr(planning, "STUDIES", {**every, "alike": alike})
+    assert [task.name for task in turned.tasks] == [
+        task.name for task in (*both.tasks[4:], *both.tasks[2:4], *both.tasks[:2])
+    ]
+
+
+def test_runs_that_stand_are_those_of_all_variants_that_come_to_the_same(base, videos, listing, tmp_path, monkeypatch):
+    declare(monkeypatch, {**ablations.STUDIES, "again": AGAIN})
+    alone = planned(base, videos, listing, tmp_path / "none", "again")
+    assert [task.name for task in alone.tasks[2:]] == [f"again-{name}" for name in list(AGAIN.variants)[2:]]
+    (tmp_path / sweep.RECIPE).write_text(recipes.dumps(base))
+    for task, seed in ((alone.tasks[2], 0), (alone.tasks[3], 1)):
+        recipe = replace(task.recipe, train=replace(task.recipe.train, seed=seed, workers=7))
+        (tmp_path / f"{task.name}-{seed}").mkdir()
+        (tmp_path / f"{task.name}-{seed}" / sweep.RECIPE).write_text(recipes.dumps(recipe))
+    every = planned(base, videos, listing, tmp_path, "small", "data", "again")
+    own = [task.name for task in alone.tasks]
+    assert [task.name for task in every.tasks] == ["base", "again-none-again", "base", "again-half-again", *own]
+
+
+def test_a_study_of_nothing_but_the_base_is_refused(base, videos, listing, tmp_path, monkeypatch):
+    declare(monkeypatch, {"alike": replace(AGAIN, variants={"all": Variant(), "the-same": Variant()})})
     with pytest.raises(ValueError, match="all variants of the study alike are the same"):
         planned(base, videos, listing, tmp_path, "alike")
 
@@ -285,22 +296,22 @@ def test_what_cannot_be_is_refused(base, videos, listing, tmp_path):
 
 
 def test_images_are_not_asked_about_time(videos, listing, base, monkeypatch):
-    timed = replace(ablations.STUDIES["positions"])
-    monkeypatch.setattr(planning, "STUDIES", {"positions": timed})
+    timed = replace(DECLARED["positions"])
+    declare(monkeypatch, {"positions": timed})
     image = recipes.load(None, [*OVERRIDES, "data.frames=1"])
     with pytest.raises(ValueError, match="asks about time"):
         planning.planned(["positions"], image, videos, listing, Path("nowhere"), 2)
 
 
 def test_videos_are_not_asked_what_is_of_images(videos, listing, base, monkeypatch):
-    monkeypatch.setattr(planning, "STUDIES", {"image-controls": ablations.STUDIES["image-controls"]})
+    declare(monkeypatch, {"image-controls": DECLARED["image-controls"]})
     with pytest.raises(ValueError, match=r"of images, and clips here have 4 frames: for images take --recipe images"):
         planning.planned(["image-controls"], base, videos, listing, Path("nowhere"), 2)
 
 
 def test_objects_of_other_sizes_are_planted_in_sets_like_the_one_given(base, tmp_path, monkeypatch, videos, listing):
     planted = Study(question="?", reference="1", variants={"1": Variant(), "0.5": Variant(object_size=0.5)})
-    monkeypatch.setattr(planning, "STUDIES", {"object-size": planted})
+    declare(monkeypatch, {"object-size": planted})
     with pytest.raises(ValueError, match="is no demo set"):
         planning.planned(["object-size"], base, videos, listing, tmp_path / "sweep", 2)
     data = demo.make(tmp_path / "demo", train=8, val=8, size=32, seed=3)

@@ -41,7 +41,7 @@ class Variant:
     size: Callable[[MViTConfig, float], MViTConfig | BaselineConfig] | None = None
     """In its place where a size is found: from the base's and a share of its cost to the one that costs so much."""
     train_share: float = 1.0
-    """Of the training videos; the epochs are as many more, so that all variants take the same steps."""
+    """Of the training videos; there are so many more epochs that all variants take about the same steps."""
     object_size: float = 1.0
     """Of what moves in the demo set, as a share of its usual size."""
     printed: Printed | None = None
@@ -181,7 +181,7 @@ STUDIES: Mapping[str, Study] = {
         kinds=("clips",),
     ),
     "controls": Study(
-        question="How do other architectures do, of the same cost, from the same data, clip, views and recipe?",
+        question="How do other architectures do, from the same data, clip, views and recipe?",
         reference="mvit",
         variants={
             "mvit": Variant(),
@@ -194,7 +194,7 @@ STUDIES: Mapping[str, Study] = {
         kinds=("clips",),
     ),
     "image-controls": Study(
-        question="How do other architectures of images do, of the same cost, from the same data, views and recipe?",
+        question="How do other architectures of images do, from the same data, views and recipe?",
         reference="mvit",
         variants={
             "mvit": Variant(),
@@ -208,7 +208,7 @@ STUDIES: Mapping[str, Study] = {
         kinds=("images",),
     ),
     "width": Study(
-        question="By how much should channels grow from stage to stage, at the same cost?",
+        question="By how much should channels grow from stage to stage?",
         reference="2",
         variants={
             "2": Variant(),
@@ -228,7 +228,7 @@ STUDIES: Mapping[str, Study] = {
         matched=True,
     ),
     "data": Study(
-        question="What is each part of the training videos worth, in the same number of steps?",
+        question="What is each part of the training videos worth, in about the same number of steps?",
         reference="100-percent",
         variants={f"{percent}-percent": Variant(train_share=percent / 100) for percent in (100, 50, 25, 10)},
         matched=True,

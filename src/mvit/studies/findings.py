@@ -157,6 +157,7 @@ def _variant(
     own = [values[task.name, seed] for seed in seeds]
     shuffled = [found for seed in seeds if (found := _shuffled(sweep.run(task, seed), metric)) is not None]
     return {
+        "name": task.name,
         "runs": [f"{task.name}-{seed}" for seed in seeds],
         "gmac": task.cost.macs / 1e9,
         "parameters": task.cost.parameters,

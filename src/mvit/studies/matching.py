@@ -35,13 +35,14 @@ def matched(plan: Plan, by: Measure, *, progress: Callable[[int, int], None] = l
     for number in range(MOST_TRIES):
         assert sweep.matching
         tried = dict(sweep.matching.tried)
-        todo = [task for task in sweep.tasks if task.declared.size and not _is_settled(tried.get(task.name, ()))]
+        found = {task.name: task for task in sweep.tasks if task.declared.size}
+        todo = [name for name in found if not _is_settled(tried.get(name, ()))]
         if not todo:
             break
         taken = costs.of_reference(sweep, by)
-        for task in todo:
-            now = (sweep.matching.shares.get(task.name, 1.0), min(taken[task.name], FAR))
-            tried[task.name] = (*tried.get(task.name, ()), now)
+        for name in todo:
+            now = (sweep.matching.shares.get(name, 1.0), min(taken[name], FAR))
+            tried[name] = (*tried.get(name, ()), now)
         sweep = plan(Matching(by, {name: _next(each) for name, each in tried.items()}, tried))
         progress(number + 1, MOST_TRIES)
     assert sweep.matching

@@ -15,6 +15,7 @@ from mvit.model.presets import nearest
 from mvit.recipes import recipe as recipes
 from mvit.recipes.recipe import Recipe
 from mvit.recipes.sections import ModelRecipe
+from mvit.studies import naming
 from mvit.studies.ablations import STUDIES, Study
 from mvit.studies.sweep import BASE, RECIPE, SETTINGS, Matching, Sweep, Task, settings_of
 from mvit.studies.variants import ALIKE, cost, counts
@@ -86,13 +87,13 @@ def planned(
                 f"the study {name} draws videos from each class, and those of {data} are of several at once"
             )
         tasks += [_task(name, variant, base, config, shares, listing) for variant in asked]
-        if all(_learn_alike(task, tasks[-1]) for task in tasks[-len(asked) :]):
+        if len({task.name for task in naming.shared(tasks[-len(asked) :], folder)}) == 1:
             raise ValueError(f"at this model's size all variants of the study {name} are the same: take a larger model")
         if any(study.variants[variant].object_size != 1 for variant in asked):
             demo.settings_of(data)
         if study.matched and not matching:
             _require_alike(name, [task for task in tasks if task.study == name], cost(config))
-    tasks = [task if matching and task.declared.size else _named(task, tasks) for task in tasks]
+    tasks = naming.shared(tasks, folder, searched=matching is not None)
     first = base.train.seed
     sweep = Sweep(
         folder,
@@ -169,26 +170,13 @@ def _task(
     study: str, variant: str, base: Recipe, config: MViTConfig, shares: Mapping[str, float], listing: Listing
 ) -> Task:
     declared = STUDIES[study].variants[variant]
-    changed = declared.of(config, shares.get(f"{study}-{variant}", 1.0))
+    name = naming.own(study, variant)
+    changed = declared.of(config, shares.get(name, 1.0))
     recipe = base if changed == config else _with_model(base, config, changed)
     if declared.train_share < 1:
         recipe = _longer(recipe, listing.train, thinned(listing.train, declared.train_share, base.train.seed))
     same = recipe == base and declared.train_share == declared.object_size == 1
-    return Task(study, variant, BASE if same else f"{study}-{variant}", recipe, declared, counts(changed))
-
-
-def _learn_alike(one: Task, other: Task) -> bool:
-    return one.recipe == other.recipe and all(
-        getattr(one.declared, what) == getattr(other.declared, what) for what in ("train_share", "object_size")
-    )
-
-
-def _named(task: Task, tasks: Sequence[Task]) -> Task:
-    """A variant whose runs are called as those of the first, in the order of all studies, that learns alike."""
-    if task.name == BASE:
-        return task
-    alike = [other for other in tasks if _learn_alike(task, other)]
-    return replace(task, name=min(alike, key=lambda other: list(STUDIES).index(other.study)).name)
+    return Task(study, variant, BASE if same else name, recipe, declared, counts(changed))
 
 
 def _with_model(base: Recipe, config: MViTConfig, changed: Config) -> Recipe:

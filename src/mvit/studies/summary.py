@@ -50,13 +50,13 @@ def describe(found: Mapping[str, Any]) -> str:
         for variant, facts in study["variants"].items():
             if facts["printed"] and facts["printed"]["note"]:
                 lines.append(f"  paper, {variant}: {facts['printed']['note']}")
-    return "\n".join([*lines, "", *_explained(found, every), *_legend(found)])
+    return "\n".join([*lines, "", *_explained(found, every), *_shared(found), *_legend(found)])
 
 
 def plan(sweep: Sweep) -> str:
     """What would run, at which sizes, what it costs, and what of it is done."""
     runs = [[stage.is_done(*one) for one in stage.runs()] for stage in sweep.stages]
-    lines = [describe(record(sweep) | {"complete": True}), *_sizes(sweep), *_shared(sweep)]
+    lines = [describe(record(sweep) | {"complete": True}), *_sizes(sweep)]
     lines.append(f"{sum(map(len, runs))} runs in {sweep.folder}, {sum(map(sum, runs))} of them done")
     if len(runs) > 1:
         lines += [f"  {len(each)} in {stage.folder}" for stage, each in zip(sweep.stages, runs, strict=True)]
@@ -76,14 +76,6 @@ def _sizes(sweep: Sweep) -> Iterator[str]:
     yield f"sizes that are not the base's, stage by stage{kept}:"
     for name, size in {task.name: size for task, size in other}.items():
         yield f"  {name}: {size}"
-
-
-def _shared(sweep: Sweep) -> Iterator[str]:
-    """Which variants are not trained themselves, as others are the same; that references are the base goes unsaid."""
-    for task in sweep.tasks:
-        own = f"{task.study}-{task.variant}"
-        if task.name != own and not (task.name == BASE and task is sweep.reference(task)):
-            yield f"{own} is the same as {task.name}, and has its runs"
 
 
 def _size(recipe: Recipe, classes: int) -> str:
@@ -168,6 +160,15 @@ def _explained(found: Mapping[str, Any], rows: Sequence[Mapping[str, str]]) -> I
         yield "(of k): of k runs alone, where not all n have a partner or a probe"
 
 
+def _shared(found: Mapping[str, Any]) -> Iterator[str]:
+    """Which rows are of runs by another name; that references are the base goes unsaid."""
+    for study, facts in found["studies"].items():
+        for variant, row in facts["variants"].items():
+            own, name = f"{study}-{variant}", row["name"]
+            if name != own and not (name == BASE and variant == facts["reference"]):
+                yield f"{own} is the same as {name}, and has its runs"
+
+
 def _legend(found: Mapping[str, Any]) -> Iterator[str]:
     title = "mAP" if found["metric"] == "map" else "top-1"
     if any(
@@ -192,12 +193,12 @@ def _legend(found: Mapping[str, Any]) -> Iterator[str]:
             f"lr: the best of {rates} by one run each with seed {tuning['seed']}, judged on {data['val']:,} videos "
             f"held out of train; the runs learn from all {found['data']['train']:,}"
         )
-        for study in found["studies"].values():
-            for variant, facts in study["variants"].items():
-                for tried, where in ((facts["tuning"], ""), ((facts["pretraining"] or {}).get("tuning"), " before")):
-                    if tried and tried["tried"]:
-                        each = ", ".join(f"{PERCENT * value:.1f} at {rate}" for rate, value in tried["tried"].items())
-                        yield f"  {variant}{where}: {each}"
+        once = {row["name"]: row for study in found["studies"].values() for row in study["variants"].values()}
+        for name, row in once.items():
+            for tried, where in ((row["tuning"], ""), ((row["pretraining"] or {}).get("tuning"), " before")):
+                if tried and tried["tried"]:
+                    each = ", ".join(f"{PERCENT * value:.1f} at {rate}" for rate, value in tried["tried"].items())
+                    yield f"  {name}{where}: {each}"
     if before := found["pretraining"]:
         there = "mAP" if before["metric"] == "map" else "top-1"
         tuned = ", each at the best of the same rates there" if before["tuning"] else ""
