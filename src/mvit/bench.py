@@ -175,14 +175,14 @@ def bench_data(
 
 
 def _deliver(record: Mapping[str, Any], out: Path | None, describe: Callable[[dict[str, Any]], str] | None) -> None:
-    """Write the record with its command where asked, and print what ``describe`` says of it, or all of it as JSON."""
+    """Print what ``describe`` says of the record, or all of it as JSON, and write it with its command where asked."""
     from mvit.provenance import write
 
     whole = {"command": shlex.join(["mvit", *sys.argv[1:]]), **record}
+    print(describe(whole) if describe else json_of.dumps(whole))
     if out:
         write(whole, out)
         print(f"Wrote {out}", file=sys.stderr)
-    print(describe(whole) if describe else json_of.dumps(whole))
 
 
 def compare(

@@ -239,8 +239,8 @@ def probe(
             progress=progress,
         )
     _name_left_out(found["unreadable"])
-    probes.write(found, file)
     print(f"{verdict.table(found)}\n{found['meaning']}\n({found['protocol']}; {verdict.over(found)})")
+    probes.write(found, file)
     print(f"Wrote {file}")
     return DONE
 

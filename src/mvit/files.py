@@ -54,8 +54,8 @@ def require_writable(path: Path) -> None:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         for name in path.absolute().relative_to(folder).parts:
             is_there(folder / name)  # raises for names that are too long
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b".")  # an empty file has room on a full disk, too
 
 
 @contextmanager

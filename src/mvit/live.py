@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mvit import commandline
+from mvit import commandline, files
 from mvit.commandline import DONE, USERS_INPUT, progress_bar
 
 FPS = 25
@@ -177,9 +177,8 @@ def _require_new(overlay: Path | None, source: Path) -> None:
         return
     if overlay.suffix.lower() != ".mp4":
         raise ValueError(f"{overlay} does not end in .mp4, which the overlay is")
-    if not overlay.absolute().parent.is_dir():
-        raise ValueError(f"{overlay.parent} is no folder: make it before the overlay goes there")
     if overlay.exists() and source.exists() and overlay.samefile(source):
         raise ValueError(f"{overlay} is the video itself: give the overlay another name")
     if overlay.exists():
         raise FileExistsError(f"{overlay} exists already: name another file with --overlay")
+    files.require_writable(overlay)

@@ -89,19 +89,23 @@ def ablate(
     if plan:
         print(summary.plan(planned))
         return DONE
+    if probe and base.data.frames == 1:
+        raise ValueError("--probe asks what the order of frames is worth, and images have none: leave it out")
     if measure:
         costs.require_measurable_steps(planned)
     try:
         diverged = execution.carry_out(planned, index=lambda data: index or place(data))
     except TerminatedError:
         return DONE  # saved, as it was asked to
+    command = {"command": shlex.join(["mvit", *sys.argv[1:]])}
+    write(command | findings.record(planned, diverged), folder / findings.RECORD)  # before what may yet fail
     if probe:
         with progress_bar("probing") as progress:
             findings.probe(planned, orders=ORDERS, progress=progress)
     if measure:
         with progress_bar("measuring") as progress:
             costs.measure(planned, progress=progress)
-    found = {"command": shlex.join(["mvit", *sys.argv[1:]]), **findings.record(planned, diverged)}
+    found = command | findings.record(planned, diverged)
     write(found, folder / findings.RECORD)
     print(f"\n{summary.describe(found)}\nWrote {folder / findings.RECORD}")
     return DONE

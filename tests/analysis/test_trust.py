@@ -97,10 +97,11 @@ def test_a_precision_that_was_missed_when_checked_is_named(make_run, tmp_path):
     for row, precision in zip(content["thresholds"], (0.79, 0.9, 0.96, 0.98), strict=True):
         row["checked"]["precision"] = precision
     (run / "calibration.json").write_text(json.dumps(content))
-    assert "Where 80 %, 99 % is wished, less was right when checked: count on that." in text_of(page_of(run))
-    content["thresholds"] = content["thresholds"][1:3]
+    assert "Where 80 %, 99 % is wished, fewer were right when checked: expect that" in text_of(page_of(run))
+    content["thresholds"][0]["threshold"] = None  # there is no score from which on to answer
+    content["thresholds"][3]["checked"]["precision"] = 0.98999  # 99.0 %, as the table has it
     (run / "calibration.json").write_text(json.dumps(content))
-    assert "less was right when checked" not in text_of(page_of(run))
+    assert "fewer were right when checked" not in text_of(page_of(run))
 
 
 def test_groups_are_the_denominator_of_intervals(make_run, tmp_path):

@@ -15,9 +15,14 @@ def other(run, tmp_path) -> Path:
     copy = shutil.copytree(run, tmp_path / "other")
     lines = (copy / "scores.csv").read_text().splitlines()
     first = lines[1].split(",")
-    place = lines[0].split(",").index(first[1])
-    first[4:] = ["0.1"] * len(first[4:])
-    first[place if first[3] == "0" else (4 if place != 4 else 5)] = "0.8"
+    header = lines[0].split(",")
+    place = header.index(first[1])
+    called = place if first[3] == "0" else (4 if place != 4 else 5)
+    first[2:] = [
+        header[called],
+        str(1 - int(first[3])),
+        *("0.8" if n == called else "0.1" for n in range(4, len(first))),
+    ]
     (copy / "scores.csv").write_text("\n".join([lines[0], ",".join(first), *lines[2:]]) + "\n")
     return copy
 

@@ -68,7 +68,9 @@ def test_segment_refuses_in_a_sentence(run, film, refused, tmp_path):
     assert "ends in none of .json, .csv, .srt, .vtt" in refused("segment", run, film, "--out", tmp_path / "found.txt")
     assert "give the overlay another name" in refused("segment", run, film, "--overlay", film)
     assert "does not end in .mp4" in refused("segment", run, film, "--overlay", tmp_path / "a.avi")
-    assert "is no folder" in refused("segment", run, film, "--overlay", tmp_path / "no" / "a.mp4")
+    (tmp_path / "note").touch()
+    below = tmp_path / "note" / "a.mp4"
+    assert f"{below}: Not a directory" in refused("segment", run, film, "--overlay", below)
     (tmp_path / "there.mp4").write_bytes(b"another")
     for command in ("segment", "watch"):
         again = refused(command, run, film, "--overlay", tmp_path / "there.mp4")

@@ -80,6 +80,11 @@ def test_frames_are_told_by_their_seconds_in_the_video(clip, tmp_path, monkeypat
     monkeypatch.setattr(pictures, "write_sheet", lambda path, title, frames, layers, seconds: shown.extend(seconds))
     facts = draw(predictor("v1"), clip, tmp_path / "out", Wish())
     assert shown == facts["seconds"]
+    labels = [
+        pictures.moment(place, np.zeros((4, 1, 1, 3)), seconds) for place, seconds in ((0, shown), (3, [1e6] * 4))
+    ]
+    assert labels == ["frame 1, 0.00 s", "frame 4, 1000000 s"]
+    assert pictures.moment(0, np.zeros((1, 1, 1, 3)), [2.5]) == "2.50 s", "of the one picture that is seen of a video"
     assert shown == pytest.approx([number / 30 for number in (0, 2, 4, 7)])  # 4 spread over the first 8 of 9
 
 
@@ -87,6 +92,11 @@ def test_an_image_is_a_clip_of_one_frame(tmp_path):
     save_picture(tmp_path / "a.png", np.full((40, 50, 3), 90, np.uint8))
     facts = draw(predictor("for images"), tmp_path / "a.png", tmp_path / "out", Wish())
     assert "overlay.mp4" not in facts["files"]
+    assert facts["seconds"] is None
+    (tmp_path / "numbered").mkdir()
+    save_picture(tmp_path / "numbered" / "1.png", np.full((40, 50, 3), 90, np.uint8))
+    facts = draw(predictor("v1"), tmp_path / "numbered", tmp_path / "of pictures", Wish())
+    assert facts["seconds"] is None, "pictures hold no times"
     with pytest.raises(ValueError, match=r"is a folder, and this model looks at single images: name one image"):
         draw(predictor("for images"), tmp_path, tmp_path / "of a folder", Wish())
     assert not (tmp_path / "of a folder").exists()

@@ -327,6 +327,13 @@ def test_the_command_says_what_is_wrong_in_a_sentence(videos, capsys):
     assert "no study is called 'positon'" in capsys.readouterr().err
 
 
+def test_images_are_not_probed_after_all_was_trained(videos, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(execution, "carry_out", None)
+    options = ("--recipe", "scratch", "--study", "data", "--probe", "--out", str(tmp_path / "sweep"))
+    assert main(["ablate", str(videos), *OVERRIDES, "data.frames=1", *options]) == USERS_INPUT
+    assert "--probe asks what the order of frames is worth, and images have none" in capsys.readouterr().err
+
+
 def test_what_cannot_be_measured_is_said_before_anything_is_trained(videos, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(footprint, "STATUS", tmp_path / "status")
     monkeypatch.setattr(execution, "carry_out", None)

@@ -125,6 +125,8 @@ def is_of_several(record: RunRecord) -> bool:
 
 def order(record: RunRecord) -> Html:
     """What the probe of time found, or which command asks."""
+    if record.settings.get("data", {}).get("frames") == 1:
+        return tag("p", "The model looks at single images, which have no order.", class_="missing")
     if record.probe is None:
         return join(missing("order probe", "probe", record), _other_probes(record))
     trained = record.settings.get("augment", {}).get("order") == "shuffled"

@@ -65,7 +65,7 @@ def _units(trust: Mapping[str, Any]) -> str:
 
 
 def _few(trust: Mapping[str, Any]) -> str:
-    if trust["units"] >= FEW_UNITS:
+    if trust["units"] == 1 or trust["units"] >= FEW_UNITS:  # of one nothing is said: 0 to 100 %
         return ""
     return f" Intervals over as few as {_units(trust)} are rather too narrow."
 
@@ -89,6 +89,12 @@ def _error(equal: Mapping[str, Any], adaptive: Mapping[str, Any]) -> str:
         f"{percent(adaptive['by_chance'])}, at most {percent(equal['by_chance_most'])} and "
         f"{percent(adaptive['by_chance_most'])} in 95 of 100 cases: {verdict}."
     )
+
+
+def _fell_short(row: Mapping[str, Any]) -> bool:
+    """Whether less is right than is wished where it was checked, as far as the table shows."""
+    checked = (row["checked"] or {}).get("precision")
+    return checked is not None and round(100 * checked, 1) < round(100 * row["wished"], 1)
 
 
 def _thresholds(trust: Mapping[str, Any]) -> Html:
@@ -124,11 +130,11 @@ def _thresholds(trust: Mapping[str, Any]) -> Html:
         else "There is nothing else to check it on, as all videos are of one group or there is one only."
     )
     if short := [
-        percent(row["wished"], 0)
-        for row in trust["thresholds"]
-        if row["checked"] and (found := row["checked"]["precision"]) is not None and found < row["wished"]
+        percent(row["wished"], 0) for row in trust["thresholds"] if row["threshold"] is not None and _fell_short(row)
     ]:
-        caption += f" Where {', '.join(short)} is wished, less was right when checked: count on that."
+        caption += (
+            f" Where {', '.join(short)} is wished, fewer were right when checked: expect that, and not what is wished."
+        )
     if any(row["threshold"] is None for row in trust["thresholds"]):
         caption += f" {DASH}: not even the surest answers are right so often."
     return table(caption, columns, rows)

@@ -49,6 +49,8 @@ def undone(job: Job, samples: Sequence[Sample]) -> Iterator[list[Sample]]:
     require_unicode([*job.facts.values(), *(sample.id for sample in samples)])
     if job.folder.exists() and not job.folder.is_dir():
         raise ValueError(f"{job.folder} is a file: --out is a folder for Parquet, or NAME{LINES}")
+    with files.blaming(job.folder):
+        files.require_writable(job.folder / LOCK)
     with locked(job.folder, LOCK):
         yield remaining(samples, _done_before(job.folder, job.facts))
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mvit import files
+from mvit.data.numbered import is_picture
 from mvit.data.sampling import test_indices
 from mvit.data.video import Video
 from mvit.data.views import Preprocessing, describe, views_in
@@ -80,7 +81,8 @@ def draw(predictor: Predictor, video: Path, folder: Path, wish: Wish) -> dict[st
     with Video(video) as opened:
         indices = test_indices(opened.frames, opened.fps, predictor.preprocessing.sampling, 1)[0]
         views = views_in(opened, predictor.preprocessing, clips=1, crops=1)
-        seconds = None if video.is_dir() else opened.times[indices].tolist()  # pictures have none of their own
+        is_timed = not (video.is_dir() or is_picture(video.name))
+        seconds = opened.times[indices].tolist() if is_timed else None
     clip = torch.from_numpy(views).to(next(model.parameters()).device)
     scores = score_views(predictor.logits, views, predictor.scoring)
     predicted = int(scores.argmax())

@@ -58,8 +58,7 @@ def write_sheet(
 ) -> None:
     """A PNG: evenly spread frames of a clip, uint8 (T, H, W, 3), and below them each map over the same frames.
 
-    Over them stands which of the clip each is, and at which of its video's ``seconds`` (T,), where it has any; over an
-    image, nothing.
+    Over them stands which of the clip each is, and at which of its video's ``seconds`` (T,), where it has any.
     """
     chosen = np.unique(np.linspace(0, len(frames) - 1, SHOWN_FRAMES).round().astype(int))
     rows = [("what the model saw", "", frames), *((x.name, x.scale, overlaid(frames, x.values)) for x in layers)]
@@ -74,9 +73,7 @@ def write_sheet(
     _write(pen, said, (MARGIN, MARGIN), INK)
     for column, number in enumerate(chosen):
         x = MARGIN + LABEL + column * (width + GAP)
-        if len(frames) > 1:
-            when = f", {seconds[number]:.2f} s" if seconds else ""
-            _write(pen, [f"frame {number + 1}{when}"], (x, top), QUIET)
+        _write(pen, [moment(number, frames, seconds)], (x, top), QUIET)
         for row, (_, _, pictures) in enumerate(rows):
             sheet.paste(Image.fromarray(_enlarged(pictures[number], factor)), (x, top + LINE + row * (tall + GAP)))
     for row, (name, note, _) in enumerate(rows):
@@ -85,6 +82,13 @@ def write_sheet(
         _write(pen, _wrapped(note, LABEL - GAP), (MARGIN, y + LINE * len(lines)), QUIET)
     with files.replacing(out) as part:
         sheet.save(part, format="PNG")
+
+
+def moment(number: int, frames: np.ndarray, seconds: Sequence[float] | None) -> str:
+    """Which of its clip a frame is, and when it is shown; nothing of an image."""
+    place = f"frame {number + 1}" if len(frames) > 1 else ""
+    when = "" if seconds is None else f"{seconds[number]:.{2 if seconds[number] < 1000 else 0}f} s"
+    return ", ".join(filter(None, (place, when)))
 
 
 def write_overlay(out: Path, frames: np.ndarray, layers: Sequence[Layer]) -> None:
