@@ -173,9 +173,6 @@ def test_what_is_missing_is_said_with_the_command_that_makes_it(make_run, tmp_pa
     (run / "probe.json").rename(tmp_path / "probed" / "probe.json")
     assert f"No order probe yet: run mvit probe '{run}' DATA" in shown(run).text
     assert "Of other videos or views" not in shown(run).text
-    images = shutil.copytree(run, tmp_path / "images")
-    (images / "recipe.toml").write_text("[data]\nframes = 1\n")
-    assert "The model looks at single images, which have no order." in shown(images).text
     other = shutil.copytree(tmp_path / "probed", run / "on-clips")
     others = f"Of other videos or views the probe is drawn by mvit report '{other}' ."
     assert others in shown(run).text

@@ -104,6 +104,12 @@ def test_a_precision_that_was_missed_when_checked_is_named(make_run, tmp_path):
     assert "fewer were right when checked" not in text_of(page_of(run))
 
 
+def test_of_images_no_order_is_asked(make_run, tmp_path):
+    run = make_run(tmp_path / "run", CLASSES)
+    (run / "recipe.toml").write_text("[data]\nframes = 1\n")
+    assert "The model looks at single images, which have no order." in text_of(page_of(run))
+
+
 def test_groups_are_the_denominator_of_intervals(make_run, tmp_path):
     run = make_run(tmp_path / "run", CLASSES, videos=6)
     with (run / "scores.csv").open(newline="") as file:
