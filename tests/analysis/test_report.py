@@ -75,7 +75,7 @@ def test_the_order_of_frames_is_told_by_disorder_distance_pair_and_class(make_ru
     told = page.text.split("Order of frames")[1].split("Confusions")[0]
     for name in probe["disorders"][1:]:
         low, high = probe["drop_intervals"][name]
-        assert f"{probe[name]['title']} {probe['drops'][name]:.1f} points lost [{low:.1f}, {high:.1f}]" in told
+        assert f"{probe[name]['title']} {probe['drops'][name]:z.1f} points lost [{low:z.1f}, {high:z.1f}]" in told
     assert told.count("95 % intervals over 12 groups") == 2
     edited(run / "probe.json", sampled={"unit": "group", "count": 12, "groups": 9})
     assert shown(run).text.count("95 % intervals over 9 groups and 3 videos without one") == 2
@@ -103,7 +103,7 @@ def test_a_probe_of_before_has_its_four_orders(make_run, tmp_path):
         old[name] = {key: value for key, value in old[name].items() if key not in ("title", "orders", "most_called")}
     (run / "probe.json").write_text(json.dumps(old))
     told = shown(run).text.split("Order of frames")[1].split("Confusions")[0]
-    assert f"one frame, repeated {probe['drops']['single_frame']:.1f} points lost" in told
+    assert f"one frame, repeated {probe['drops']['single_frame']:z.1f} points lost" in told
     assert "intervals over 96 videos" in told
     assert "Kendall" not in told
 

@@ -144,6 +144,13 @@ def test_videos_without_a_group_are_not_counted_as_groups():
     assert "no more than 3 groups and 1 video without one are rough" in found["meaning"]
 
 
+def test_no_loss_has_no_sign():
+    found = known(90, 60)
+    found["drops"]["shuffled"], found["drop_intervals"]["shuffled"] = -1e-14, [-0.04, 0.04]
+    (line,) = (line for line in table(found).splitlines() if line.startswith("shuffled"))
+    assert " ".join(line.split()).endswith("69.0] 0.0 [ 0.0, 0.0] 0.50")
+
+
 def test_the_table_has_a_line_for_each_disorder():
     found = known(90, 60, deranged_2=80, windows_2=65) | {"not_asked": {"windows_8": "a clip has 8 frames"}}
     head, *lines = table(found).splitlines()

@@ -169,8 +169,8 @@ def cells(model: Mapping[str, Any]) -> dict[str, str]:
     )
     cells["MiB"] = DASH if memory is None else f"{memory / MEBIBYTE:,.0f}"
     drop, interval = model.get("order_drop"), model.get("order_drop_interval")
-    between = f" [{interval[0]:.1f}, {interval[1]:.1f}]" if interval else ""
-    cells["order"] = DASH if drop is None else f"{drop:.1f}{between}"
+    between = f" [{interval[0]:z.1f}, {interval[1]:z.1f}]" if interval else ""
+    cells["order"] = DASH if drop is None else f"{drop:z.1f}{between}"
     return cells
 
 
@@ -189,8 +189,8 @@ def _pairs(record: Mapping[str, Any]) -> Html | None:
         rows.append(
             (
                 f"{pair['first']} – {pair['second']}",
-                f"{100 * pair['difference']:+.1f}",
-                f"{low:+.1f} to {high:+.1f}" + ("" if drawn else f", {pair['method']}"),
+                f"{100 * pair['difference']:+z.1f}",
+                f"{low:+z.1f} to {high:+z.1f}" + ("" if drawn else f", {pair['method']}"),
                 apart,
                 f"{pair['only_first']:,} : {pair['only_second']:,}",
                 shown_p(pair["p"]),

@@ -75,8 +75,8 @@ def _note(name: str, probe: Mapping[str, Any]) -> str:
     if name == "ordered":
         return counted(probe["videos"], "video")
     if (interval := probe.get("drop_intervals", {}).get(name)) is None:
-        return f"{probe['drops'][name]:.1f} points lost"
-    return f"{probe['drops'][name]:.1f} points lost [{interval[0]:.1f}, {interval[1]:.1f}]"
+        return f"{probe['drops'][name]:z.1f} points lost"
+    return f"{probe['drops'][name]:z.1f} points lost [{interval[0]:z.1f}, {interval[1]:z.1f}]"
 
 
 def _units(probe: Mapping[str, Any]) -> str:
@@ -143,9 +143,9 @@ def _classes(probe: Mapping[str, Any]) -> Html:
     shown = {name: head for name, head in COLUMNS.items() if name in probe["disorders"]}
     rows: list[Sequence[Child]] = []
     for name, figures in probe["per_class"].items():
-        lost = None if figures["ordered"] is None else f"{100 * (figures['ordered'] - figures['shuffled']):.1f}"
+        lost = None if figures["ordered"] is None else f"{100 * (figures['ordered'] - figures['shuffled']):z.1f}"
         if lost and (interval := figures.get("drop_interval")):
-            lost += f" [{interval[0]:.1f}, {interval[1]:.1f}]"
+            lost += f" [{interval[0]:z.1f}, {interval[1]:z.1f}]"
         rows.append((name, f"{figures['support']:,}", *(_share(figures[order]) for order in shown), lost or DASH))
     columns = {"class": "short", "videos": "n", **dict.fromkeys(shown.values(), "n"), "lost by shuffling": "n"}
     what = "Average precision" if "map" in probe["ordered"] else "Recall"

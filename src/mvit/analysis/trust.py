@@ -53,7 +53,7 @@ def _sureness(figures: Mapping[str, Any], trust: Mapping[str, Any]) -> str:
     said = (
         f"The confidence of its answers is {percent(figures['confidence'])} on average, and "
         f"{percent(figures['right'])} of them are right: it is {abs(gap):.1f} points {kind} sure than right (95 % "
-        f"interval {low:.1f} to {high:.1f} over {_units(trust)})"
+        f"interval {low:z.1f} to {high:z.1f} over {_units(trust)})"
     )
     if low <= 0 <= high:
         said += ", which cannot be told from none"

@@ -32,7 +32,7 @@ def meaning(content: Mapping[str, Any]) -> str:
     fewer, between = ("fewer", (low, high)) if drop >= 0 else ("more", (-high, -low))
     said = [
         f"Shuffling the frames takes {name} from {_percent(ordered[key])} to {_percent(shuffled[key])}, "
-        f"{abs(drop):.1f} points {fewer} (95 % interval {between[0]:.1f} to {between[1]:.1f}, {over(content)})."
+        f"{abs(drop):.1f} points {fewer} (95 % interval {between[0]:z.1f} to {between[1]:z.1f}, {over(content)})."
     ]
     if low > 0:
         share = drop / 100 / (ordered[key] - content["chance"])
@@ -111,7 +111,7 @@ def table(content: Mapping[str, Any]) -> str:
 
 
 def _shown(value: float, interval: Sequence[float], scale: float) -> str:
-    return f"{scale * value:7.1f}  [{scale * interval[0]:5.1f}, {scale * interval[1]:5.1f}]"
+    return f"{scale * value:z7.1f}  [{scale * interval[0]:z5.1f}, {scale * interval[1]:z5.1f}]"
 
 
 def _percent(share: float) -> str:

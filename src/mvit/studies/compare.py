@@ -231,7 +231,7 @@ def _lines(record: Mapping[str, Any]) -> Iterator[str]:
         low, high = (100 * limit for limit in pair["difference_interval"])
         told = "" if pair["method"] == "bootstrap" else f" ({pair['method']}: {undrawn(pair['method'], record)})"
         yield (
-            f"{pair['first']} - {pair['second']}: {100 * pair['difference']:+.1f} points [{low:+.1f}, {high:+.1f}]"
+            f"{pair['first']} - {pair['second']}: {100 * pair['difference']:+z.1f} points [{low:+z.1f}, {high:+z.1f}]"
             f"{told}, right alone {pair['only_first']:,} : {pair['only_second']:,}, McNemar p {shown_p(pair['p'])}"
             + (f", corrected for {len(record['pairs'])} pairs (Holm) {shown_p(pair['p_corrected'])}" if several else "")
         )

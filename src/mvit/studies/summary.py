@@ -101,11 +101,11 @@ def _cells(variant: str, facts: Mapping[str, Any], metric: str) -> dict[str, str
     if own["deviation"] is not None:
         cells["sd"] = f"{PERCENT * own['deviation']:.1f}"
     if difference and difference["low"] is None:
-        cells["difference"] = f"{difference['mean']:+.1f} in every pair, no interval{_of(facts['pairs'], own)}"
+        cells["difference"] = f"{difference['mean']:+z.1f} in every pair, no interval{_of(facts['pairs'], own)}"
     elif difference:
         told = "" if difference["resolved"] else " not resolvable"
-        between = f"[{difference['low']:+.1f}, {difference['high']:+.1f}]"
-        cells["difference"] = f"{difference['mean']:+.1f} {between}{told}{_of(facts['pairs'], own)}"
+        between = f"[{difference['low']:+z.1f}, {difference['high']:+z.1f}]"
+        cells["difference"] = f"{difference['mean']:+z.1f} {between}{told}{_of(facts['pairs'], own)}"
         cells["resolves"] = f"{difference['resolvable']:.1f}"
     if step := facts["step"]:
         cells["time"] = f"{step['times_reference']['median']:.2f}"
