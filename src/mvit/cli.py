@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any, Literal
 
 from mvit import commandline, files
@@ -157,7 +158,8 @@ def train(
             if not ranks or ranks.leads:
                 calibrate(folder)
                 page = write_report([folder], folder / "report.html")
-                print(f"Wrote {page}. Next: mvit predict {folder} {medium_of(listing.train).upper().removesuffix('S')}")
+                medium = medium_of(listing.train).upper().removesuffix("S")
+                print(f"Wrote {page}. Next: mvit predict {quote(str(folder))} {medium}")
     except TerminatedError:
         return DONE  # saved, as it was asked to
     return DONE

@@ -1,6 +1,7 @@
 """The commands that give models to others and take theirs, thin as those of ``cli``, which lists them."""
 
 from pathlib import Path
+from shlex import quote
 
 from mvit.commandline import DONE
 
@@ -57,5 +58,5 @@ def pull(repository: str, /, *, out: Path | None = None, revision: str | None = 
     if pulled.left:
         print(f"left there: {', '.join(map(ascii, pulled.left))}")
     print(f"licence: {pulled.licence or 'none is stated: ask its owner before you use or give on the weights'}")
-    print(f"Wrote {folder}: {repository} at commit {pulled.commit}. Next: mvit predict {folder} VIDEO")
+    print(f"Wrote {folder}: {repository} at commit {pulled.commit}. Next: mvit predict {quote(str(folder))} VIDEO")
     return DONE

@@ -227,7 +227,7 @@ def test_runs_stand_side_by_side_with_mean_and_spread_over_seeds(make_run, tmp_p
     edited(seeds[1] / "probe.json", shuffled=json.loads((seeds[0] / "probe.json").read_text())["shuffled"])
     (seeds[2] / "probe.json").unlink()
     summary = shown(*seeds).text.split("mean of 3 seeds", 1)[1].split("Training")[0]
-    assert re.match(r" 74\.0 ± 4\.0 \d+\.\d ± \d+\.\d \d+\.\d ± 0\.0 \(of 2\)", summary)
+    assert re.match(r" 74\.0 ± 4\.0 (\d+\.\d ± \d+\.\d )\d+\.\d ± \d+\.\d \(of 2\) \d+\.\d ± 0\.0 \(of 2\)", summary)
 
 
 def test_seeds_of_other_data_are_no_seeds_of_one(make_run, tmp_path):

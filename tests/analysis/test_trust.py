@@ -104,6 +104,23 @@ def test_a_precision_that_was_missed_when_checked_is_named(make_run, tmp_path):
     assert "fewer were right when checked" not in text_of(page_of(run))
 
 
+def test_what_the_model_learned_from_is_said_where_it_is_judged_on_it(make_run, tmp_path):
+    run = make_run(tmp_path / "run", CLASSES, videos=6)
+    assert "not learned from them" in text_of(page_of(run))
+    with (run / "scores.csv").open(newline="") as file:
+        rows = [(row["path"], row["label"]) for row in csv.DictReader(file)]
+    parts = ("train", "train", "train", "val", "val", "test")
+    samples = [f"{Path(run, path)},{label},{parts[n % 6]}" for n, (path, label) in enumerate(rows)]
+    (run / "split.csv").write_text("\n".join(["path,label,split", *samples]))
+    text = (run / "scores.csv").read_text()
+    (run / "scores.csv").write_text(text.replace("\nvideos/", f"\n{run}/videos/"))
+    saved.calibrate(run)
+    text = text_of(page_of(run))
+    assert "Beware: these are 24 videos, and the model was trained on 12 of them." in text
+    assert "Of the 24 videos evaluated here only, and the model was trained on 12 of them." in text
+    assert "not learned from them" not in text
+
+
 def test_of_images_no_order_is_asked(make_run, tmp_path):
     run = make_run(tmp_path / "run", CLASSES)
     (run / "recipe.toml").write_text("[data]\nframes = 1\n")

@@ -35,6 +35,8 @@ def test_runs_are_compared_from_their_files(run, other, mvit, tmp_path):
     (pair,) = record["pairs"]
     assert pair["only_first"] + pair["only_second"] == 1
     assert set(record["models"]) == {"first", "other"}
+    few = record["units"] < 10
+    assert ("are rough, and rather too narrow" in told) == few
     for model in record["models"].values():
         assert model["parameters"] > 0
         assert model["gmac_per_video"] == pytest.approx(model["gmac_per_view"] * model["views"][0] * model["views"][1])

@@ -1,6 +1,8 @@
 """`--resume`, and `--resume auto`: whose run is in the folder."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -78,3 +80,16 @@ def test_a_flag_may_stand_before_a_word_that_is_not_its_own(mvit, refused, run, 
     assert "recipe.toml" in refused("train", "--resume", videos, "--out", tmp_path / "none")
     assert "[auto]" in mvit("train", "--help")[1]
     assert cli.main(["train", str(videos), "--resume", "--out", str(run)]) == 0
+
+
+def test_a_probe_of_the_weights_before_does_not_stay_beside_new_ones(mvit, run, videos, tmp_path):
+    copy = Path(shutil.copytree(run, tmp_path / "run"))
+    assert mvit("probe", copy, videos, "--orders", 1)[0] == 0
+    code, printed, err = mvit("train", videos, "--resume", "--out", copy)
+    assert (code, "of the weights before" in printed) == (0, False), err
+    assert (copy / "probe.json").is_file(), "nothing was learned"
+    written = (copy / "model.safetensors").stat().st_mtime
+    os.utime(copy / "probe.json", (written - 60, written - 60))
+    code, printed, err = mvit("train", videos, "--resume", "--out", copy)
+    assert (code, f"{copy / 'probe.json'} was of the weights before, and is gone" in printed) == (0, True), err
+    assert not (copy / "probe.json").exists()

@@ -138,6 +138,8 @@ def test_unused_columns_are_remarked(tmp_path):
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
+        (["path;label", "1.mp4;a"], r"has no header: its first line is 'path;label', but must be path,label"),
+        (["path,class", "1.mp4,a"], r"has no column label: its first line must be path,label"),
         (["1.mp4,a"], r"has no header: its first line is '1\.mp4,a', but must be path,label"),
         (["path label", "1.mp4 a"], r"has no header: its first line is 'path label'"),
         (["path,label"], r"has a header but no video"),

@@ -144,6 +144,19 @@ def test_videos_without_a_group_are_not_counted_as_groups():
     assert "no more than 3 groups and 1 video without one are rough" in found["meaning"]
 
 
+def test_a_wide_interval_is_no_proof_of_a_bag_of_frames():
+    found = known(90, 90)
+    assert "a bag of frames would explain" in found["meaning"]
+    found["drop_intervals"]["shuffled"] = [-3.0, 14.0]
+    assert "nor can 14.0 points of it be excluded" in meaning(found)
+    found["reversed"] |= {"title": "reversed"}
+    found["drops"] |= {"reversed": 12.0, "single_frame": 50.0}
+    found["drop_intervals"] |= {"reversed": [2.0, 22.0], "single_frame": [40.0, 60.0]}
+    said = meaning(found)
+    assert "other orders cost something that can: reversed 12.0 points (95 % interval 2.0 to 22.0)" in said
+    assert "bag of frames" not in said
+
+
 def test_no_loss_has_no_sign():
     found = known(90, 60)
     found["drops"]["shuffled"], found["drop_intervals"]["shuffled"] = -1e-14, [-0.04, 0.04]

@@ -210,7 +210,7 @@ def outline(folder: Path) -> RunRecord:
     if result is not None:
         _check_result(folder / "result.json", result)
     notes: list[str] = []
-    recipe, settings = _recipe(folder / "recipe.toml")
+    recipe, settings = _recipe(home_of(folder) / "recipe.toml")
     return RunRecord(
         folder=folder,
         origin=_json(folder / "run.json", ORIGIN_FIELDS),

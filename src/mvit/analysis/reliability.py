@@ -5,6 +5,7 @@ from typing import Any
 
 from mvit.analysis.markup import Child, Html, tag
 from mvit.analysis.plots import figure, percent
+from mvit.data.samples import counted
 
 WIDTH, LEFT, RIGHT, TOP = 400.0, 52.0, 22.0, 38.0  # right: half of the last mark's label
 SIDE = 250.0  # height of the square
@@ -25,7 +26,7 @@ def reliability(title: str, bins: Sequence[Mapping[str, Any]]) -> Html:
         left, right = _x(each["low"]), _x(each["high"])
         tall = COUNTS * each["videos"] / most
         said = (
-            f"{each['videos']:,} videos with {percent(each['low'])} to {percent(each['high'])}, on average "
+            f"{counted(each['videos'], 'video')} with {percent(each['low'])} to {percent(each['high'])}, on average "
             f"{percent(each['confidence'])}: {percent(each['right'])} right, {percent(low)} to {percent(high)}"
         )
         at = _x(each["confidence"])

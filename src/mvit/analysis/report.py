@@ -18,7 +18,7 @@ from mvit.analysis.thumbnails import Thumbnails
 from mvit.data.samples import counted
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
-PROBED = ("shuffled", "reversed", "single_frame")
+PROBED = ("ordered", "shuffled", "reversed", "single_frame")
 
 
 def report(
@@ -118,6 +118,7 @@ def _sections(record: RunRecord, heading: str, thumbnails: Thumbnails) -> Html:
         del content["Confusions"]  # a video of several classes is not taken for another one
     return join(
         sections.headline(record),
+        trust.learned(record),
         [tag("p", note, class_="note") for note in record.notes],
         [tag("section", tag(heading, title), made()) for title, made in content.items()],
     )
@@ -169,11 +170,22 @@ def _comparison(records: Sequence[RunRecord]) -> Html:
     judged = " or ".join(kind.name for kind in metrics)
     columns = {
         name: "n" if name != "run" else None
-        for name in ("run", "seed", judged, "95 %", "mean class", "shuffled", "reversed", "one frame", "videos")
+        for name in (
+            "run",
+            "seed",
+            judged,
+            "95 %",
+            "mean class",
+            "in order",
+            "shuffled",
+            "reversed",
+            "one frame",
+            "videos",
+        )
     }
     caption = (
         f"{' or '.join(kind.title for kind in metrics)} with its 95 % interval over videos, and its mean over classes; "
-        "shuffled, reversed and with one frame it is that of the order probe."
+        f"in order, shuffled, reversed and with one frame it is that of the order probe{_probed_by(records)}."
     )
     if summaries:
         caption += (
@@ -195,6 +207,11 @@ def _comparison(records: Sequence[RunRecord]) -> Html:
     if len({json.dumps(_support(record)) for record in records if record.result}) > 1:
         notes.append("These runs were not measured on as many videos of the same classes.")
     return join([tag("p", note, class_="note") for note in notes], table(caption, columns, rows, summaries))
+
+
+def _probed_by(records: Sequence[RunRecord]) -> str:
+    protocols = sorted({record.probe["protocol"] for record in records if record.probe})
+    return f" ({'; '.join(protocols)})" if protocols else ""
 
 
 def _row(name: Html, record: RunRecord) -> Sequence[Child]:
@@ -226,8 +243,11 @@ def _mean_and_spread(group: Sequence[RunRecord]) -> Sequence[Child]:
 
 
 def _but_for_the_seed(record: RunRecord) -> str:
-    """The same for runs of one recipe measured alike; a run without recipe or result is like no other."""
-    if not record.settings or record.result is None:
+    """The same for runs of one recipe measured alike; a run without recipe or result is like no other.
+
+    Nor is what was found of other videos or views, as they need not be the same of two runs.
+    """
+    if not record.settings or record.result is None or home_of(record.folder) != record.folder:
         return str(record.folder.resolve())
     train = {key: value for key, value in record.settings.get("train", {}).items() if key != "seed"}
     return json.dumps(

@@ -308,7 +308,7 @@ def _origin(record: RunRecord) -> dict[str, object]:
 def missing(what: str, command: str, record: RunRecord, *, data: bool = True) -> Html:
     """That something is not there yet, and the command that makes it."""
     folder = record.folder
-    if record.model is None and record.result is None and record.recipe is not None:
+    if record.model is None and record.result is None and record.recipe is not None and home_of(folder) == folder:
         line = f"mvit train DATA --out {shlex.quote(str(folder))} --resume"
         said = f"No {what} yet, as its training has not ended: go on with it by "
         return tag("p", said, tag("code", line), ".", class_="missing")

@@ -44,6 +44,18 @@ def calibration(record: RunRecord) -> Html:
     )
 
 
+def _beware(trust: Mapping[str, Any]) -> str:
+    return f"and the model was trained on {trust['learned']:,} of them"
+
+
+def learned(record: RunRecord) -> Html:
+    """That what is judged here was learned from, where it was."""
+    trust = record.trust
+    if trust is None or not trust.get("learned"):
+        return join()
+    return tag("p", f"Beware: these are {counted(trust['videos'], 'video')}, {_beware(trust)}.", class_="note")
+
+
 def _sureness(figures: Mapping[str, Any], trust: Mapping[str, Any]) -> str:
     gap = 100 * figures["overconfidence"]
     low, high = (100 * limit for limit in figures["overconfidence_interval"])
@@ -147,9 +159,11 @@ def label_errors(record: RunRecord, thumbnails: Thumbnails) -> Html:
     if record.trust is None:
         return missing_trust("look for wrong labels", record)
     trust, found = record.trust, record.trust["label_errors"]
+    learned = trust.get("learned", 0)
     judged = (
-        f"Of the {counted(trust['videos'], 'video')} evaluated here only, by scores of a model that has not learned "
-        "from them. It cannot judge the labels that it learned: evaluate models trained on the other folds for those "
+        f"Of the {counted(trust['videos'], 'video')} evaluated here only, "
+        + ("by scores of a model that has not learned from them" if not learned else _beware(trust))
+        + ". It cannot judge the labels that it learned: evaluate models trained on the other folds for those "
         "(mvit split --folds)."
     )
     if not found:

@@ -162,6 +162,8 @@ def _csv(table: Path, notes: list[str]) -> Iterator[Row]:
     if first is None:
         raise ValueError(f"{table} is empty: its first line must be {HEADER}, then follows a line for each video")
     header = [name.strip().lower() for name in first[1]]
+    if "path" in header and "label" not in header:
+        raise ValueError(f"{table} has no column label: its first line must be {HEADER}, separated by commas")
     if not is_manifest(header) or len(set(header)) < len(header):
         said = printable(",".join(first[1]))
         raise ValueError(f"{table} has no header: its first line is {said}, but must be {HEADER}")

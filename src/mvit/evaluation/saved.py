@@ -13,7 +13,7 @@ import numpy as np
 from mvit import files
 from mvit.data.dataset import split_file
 from mvit.data.manifests import read_manifest
-from mvit.data.samples import counted
+from mvit.data.samples import Sample, counted
 from mvit.evaluation.calibration import calibration, coverage_curve, log_loss, thresholds
 from mvit.evaluation.evaluate import RESULT_FILE, SCORES_FILE, as_json
 from mvit.evaluation.label_errors import suspects
@@ -56,27 +56,33 @@ def read(folder: Path) -> Saved:
         classes = tuple(result["classes"])
     except (ValueError, LookupError, TypeError) as error:
         raise ValueError(f"{result_file} was not written by evaluation ({error}): {AGAIN}") from None
+    if _columns(scores_file)[1:2] == ["labels"]:
+        raise ValueError(f"the videos of {scores_file} are of several classes at once, and here each must be of one")
     index = {name: place for place, name in enumerate(classes)}
     paths, labels, predicted, scores = [], [], [], []
     with scores_file.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
         try:
             rows = csv.reader(file)
             header = next(rows, [])
-            if header[1:2] == ["labels"]:
-                raise ValueError("its videos are of several classes at once, where one is due")
             if header != ["path", "label", "predicted", "correct", *classes]:
                 raise ValueError(f"its columns are not those of the classes of {result_file.name}")
             for row in rows:
+                where = f"its line {rows.line_num}"
                 if len(row) != len(header):
-                    raise ValueError(f"its line {rows.line_num} has {len(row)} of {len(header)} columns")
+                    raise ValueError(f"{where} has {len(row)} of {len(header)} columns")
+                try:
+                    labels.append(index[row[1]])
+                    predicted.append(index[row[2]])
+                    scores.append([float(text) for text in row[4:]])
+                except (ValueError, LookupError) as error:
+                    raise ValueError(f"{where} lacks a class or a number ({error})") from None
                 paths.append(row[0])
-                labels.append(index[row[1]])
-                predicted.append(index[row[2]])
-                scores.append([float(text) for text in row[4:]])
+            if not paths or len(set(paths)) < len(paths):
+                raise ValueError("a video is in it twice" if paths else "it holds no video")
             table = np.array(scores, dtype=np.float64)
-            if table.shape != (len(paths), len(classes)) or not np.isfinite(table).all():
-                raise ValueError("it does not hold a number for every class of every video")
-            if len(paths) and (table.max(axis=1) > table[np.arange(len(paths)), predicted]).any():
+            if not ((table >= 0) & np.isfinite(table)).all():
+                raise ValueError("it holds scores that no model gives, below 0 or not finite")
+            if (table.max(axis=1) > table[np.arange(len(paths)), predicted]).any():
                 raise ValueError("a video is called by another class than that of its highest score")
             if len(paths) != result.get("videos"):
                 raise ValueError(f"it has {counted(len(paths), 'video')}, {result_file.name} {result.get('videos')}")
@@ -92,11 +98,12 @@ def read(folder: Path) -> Saved:
     )
 
 
-def trust(saved: Saved, groups: Sequence[str | None]) -> dict[str, Any]:
+def trust(saved: Saved, groups: Sequence[str | None], learned: int = 0) -> dict[str, Any]:
     """What goes into calibration.json: ``calibration``, ``thresholds``, ``coverage`` and ``label_errors``.
 
     ``groups`` (N,) are those of the videos, where they are known: intervals are then over groups, and thresholds chosen
-    and checked on different ones. ``label_errors`` are all ``label_errors.suspects``, of these videos only.
+    and checked on different ones. ``label_errors`` are all ``label_errors.suspects``, of these videos only; those that
+    the model has ``learned`` from, so many, it cannot judge.
     """
     rows, unit = np.arange(len(saved.labels)), units(groups)
     confidence, right = saved.scores[rows, saved.predicted].clip(max=1), saved.right
@@ -104,6 +111,7 @@ def trust(saved: Saved, groups: Sequence[str | None]) -> dict[str, Any]:
     return {
         "videos": len(saved.paths),
         "listed": saved.result["listed"],
+        "learned": learned,
         "protocol": saved.result["protocol"],
         "groups": len({group for group in groups if group is not None}),
         "units": int(unit.max()) + 1,
@@ -133,7 +141,8 @@ def calibrated(folder: Path) -> dict[str, Any] | None:
     if not _has_one_label(folder):
         return None
     saved = read(folder)
-    return dict(json.loads(as_json(trust(saved, groups_of(folder, saved.paths)))))
+    found = trust(saved, groups_of(folder, saved.paths), learned_of(folder, saved.paths))
+    return dict(json.loads(as_json(found)))
 
 
 def calibrate(folder: Path) -> None:
@@ -153,23 +162,37 @@ def groups_of(folder: Path, paths: Sequence[str]) -> list[str | None]:
     The run is the folder, or the one that it lies in, as those of other views and videos do. Videos are known again
     also by another path, such as a symbolic link.
     """
+    return [sample.group if sample else None for _, sample in _known(folder, paths)]
+
+
+def learned_of(folder: Path, paths: Sequence[str]) -> int:
+    """How many of these videos such a run has learned from, or was chosen by."""
+    return sum(part not in (None, "val", "test") for part, _ in _known(folder, paths))
+
+
+def _known(folder: Path, paths: Sequence[str]) -> list[tuple[str | None, Sample | None]]:
+    """Each of these videos as it stands in the split of the run, and the part that it is in; None where it does not."""
     above = (home for home in folder.absolute().parents[:3] if (home / "model.json").is_file())
     homes = (folder, *above)  # RUN/model-onnx/on-NAME/views-5x1 is the deepest
     table = next((split_file(home) for home in homes if split_file(home).is_file()), None)
     if table is None:
-        return [None] * len(paths)
+        return [(None, None)] * len(paths)
     parts = read_manifest(table, anywhere=True).parts
-    known = {str(sample.id): sample.group for part in parts.values() for sample in part}
+    known = {str(sample.id): (name, sample) for name, part in parts.items() for sample in part}
     if not known.keys() >= set(paths):
-        known = {os.path.realpath(path): group for path, group in known.items()}
+        known = {os.path.realpath(path): found for path, found in known.items()}
         paths = [os.path.realpath(path) for path in paths]
-    return [known.get(path) for path in paths]
+    return [known.get(path, (None, None)) for path in paths]
 
 
 def _has_one_label(folder: Path) -> bool:
     """Whether a folder has an evaluation, and its videos are of one class each."""
     try:
-        with (folder / SCORES_FILE).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-            return (folder / RESULT_FILE).is_file() and next(csv.reader(file), [])[1:2] == ["label"]
+        return (folder / RESULT_FILE).is_file() and _columns(folder / SCORES_FILE)[1:2] == ["label"]
     except (FileNotFoundError, NotADirectoryError):
         return False
+
+
+def _columns(scores_file: Path) -> list[str]:
+    with scores_file.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        return next(csv.reader(file), [])

@@ -8,6 +8,10 @@ from mvit.evaluation.disorders import TITLES
 from mvit.evaluation.scoring import Scoring
 
 FEW_UNITS = 10
+LITTLE = 5.0
+"""Points of a drop up to which a bag of frames explains what there is."""
+OF_ORDER = ("reversed", "deranged", "windows", "shuffled")
+"""How disorders are called that keep all frames."""
 
 
 def meaning(content: Mapping[str, Any]) -> str:
@@ -45,9 +49,7 @@ def meaning(content: Mapping[str, Any]) -> str:
     elif high < 0:
         said.append("It does better without the order, which is strange: look at the data and the labels.")
     else:
-        said.append(
-            "No use of the order of frames can be told from chance here: a bag of frames would explain this accuracy."
-        )
+        said.append(_not_told(content, high))
     said.append(f"One frame alone gives {_percent(content['single_frame'][key])}.")
     if several:
         said.append(f"Played backwards it gets {_percent(reverse[key])}.")
@@ -61,6 +63,24 @@ def meaning(content: Mapping[str, Any]) -> str:
     else:
         said.append(f"Played backwards it gets {_percent(reverse[key])}; no class is another one reversed.")
     return " ".join([*said, *rough])
+
+
+def _not_told(content: Mapping[str, Any], high: float) -> str:
+    """What may be said where shuffling costs nothing that can be told, at most ``high`` points."""
+    drops, limits = content["drops"], content["drop_intervals"]
+    told = [name for name in drops if name.startswith(OF_ORDER) and limits[name][0] > 0]
+    if told:
+        most = max(told, key=lambda name: drops[name])
+        low, high = limits[most]
+        return (
+            f"That cannot be told from nothing, but other orders cost something that can: {content[most]['title']} "
+            f"{drops[most]:.1f} points (95 % interval {low:.1f} to {high:.1f}). The model reads the order of frames."
+        )
+    if high > LITTLE:
+        return (
+            f"No use of the order of frames can be told from chance here, nor can {high:.1f} points of it be excluded."
+        )
+    return "No use of the order of frames can be told from chance here: a bag of frames would explain this accuracy."
 
 
 def _where_it_lies(content: Mapping[str, Any], key: str) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mvit.analysis.comparison import DASH, EXPLAINED, cells, order_drop, over, shown_p, undrawn
+from mvit.analysis.comparison import DASH, EXPLAINED, FEW_UNITS, cells, order_drop, over, shown_p, undrawn
 from mvit.analysis.record import read_probe
 from mvit.analysis.report import names
 from mvit.data.dataset import Sample
@@ -224,6 +224,8 @@ def _lines(record: Mapping[str, Any]) -> Iterator[str]:
     if why := record.get("measured", {}).get("no_memory"):
         yield f"MiB: not measured, as {why}"
     yield f"top-1 with 95 % intervals over {over(record)}; {record['videos']:,} of {record['listed']:,} videos"
+    if record["units"] < FEW_UNITS:
+        yield f"intervals over no more than {over(record)} are rough, and rather too narrow"
     for name, model in record["models"].items():
         yield f"{name}: {model.get('protocol', record.get('protocol'))}"
     several = len(record["pairs"]) > 1

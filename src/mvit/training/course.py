@@ -16,6 +16,7 @@ from mvit.data.views import Preprocessing, describe
 from mvit.distributed.group import ALONE, Ranks
 from mvit.distributed.interruption import Interruption
 from mvit.evaluation import evaluate as evaluation
+from mvit.evaluation import probes
 from mvit.evaluation.scoring import NotFiniteError, Scoring
 from mvit.recipes.recipe import Recipe
 from mvit.training import checkpoint, mixing, optim
@@ -30,6 +31,7 @@ from mvit.training.position import Position, step_seed
 from mvit.training.progress import Meter, StatusLine, Watch, duration
 from mvit.training.run import Run
 from mvit.training.watchdog import Watchdog
+from mvit.weights.read import MODEL_FILE
 
 MEASURED = ("clips_per_second", "data_wait", "seconds", "peak_memory_bytes")
 """What a record of metrics.jsonl holds of the machine: all else is alike in runs that are."""
@@ -364,6 +366,10 @@ class Course:
         if not self.ranks.leads:
             return
         result = evaluation.write(outcome, self.run.folder)
+        probe, model_file = self.run.folder / probes.PROBE_FILE, self.run.folder / MODEL_FILE
+        if probe.is_file() and probe.stat().st_mtime < model_file.stat().st_mtime:
+            probe.unlink()
+            self.echo(f"{probe} was of the weights before, and is gone: mvit probe asks again")
         which = f"epoch {self.position.best_epoch}, the best on the holdout" if self.parts.holdout else "the last epoch"
         self.echo(f"{result['headline']}, {which}")
         if idle := no_better_than(result, outcome.samples):
