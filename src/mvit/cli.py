@@ -218,6 +218,7 @@ def probe(
     from mvit.deploy.opened import load
     from mvit.evaluation import probes, verdict
     from mvit.held_out import to_judge
+    from mvit.recipes import recipe as recipes
 
     model = load(run)
     clips, crops = numbers(views, "clips x crops, such as 5x1", 2)
@@ -226,6 +227,7 @@ def probe(
         folder /= f"views-{clips}x{crops}"
     file = files.json_of(out or folder, probes.PROBE_FILE)
     files.require_writable(file)
+    recipe = (run if run.is_dir() else run.parent) / "recipe.toml"
     with progress_bar("probing") as progress:
         found = probes.probe(
             model.logits,
@@ -238,6 +240,7 @@ def probe(
             after_stem=model.after_stem,
             orders=orders,
             seed=seed,
+            control=recipe.is_file() and recipes.load(recipe).augment.order == "shuffled",
             progress=progress,
         )
     _name_left_out(found["unreadable"])

@@ -157,6 +157,13 @@ def test_a_wide_interval_is_no_proof_of_a_bag_of_frames():
     assert "bag of frames" not in said
 
 
+def test_of_the_control_it_is_not_said_what_holds_of_others():
+    for shuffled in (60, 95):
+        said = meaning(known(90, shuffled) | {"control": True})
+        assert "The model was trained on shuffled clips: what it has of them is what can be known without order" in said
+        assert not any(words in said for words in ("reads the order", "unlike anything", "strange", "bag of frames"))
+
+
 def test_no_loss_has_no_sign():
     found = known(90, 60)
     found["drops"]["shuffled"], found["drop_intervals"]["shuffled"] = -1e-14, [-0.04, 0.04]

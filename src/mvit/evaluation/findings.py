@@ -93,13 +93,18 @@ class _MeanAveragePrecision:
 
 
 def summary(
-    answers: Answers, labels: np.ndarray, classes: Sequence[str], groups: Sequence[str | None] = ()
+    answers: Answers,
+    labels: np.ndarray,
+    classes: Sequence[str],
+    groups: Sequence[str | None] = (),
+    *,
+    control: bool = False,
 ) -> dict[str, Any]:
     """The probe's figures from labels (N,), or, of several, bool (N, C), and the group of each video where known.
 
     By disorder ``top1`` or ``map`` with interval, mean ``kendall`` distance, ``std_over_orders`` and ``per_view``, what
     each view alone has; ``drops`` are in points. ``kendall`` has the figures by grade of distance, ``collapses`` the
-    pairs of classes that shuffling makes alike.
+    pairs of classes that shuffling makes alike. A ``control`` was trained on shuffled clips.
     """
     several = labels.ndim == 2
     if several:
@@ -133,6 +138,7 @@ def summary(
     content: dict[str, Any] = {
         "videos": len(labels),
         "sampled": {"unit": "group" if named else "video", "count": int(sampled.max()) + 1, "groups": named},
+        "control": control,
         "chance": chance(labels) if several else 1 / len(classes),
         **({} if several else {"majority": int(np.bincount(labels).max()) / len(labels)}),
         "disorders": names,

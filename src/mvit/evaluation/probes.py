@@ -33,6 +33,7 @@ def probe(
     after_stem: AfterStem | None = None,
     orders: int = 10,
     seed: int = 0,
+    control: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """What goes into probe.json: top-1 or mAP of the clip as it is and in every disorder, and what each loses.
@@ -41,7 +42,8 @@ def probe(
     random ones where there are several, and in as many of graded Kendall distance; ``after_stem`` also shuffles what
     the stem of a model that can has made of them. Orders are drawn from ``seed`` and the video's place in the list, and
     are the same for all views of a video. Shares are fractions with 95 % intervals over the groups of the samples where
-    they have any, else over videos; drops are in points. Raises ValueError for clips of one frame, and as ``evaluate``.
+    they have any, else over videos; drops are in points. A ``control`` was trained on shuffled clips. Raises ValueError
+    for clips of one frame, and as ``evaluate``.
     """
     frames = preprocessing.sampling.frames
     if frames < 2:
@@ -86,7 +88,9 @@ def probe(
             else "the model's stem makes one token in time"
         )
     return {
-        **summary(answers, labels_of(kept, classes, scoring), classes, [sample.group for sample in kept]),
+        **summary(
+            answers, labels_of(kept, classes, scoring), classes, [sample.group for sample in kept], control=control
+        ),
         "not_asked": missing,
         "frames": frames,
         "orders": orders,

@@ -38,7 +38,12 @@ def meaning(content: Mapping[str, Any]) -> str:
         f"Shuffling the frames takes {name} from {_percent(ordered[key])} to {_percent(shuffled[key])}, "
         f"{abs(drop):.1f} points {fewer} (95 % interval {between[0]:z.1f} to {between[1]:z.1f}, {over(content)})."
     ]
-    if low > 0:
+    if content.get("control"):
+        said.append(
+            "The model was trained on shuffled clips: what it has of them is what can be known without order, and what "
+            "one that was trained in order has in order, less that, is what order is worth."
+        )
+    elif low > 0:
         share = drop / 100 / (ordered[key] - content["chance"])
         lost = "most" if share > 0.5 else "part"
         said.append(
