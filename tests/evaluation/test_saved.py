@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mvit.data.dataset import Sample
+from mvit.data.sampling import Part
 from mvit.evaluation import saved
 from mvit.evaluation.evaluate import Evaluation, write
 from mvit.evaluation.scoring import Scoring
@@ -45,6 +46,14 @@ def test_what_was_written_is_read_back(tmp_path):
     np.testing.assert_allclose(found.scores, SCORES, rtol=1e-7)
     assert found.right.tolist() == [True, True, True, False]
     assert found.result["top1"] == 3 / 4
+
+
+def test_parts_of_a_video_without_a_group_are_drawn_together(tmp_path):
+    parts = [Sample(Path("/v/a.mp4"), "a", part=Part(0, 1)), Sample(Path("/v/a.mp4"), "a", part=Part(1, 2))]
+    whole = [Sample(Path("/v/b.mp4"), "a"), Sample(Path("/v/c.mp4"), "a", group="ann", part=Part(0, 1))]
+    assert [sample.drawn_with for sample in (*parts, *whole)] == ["/v/a.mp4", "/v/a.mp4", None, "ann"]
+    (tmp_path / "split.csv").write_text("path,label,split,start,end\n/v/a.mp4,a,val,0,1\n/v/a.mp4,a,val,1,2\n")
+    assert saved.groups_of(tmp_path, [str(sample.id) for sample in parts]) == ["/v/a.mp4"] * 2
 
 
 def test_what_was_called_stays_where_the_file_rounds_two_scores_to_one(tmp_path):

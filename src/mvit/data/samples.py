@@ -47,6 +47,11 @@ class Sample:
         return self.labels[0]
 
     @property
+    def drawn_with(self) -> str | None:
+        """What tells samples that are not independent: the group or, without one, the video that this is a part of."""
+        return self.group if self.group is not None or self.part is None else str(self.path)
+
+    @property
     def id(self) -> Path:
         """What no other sample of a listing has: the path, of a part with its seconds (clip.mp4#t=2.5,10)."""
         return self.path if self.part is None else Path(f"{self.path}{OF_A_PART}{self.part}")

@@ -89,7 +89,7 @@ def probe(
         )
     return {
         **summary(
-            answers, labels_of(kept, classes, scoring), classes, [sample.group for sample in kept], control=control
+            answers, labels_of(kept, classes, scoring), classes, [sample.drawn_with for sample in kept], control=control
         ),
         "not_asked": missing,
         "frames": frames,

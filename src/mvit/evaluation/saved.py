@@ -162,7 +162,7 @@ def groups_of(folder: Path, paths: Sequence[str]) -> list[str | None]:
     The run is the folder, or the one that it lies in, as those of other views and videos do. Videos are known again
     also by another path, such as a symbolic link.
     """
-    return [sample.group if sample else None for _, sample in _known(folder, paths)]
+    return [sample.drawn_with if sample else None for _, sample in _known(folder, paths)]
 
 
 def learned_of(folder: Path, paths: Sequence[str]) -> int:

@@ -119,7 +119,7 @@ def on_data(
     if not kept:
         raise ValueError("there is no video that every one of these models could read")
     answers = {name: np.array([hits[sample.id] for sample in kept]) for name, hits in right.items()}
-    found = comparison.compare(answers, [sample.group for sample in kept])
+    found = comparison.compare(answers, [sample.drawn_with for sample in kept])
     for name, protocol in protocols.items():
         found["models"][name]["protocol"] = protocol
     shared = {"protocol": next(iter(protocols.values()))} if len(set(protocols.values())) == 1 else {}
