@@ -194,5 +194,9 @@ def _has_one_label(folder: Path) -> bool:
 
 
 def _columns(scores_file: Path) -> list[str]:
+    """The first line; nothing of what is no CSV."""
     with scores_file.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-        return next(csv.reader(file), [])
+        try:
+            return next(csv.reader(file), [])
+        except csv.Error:
+            return []
