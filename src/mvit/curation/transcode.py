@@ -103,7 +103,9 @@ def resize(source: Path, target: Path, *, short_side: int | None = None, enlarge
 @contextmanager
 def _replacing(target: Path) -> Iterator[Path]:
     """As `files.replacing`, in a folder that is made where it is not there; errors of the encoder name the file."""
-    with files.folder_of(target), files.replacing(target) as part:
+    with files.blaming(target):  # and left there after an error, as other processes write into it, too
+        target.parent.mkdir(parents=True, exist_ok=True)
+    with files.replacing(target) as part:
         try:
             yield part
         except av.FFmpegError as error:
