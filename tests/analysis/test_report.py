@@ -249,7 +249,7 @@ def test_seeds_of_other_data_are_no_seeds_of_one(make_run, tmp_path):
 def test_runs_of_one_seed_are_no_spread_over_seeds(make_run, tmp_path):
     runs = [make_run(tmp_path / name, CLASSES, skill=skill) for name, skill in (("wrong", -50), ("right", 50))]
     page = shown(*runs).text
-    assert "0.0 % 0.0 to" in page
+    assert "0.0 % [0.0, " in page
     assert "mean of" not in page
 
 

@@ -125,7 +125,7 @@ def test_runs_of_both_kinds_stand_side_by_side_and_are_not_taken_as_alike(run, m
     assert "mAP or Top-1 with its 95 % interval" in text
     assert "Some of these runs are judged by mAP" in text
     alone = text_of(run, run)
-    assert "run seed mAP 95 %" in alone
+    assert "run seed mAP [95 %] mean class" in alone
     assert "judged by mAP" not in alone
 
 

@@ -173,8 +173,7 @@ def _comparison(records: Sequence[RunRecord]) -> Html:
         for name in (
             "run",
             "seed",
-            judged,
-            "95 %",
+            f"{judged} [95 %]",
             "mean class",
             "in order",
             "shuffled",
@@ -219,12 +218,15 @@ def _row(name: Html, record: RunRecord) -> Sequence[Child]:
     seed = DASH if record.seed is None else str(record.seed)
     probed = [percent(probe[order][metric(probe[order]).key]) if probe else DASH for order in PROBED]
     if result is None:
-        return name, seed, DASH, DASH, DASH, *probed, DASH
+        return name, seed, DASH, DASH, *probed, DASH
     key = metric(result).key
     low, high = result[f"{key}_interval"]
-    interval, videos = f"{100 * low:.1f} to {100 * high:.1f}", f"{result['videos']:,} of {result['listed']:,}"
+    judged, videos = (
+        f"{percent(result[key])} [{100 * low:.1f}, {100 * high:.1f}]",
+        f"{result['videos']:,} of {result['listed']:,}",
+    )
     mean_class = percent(result["mean_class"]) if "mean_class" in result else DASH
-    return name, seed, percent(result[key]), interval, mean_class, *probed, videos
+    return name, seed, judged, mean_class, *probed, videos
 
 
 def _mean_and_spread(group: Sequence[RunRecord]) -> Sequence[Child]:
@@ -239,7 +241,7 @@ def _mean_and_spread(group: Sequence[RunRecord]) -> Sequence[Child]:
     probed = [spread([probe[order][metric(probe[order]).key] for probe in probes]) for order in PROBED]
     figure = spread([result[metric(result).key] for result in results])
     mean_class = spread([result["mean_class"] for result in results if "mean_class" in result])
-    return f"mean of {len(group)} seeds", "", figure, "", mean_class, *probed, ""
+    return f"mean of {len(group)} seeds", "", figure, mean_class, *probed, ""
 
 
 def _but_for_the_seed(record: RunRecord) -> str:
