@@ -73,7 +73,9 @@ def test_what_order_is_worth_is_told_of_the_videos_that_are_compared(other, vide
     strangers, out = write_videos(tmp_path / "strangers", each=2), tmp_path / "compared"
     (other / "probe.json").unlink(missing_ok=True)
     run = shutil.copytree(other, tmp_path / "first")
-    legend = "order: points of top-1 lost when the frames of these videos are shuffled, by mvit probe"
+    legend = (
+        "order: points of top-1 lost when the frames of these videos are shuffled, as mvit probe found by its own views"
+    )
 
     def compared(*args) -> list[float | None]:
         code, told, err = mvit("compare", run, other, *args, "--runs", 0, "--out", out)

@@ -107,7 +107,10 @@ def test_an_interval_that_is_not_drawn_is_said_to_be_none_of_draws():
     assert told.count(said) == 1
     assert "-6.0 to +6.0, exact" in page
     assert f"Exact: {said}." in page
-    assert "Intervals by drawing 4 groups with replacement, for both alike. So few make them rather too narrow." in page
+    assert (
+        "Intervals by drawing 4 groups with replacement, for both alike. So few make intervals rather too narrow."
+        in page
+    )
     del right["most"]
     page = text_of(section({**record, **compare(right, groups)}))
     assert "by drawing" not in page

@@ -21,7 +21,7 @@ LONGEST_NAME = 30
 FEW_UNITS = 10
 EXPLAINED = {
     "MiB": "memory that one clip takes beside the model",
-    "order": "points of top-1 lost when the frames of these videos are shuffled, by mvit probe",
+    "order": "points of top-1 lost when the frames of these videos are shuffled, as mvit probe found by its own views",
 }
 """Columns of the table of models that do not speak for themselves."""
 
@@ -135,13 +135,17 @@ def _round(low: float, high: float) -> Sequence[float]:
     return inside
 
 
+def _few(record: Mapping[str, Any]) -> str:
+    return " So few make intervals rather too narrow." if record["units"] < FEW_UNITS else ""
+
+
 def _models(record: Mapping[str, Any]) -> Html:
     rows = [(name, *cells(model).values()) for name, model in record["models"].items()]
     titles = ["model", *cells(next(iter(record["models"].values())))]
     kept = [place for place in range(len(titles)) if place == 0 or any(row[place] != DASH for row in rows)]
     caption = (
-        f"Top-1 with its 95 % interval over {over(record)}; {record['videos']:,} of {record['listed']:,} videos. "
-        "GMAC are 10\N{SUPERSCRIPT NINE} multiply-adds, of a view and of all views of a video. "
+        f"Top-1 with its 95 % interval over {over(record)}; {record['videos']:,} of {record['listed']:,} videos."
+        f"{_few(record)} GMAC are 10\N{SUPERSCRIPT NINE} multiply-adds, of a view and of all views of a video. "
     )
     if "measured" in record:
         caption += f"Clips/s: {record['measured']['protocol']}; median and quartiles. "
@@ -209,8 +213,7 @@ def _pairs(record: Mapping[str, Any]) -> Html | None:
     methods = {pair["method"] for pair in record["pairs"]}
     caption = "Differences of top-1 in points. "
     if "bootstrap" in methods:
-        few = " So few make them rather too narrow." if record["units"] < FEW_UNITS else ""
-        caption += f"Intervals by drawing {over(record)} with replacement, for both alike.{few} "
+        caption += f"Intervals by drawing {over(record)} with replacement, for both alike.{_few(record)} "
     for method in sorted(methods - {"bootstrap"}):
         caption += f"{method.capitalize()}: {undrawn(method, record)}. "
     caption += (
