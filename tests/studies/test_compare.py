@@ -114,7 +114,7 @@ def test_an_interval_that_is_not_drawn_is_said_to_be_none_of_draws():
     del right["most"]
     page = text_of(section({**record, **compare(right, groups)}))
     assert "by drawing" not in page
-    assert "too narrow" not in page
+    assert "too narrow" not in page.split("Differences of top-1")[1]
     (one_group,) = compare({"one": right["one"], "none": np.zeros(60, dtype=bool)}, ["ann"] * 60)["pairs"]
     assert one_group["method"] == "trials"
     page = text_of(section({**record, **compare({"one": right["one"], "none": np.zeros(60, bool)}, ["ann"] * 60)}))
