@@ -4,7 +4,7 @@ import shlex
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from mvit.commandline import DONE, progress_bar
 
@@ -97,15 +97,20 @@ def ablate(
         diverged = execution.carry_out(planned, index=lambda data: index or place(data))
     except TerminatedError:
         return DONE  # saved, as it was asked to
-    command = {"command": shlex.join(["mvit", *sys.argv[1:]])}
-    write(command | findings.record(planned, diverged), folder / findings.RECORD)  # before what may yet fail
+
+    def recorded() -> dict[str, Any]:
+        found = {"command": shlex.join(["mvit", *sys.argv[1:]]), **findings.record(planned, diverged)}
+        write(found, folder / findings.RECORD)
+        return found
+
+    if probe or measure:
+        recorded()  # before what may yet fail
     if probe:
         with progress_bar("probing") as progress:
             findings.probe(planned, orders=ORDERS, progress=progress)
     if measure:
         with progress_bar("measuring") as progress:
             costs.measure(planned, progress=progress)
-    found = command | findings.record(planned, diverged)
-    write(found, folder / findings.RECORD)
+    found = recorded()
     print(f"\n{summary.describe(found)}\nWrote {folder / findings.RECORD}")
     return DONE

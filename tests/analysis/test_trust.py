@@ -5,6 +5,7 @@ import json
 import re
 import xml.etree.ElementTree as ET
 from base64 import b64decode
+from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -64,6 +65,17 @@ def judged(folder: Path, scores, labels, classes, names=None) -> Path:
     return folder
 
 
+def listed(run: Path, columns: str, values: Sequence[str]) -> None:
+    """Have the run's split list its evaluated videos with further columns, their values in turn."""
+    with (run / "scores.csv").open(newline="") as file:
+        rows = [(row["path"], row["label"]) for row in csv.DictReader(file)]
+    samples = [f"{Path(run, path)},{label},{values[n % len(values)]}" for n, (path, label) in enumerate(rows)]
+    (run / "split.csv").write_text("\n".join([f"path,label,{columns}", *samples]))
+    text = (run / "scores.csv").read_text()
+    (run / "scores.csv").write_text(text.replace("\nvideos/", f"\n{run}/videos/"))
+    saved.calibrate(run)
+
+
 def test_the_page_says_what_calibration_json_says(make_run, tmp_path):
     run = make_run(tmp_path / "run", CLASSES, videos=40)
     content = json.loads((run / "calibration.json").read_text())
@@ -107,14 +119,7 @@ def test_a_precision_that_was_missed_when_checked_is_named(make_run, tmp_path):
 def test_what_the_model_learned_from_is_said_where_it_is_judged_on_it(make_run, tmp_path):
     run = make_run(tmp_path / "run", CLASSES, videos=6)
     assert "not learned from them" in text_of(page_of(run))
-    with (run / "scores.csv").open(newline="") as file:
-        rows = [(row["path"], row["label"]) for row in csv.DictReader(file)]
-    parts = ("train", "train", "train", "val", "val", "test")
-    samples = [f"{Path(run, path)},{label},{parts[n % 6]}" for n, (path, label) in enumerate(rows)]
-    (run / "split.csv").write_text("\n".join(["path,label,split", *samples]))
-    text = (run / "scores.csv").read_text()
-    (run / "scores.csv").write_text(text.replace("\nvideos/", f"\n{run}/videos/"))
-    saved.calibrate(run)
+    listed(run, "split", ("train", "train", "train", "val", "val", "test"))
     text = text_of(page_of(run))
     assert "Beware: these are 24 videos, and the model was trained on 12 of them." in text
     assert "Of the 24 videos evaluated here only, and the model was trained on 12 of them." in text
@@ -129,13 +134,7 @@ def test_of_images_no_order_is_asked(make_run, tmp_path):
 
 def test_groups_are_the_denominator_of_intervals(make_run, tmp_path):
     run = make_run(tmp_path / "run", CLASSES, videos=6)
-    with (run / "scores.csv").open(newline="") as file:
-        rows = [(row["path"], row["label"]) for row in csv.DictReader(file)]
-    samples = [f"{Path(run, path)},{label},person{n % 3},val" for n, (path, label) in enumerate(rows)]
-    (run / "split.csv").write_text("\n".join(["path,label,group,split", *samples]))
-    text = (run / "scores.csv").read_text()
-    (run / "scores.csv").write_text(text.replace("\nvideos/", f"\n{run}/videos/"))
-    saved.calibrate(run)
+    listed(run, "group,split", [f"person{n},val" for n in range(3)])
     text = text_of(page_of(run))
     assert "over 3 groups)" in text
     assert "Intervals over as few as 3 groups are rather too narrow." in text

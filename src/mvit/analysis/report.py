@@ -221,10 +221,8 @@ def _row(name: Html, record: RunRecord) -> Sequence[Child]:
         return name, seed, DASH, DASH, *probed, DASH
     key = metric(result).key
     low, high = result[f"{key}_interval"]
-    judged, videos = (
-        f"{percent(result[key])} [{100 * low:.1f}, {100 * high:.1f}]",
-        f"{result['videos']:,} of {result['listed']:,}",
-    )
+    judged = f"{percent(result[key])} [{100 * low:.1f}, {100 * high:.1f}]"
+    videos = f"{result['videos']:,} of {result['listed']:,}"
     mean_class = percent(result["mean_class"]) if "mean_class" in result else DASH
     return name, seed, judged, mean_class, *probed, videos
 

@@ -159,10 +159,9 @@ def label_errors(record: RunRecord, thumbnails: Thumbnails) -> Html:
     if record.trust is None:
         return missing_trust("look for wrong labels", record)
     trust, found = record.trust, record.trust["label_errors"]
-    learned = trust.get("learned", 0)
     judged = (
         f"Of the {counted(trust['videos'], 'video')} evaluated here only, "
-        + ("by scores of a model that has not learned from them" if not learned else _beware(trust))
+        + (_beware(trust) if trust.get("learned") else "by scores of a model that has not learned from them")
         + ". It cannot judge the labels that it learned: evaluate models trained on the other folds for those "
         "(mvit split --folds)."
     )

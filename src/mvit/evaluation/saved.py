@@ -22,6 +22,9 @@ from mvit.evaluation.statistics import units
 CALIBRATION_FILE = "calibration.json"
 AGAIN = "evaluate again"
 
+Known = tuple[str | None, Sample | None]
+"""Of a video: the part of a run's split that it is in, and how it stands there."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Saved:
@@ -141,8 +144,9 @@ def calibrated(folder: Path) -> dict[str, Any] | None:
     if not _has_one_label(folder):
         return None
     saved = read(folder)
-    found = trust(saved, groups_of(folder, saved.paths), learned_of(folder, saved.paths))
-    return dict(json.loads(as_json(found)))
+    known = _known(folder, saved.paths)
+    learned = sum(part not in (None, "val", "test") for part, _ in known)  # from, or chosen by
+    return dict(json.loads(as_json(trust(saved, _groups(known), learned))))
 
 
 def calibrate(folder: Path) -> None:
@@ -162,15 +166,14 @@ def groups_of(folder: Path, paths: Sequence[str]) -> list[str | None]:
     The run is the folder, or the one that it lies in, as those of other views and videos do. Videos are known again
     also by another path, such as a symbolic link.
     """
-    return [sample.drawn_with if sample else None for _, sample in _known(folder, paths)]
+    return _groups(_known(folder, paths))
 
 
-def learned_of(folder: Path, paths: Sequence[str]) -> int:
-    """How many of these videos such a run has learned from, or was chosen by."""
-    return sum(part not in (None, "val", "test") for part, _ in _known(folder, paths))
+def _groups(known: Sequence[Known]) -> list[str | None]:
+    return [sample.drawn_with if sample else None for _, sample in known]
 
 
-def _known(folder: Path, paths: Sequence[str]) -> list[tuple[str | None, Sample | None]]:
+def _known(folder: Path, paths: Sequence[str]) -> list[Known]:
     """Each of these videos as it stands in the split of the run, and the part that it is in; None where it does not."""
     above = (home for home in folder.absolute().parents[:3] if (home / "model.json").is_file())
     homes = (folder, *above)  # RUN/model-onnx/on-NAME/views-5x1 is the deepest

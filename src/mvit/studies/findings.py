@@ -34,11 +34,11 @@ def probe(sweep: Sweep, *, orders: int, progress: Progress = lambda done, of: No
     for number, (task, seed) in enumerate(todo, start=1):
         folder = sweep.run(task, seed).folder
         if not (folder / probes.PROBE_FILE).is_file():
-            _probe(folder, sweep.videos(task, seed), orders)
+            _probe(folder, sweep.videos(task, seed), orders, control=sweep.base.augment.order == "shuffled")
         progress(number, len(todo))
 
 
-def _probe(folder: Path, listing: Listing, orders: int) -> None:
+def _probe(folder: Path, listing: Listing, orders: int, *, control: bool) -> None:
     predictor = load(folder)
     found = probes.probe(
         predictor.logits,
@@ -47,6 +47,7 @@ def _probe(folder: Path, listing: Listing, orders: int) -> None:
         predictor.preprocessing,
         scoring=predictor.scoring,
         orders=orders,
+        control=control,
     )
     probes.write(found, folder)
 

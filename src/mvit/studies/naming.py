@@ -18,12 +18,9 @@ OF_A_RUN = ("train.seed", "optim.lr", "model.weights")
 def own(study: str, variant: str) -> str:
     """STUDY-VARIANT; of one whose size is found, that of the first variant which is found alike."""
     size = STUDIES[study].variants[variant].size
-    return next(
-        f"{name}-{each}"
-        for name, known in STUDIES.items()
-        for each, declared in known.variants.items()
-        if (name, each) == (study, variant) or (size is not None and declared.size is size)
-    )
+    if size is None:
+        return f"{study}-{variant}"
+    return next(name for name, declared in _declared().items() if declared.size is size)
 
 
 def shared(tasks: Sequence[Task], folder: Path, *, searched: bool = False) -> list[Task]:
@@ -31,8 +28,7 @@ def shared(tasks: Sequence[Task], folder: Path, *, searched: bool = False) -> li
 
     While sizes are ``searched``, those that have one to find keep ``own`` names.
     """
-    order = {f"{study}-{variant}": None for study, known in STUDIES.items() for variant in known.variants}
-    places = {name: place for place, name in enumerate((BASE, *order))}
+    places = {name: place for place, name in enumerate((BASE, *_declared()))}
     standing = _standing(folder)
 
     def named(task: Task) -> Task:
@@ -50,11 +46,15 @@ def _standing(folder: Path) -> Mapping[str, tuple[Variant, Recipe]]:
         for path in sorted(folder.glob(f"*/{RECIPE}"))
         if (match := re.fullmatch(r"(.+)-\d+", path.parent.name))
     }
+    return {name: (declared, recipes.load(begun[name])) for name, declared in _declared().items() if name in begun}
+
+
+def _declared() -> dict[str, Variant]:
+    """Every variant by STUDY-VARIANT, in the order of the table."""
     return {
-        name: (declared, recipes.load(begun[name]))
+        f"{study}-{variant}": declared
         for study, known in STUDIES.items()
         for variant, declared in known.variants.items()
-        if (name := f"{study}-{variant}") in begun
     }
 
 

@@ -87,13 +87,14 @@ def planned(
                 f"the study {name} draws videos from each class, and those of {data} are of several at once"
             )
         tasks += [_task(name, variant, base, config, shares, listing) for variant in asked]
-        if len({task.name for task in naming.shared(tasks[-len(asked) :], folder)}) == 1:
-            raise ValueError(f"at this model's size all variants of the study {name} are the same: take a larger model")
         if any(study.variants[variant].object_size != 1 for variant in asked):
             demo.settings_of(data)
         if study.matched and not matching:
             _require_alike(name, [task for task in tasks if task.study == name], cost(config))
     tasks = naming.shared(tasks, folder, searched=matching is not None)
+    for name in names:
+        if len({task.name for task in tasks if task.study == name}) == 1:
+            raise ValueError(f"at this model's size all variants of the study {name} are the same: take a larger model")
     first = base.train.seed
     sweep = Sweep(
         folder,
