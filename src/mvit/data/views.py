@@ -67,6 +67,12 @@ def frames_of(video: Video, part: Part | None) -> range:
     return part.frames(video.times)
 
 
+def clip_indices(video: Video, preprocessing: Preprocessing, clips: int, part: Part | None = None) -> np.ndarray:
+    """The numbers of the frames that test clips have, (clips, T), for one who asks before they are read."""
+    frames = frames_of(video, part)
+    return frames.start + test_indices(len(frames), video.fps, preprocessing.sampling, clips)
+
+
 def read_views(
     path: str | os.PathLike[str],
     preprocessing: Preprocessing,
@@ -98,8 +104,7 @@ def views_in(
     chosen: Sequence[int] | None = None,
 ) -> np.ndarray:
     """The same of an open video, which has limits of its own."""
-    frames = frames_of(video, part)
-    indices = frames.start + test_indices(len(frames), video.fps, preprocessing.sampling, clips)  # (clips, T)
+    indices = clip_indices(video, preprocessing, clips, part)
     indices = indices if chosen is None else indices[list(chosen)]
     decoded = video.read(indices.ravel(), short_side=preprocessing.short_side)
     return views_of(decoded.reshape(*indices.shape, *decoded.shape[1:]), preprocessing, crops)

@@ -12,9 +12,8 @@ from torch import Tensor
 
 from mvit import files
 from mvit.data.numbered import is_picture
-from mvit.data.sampling import test_indices
 from mvit.data.video import Video
-from mvit.data.views import Preprocessing, describe, views_in
+from mvit.data.views import Preprocessing, clip_indices, describe, views_in
 from mvit.deploy.predictor import Predictor
 from mvit.evaluation.scoring import score_views
 from mvit.explanation import figures, learned, pictures, squares
@@ -79,7 +78,7 @@ def draw(predictor: Predictor, video: Path, folder: Path, wish: Wish) -> dict[st
     if predictor.preprocessing.sampling.frames == 1 and video.is_dir():
         raise ValueError(f"{video} is a folder, and this model looks at single images: name one image of it")
     with Video(video) as opened:
-        indices = test_indices(opened.frames, opened.fps, predictor.preprocessing.sampling, 1)[0]
+        indices = clip_indices(opened, predictor.preprocessing, clips=1)[0]
         views = views_in(opened, predictor.preprocessing, clips=1, crops=1)
         is_timed = not (video.is_dir() or is_picture(video.name))
         seconds = opened.times[indices].tolist() if is_timed else None

@@ -23,9 +23,8 @@ from pathlib import Path
 import numpy as np
 
 from mvit.data.opening import NotAllowed, UnreadableVideo, why
-from mvit.data.sampling import test_indices
 from mvit.data.video import Video, scaled_size
-from mvit.data.views import crop_corners, views_in, views_of
+from mvit.data.views import clip_indices, crop_corners, views_in, views_of
 from mvit.deploy.windows import pictures
 from mvit.serving.wire import ERROR, FACTS, HEAD, MOST_TEXT, NOT_ALLOWED, ORDER, STATUS, VIEWS, Facts, Order
 
@@ -148,8 +147,9 @@ def _messages(path: Path, order: Order) -> Iterator[tuple[bytes, memoryview]]:
 def _views(video: Video, order: Order) -> Iterator[tuple[bytes, memoryview]]:
     preprocessing = order.preprocessing
     if order.windowing is None:
+        indices = clip_indices(video, preprocessing, order.clips)[0]
         views = views_in(video, preprocessing, clips=order.clips, crops=order.crops)
-        times = video.times[test_indices(video.frames, video.fps, preprocessing.sampling, order.clips)[0]]
+        times = video.times[indices]
         yield FACTS, _facts(video, order, tuple(times.tolist()))
         yield VIEWS, views.data.cast("B")
         return
